@@ -1,0 +1,1 @@
+//! BigBlueButton for `balancer-core`.
