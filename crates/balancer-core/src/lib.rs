@@ -1,8 +1,31 @@
 //! Places conference rooms on servers and keeps them there.
 mod backend;
+mod board;
+mod decision;
+mod event;
+mod filter;
+mod hash;
+mod lease;
+mod load;
+mod pool;
+mod seat;
+mod selector;
+mod snapshot;
+mod state;
 mod stick;
 
 pub use backend::{Backend, BackendId, Tag, Weight};
+pub use board::Slot;
+pub use decision::{Decision, Excluded, MAX_ROWS, Outcome, Row};
+pub use event::Event;
+pub use filter::{Clause, Filter, FilterError, MAX_RUNG_TAGS};
+pub use hash::stable_hash;
+pub use lease::Lease;
+pub use load::{ByRooms, ByUsers, LoadModel, MAX_COST, Report};
+pub use pool::{Frozen, Pool, PoolError, PoolOptions, ServerView};
+pub use selector::{Ask, Change, Plain, Selector, Strategy, Trace, Turn};
+pub use snapshot::{Candidates, MAX_EXCLUDED, Member, Members};
+pub use state::{Admin, Health, HealthRules, Verdict};
 pub use stick::{
     Binding, Claim, MAX_KEY_LEN, StickError, StickErrorKind, StickKey, StickPage, StickStore, Token, Want,
 };

@@ -1,0 +1,408 @@
+//! Live state of every server in dense arrays of atomics, in chunks that never move.
+//!
+//! One word per slot carries the block bits and the count of units in flight, so that every race between a pick and
+//! a change of state is settled by one `fetch_add` or `fetch_or` on that word. The set of open slots is only a hint
+//! for speed: closing sets the word before the hint, opening clears it last.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::*};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tokio::time::Instant;
+
+use crate::backend::Weight;
+use crate::load::{MAX_COST, Report};
+use crate::state::{Admin, Health};
+
+pub(crate) const CHUNK: usize = 256;
+const CHUNKS: usize = 256;
+/// The most servers one pool may have.
+pub(crate) const MAX_SLOTS: usize = CHUNK * CHUNKS;
+
+/// No new work: drained, down, weight 0.
+pub(crate) const NO_NEW: u64 = 1 << 62;
+/// Nothing at all: maintenance, dead, removed.
+pub(crate) const NOTHING: u64 = 1 << 63;
+const COUNT: u64 = (1 << 32) - 1;
+
+const CLASS_SHIFT: u32 = 56;
+/// Load figures are current.
+pub(crate) const FRESH: u8 = 0;
+/// Load figures are older than allowed.
+pub(crate) const STALE: u8 = 2;
+/// No load figures yet.
+pub(crate) const MISSING: u8 = 3;
+
+const HISTORY: usize = 512;
+
+/// A place on the board: valid within one snapshot only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Slot(pub(crate) u32);
+
+impl Slot {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// What a pick saw of the slot it chose; taking fails when it has changed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expect {
+    Any,
+    Rank(u64),
+    Units(u32),
+}
+
+/// Why a unit could not be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The slot is blocked for this kind of work.
+    Blocked,
+    /// Somebody else changed the slot since it was chosen.
+    Changed,
+    /// The cap of new rooms per interval is reached.
+    Capped,
+}
+
+/// Counts that only grow, and the last report. Behind a lock, since landings and reports are rare.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Ledger {
+    pub(crate) placed: u64,
+    pub(crate) covered: u64,
+    pub(crate) cost: u64,
+    pub(crate) class: u8,
+    pub(crate) born: Option<Instant>,
+    pub(crate) last: Option<Report>,
+    /// (when, `placed` after it) of every landing not yet covered.
+    history: VecDeque<(Instant, u64)>,
+}
+
+impl Ledger {
+    /// What `placed` was at that moment.
+    fn placed_at(&mut self, when: Instant) -> u64 {
+        let mut at = self.covered;
+        while let Some(&(t, total)) = self.history.front() {
+            if t > when {
+                break;
+            }
+            at = total;
+            self.history.pop_front();
+        }
+        at
+    }
+
+    fn landed(&mut self, charge: u64, now: Instant) {
+        self.placed = self.placed.wrapping_add(charge);
+        if self.history.len() >= HISTORY {
+            // Halve the resolution: the later moment of each pair stands for both, so nothing is covered too early.
+            let mut keep = false;
+            self.history.retain(|_| {
+                keep = !keep;
+                !keep
+            });
+        }
+        self.history.push_back((now, self.placed));
+    }
+}
+
+struct Chunk {
+    word: [AtomicU64; CHUNK],
+    rank: [AtomicU64; CHUNK],
+    inverse: [AtomicU32; CHUNK],
+    weight: [AtomicU32; CHUNK],
+    state: [AtomicU8; CHUNK],
+    cap: [AtomicU64; CHUNK],
+    open: [AtomicU64; CHUNK / 64],
+    ledger: [Mutex<Ledger>; CHUNK],
+}
+
+impl Chunk {
+    fn new() -> Box<Self> {
+        Box::new(Self {
+            word: std::array::from_fn(|_| AtomicU64::new(NO_NEW | NOTHING)),
+            rank: std::array::from_fn(|_| AtomicU64::new(0)),
+            inverse: std::array::from_fn(|_| AtomicU32::new(0)),
+            weight: std::array::from_fn(|_| AtomicU32::new(0)),
+            state: std::array::from_fn(|_| AtomicU8::new(0)),
+            cap: std::array::from_fn(|_| AtomicU64::new(0)),
+            open: std::array::from_fn(|_| AtomicU64::new(0)),
+            ledger: std::array::from_fn(|_| Mutex::new(Ledger::default())),
+        })
+    }
+}
+
+/// The arrays, and the list of free slots.
+pub(crate) struct Board {
+    chunks: Box<[OnceLock<Box<Chunk>>]>,
+    free: Mutex<Free>,
+}
+
+#[derive(Default)]
+struct Free {
+    next: u32,
+    list: Vec<u32>,
+}
+
+impl std::fmt::Debug for Board {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Board").finish_non_exhaustive()
+    }
+}
+
+fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
+    m.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Board {
+    pub(crate) fn new() -> Self {
+        Self { chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(), free: Mutex::new(Free::default()) }
+    }
+
+    fn at(&self, slot: Slot) -> (&Chunk, usize) {
+        let i = slot.index();
+        (self.chunks[(i / CHUNK) % CHUNKS].get_or_init(Chunk::new), i % CHUNK)
+    }
+
+    /// A free slot, everything zero, blocked. `None` when the board is full.
+    pub(crate) fn alloc(&self, now: Instant, tracked: bool) -> Option<Slot> {
+        let slot = {
+            let mut free = lock(&self.free);
+            match free.list.pop() {
+                Some(s) => Slot(s),
+                None if (free.next as usize) < MAX_SLOTS => {
+                    free.next += 1;
+                    Slot(free.next - 1)
+                }
+                None => return None,
+            }
+        };
+        let class = if tracked { MISSING } else { FRESH };
+        let (c, i) = self.at(slot);
+        *lock(&c.ledger[i]) = Ledger { class, born: Some(now), ..Ledger::default() };
+        c.word[i].store(NO_NEW | NOTHING, SeqCst);
+        c.rank[i].store(u64::from(class) << CLASS_SHIFT, SeqCst);
+        c.cap[i].store(0, SeqCst);
+        c.state[i].store(0, SeqCst);
+        Some(slot)
+    }
+
+    /// Gives a slot back; called when nobody can point at it any more.
+    pub(crate) fn free(&self, slot: Slot) {
+        self.block(slot, NO_NEW | NOTHING);
+        lock(&self.free).list.push(slot.0);
+    }
+
+    /// Takes one unit. `mask` are the block bits that forbid it.
+    pub(crate) fn take(&self, slot: Slot, mask: u64, charge: u64, expect: Expect) -> Result<(), Refused> {
+        let (c, i) = self.at(slot);
+        let old = c.word[i].fetch_add(1, AcqRel);
+        let refuse = |why| {
+            c.word[i].fetch_sub(1, AcqRel);
+            Err(why)
+        };
+        if old & mask != 0 {
+            return refuse(Refused::Blocked);
+        }
+        match expect {
+            Expect::Rank(seen) => {
+                if c.rank[i].compare_exchange(seen, seen.wrapping_add(charge), AcqRel, Relaxed).is_err() {
+                    return refuse(Refused::Changed);
+                }
+            }
+            Expect::Units(seen) if (old & COUNT) != u64::from(seen) => return refuse(Refused::Changed),
+            Expect::Units(_) | Expect::Any => {
+                c.rank[i].fetch_add(charge, AcqRel);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tries the cap of new rooms: at most `max` in each window. A window is its ordinal number.
+    pub(crate) fn try_cap(&self, slot: Slot, window: u32, max: u32) -> bool {
+        let (c, i) = self.at(slot);
+        c.cap[i]
+            .fetch_update(AcqRel, Acquire, |old| {
+                let count = if (old >> 32) == u64::from(window) { old & COUNT } else { 0 };
+                (count < u64::from(max)).then(|| (u64::from(window) << 32) | (count + 1))
+            })
+            .is_ok()
+    }
+
+    /// Whether the cap of this window is used up; a hint for the scan.
+    pub(crate) fn capped(&self, slot: Slot, window: u32, max: u32) -> bool {
+        let (c, i) = self.at(slot);
+        let old = c.cap[i].load(Relaxed);
+        (old >> 32) == u64::from(window) && (old & COUNT) >= u64::from(max)
+    }
+
+    /// Gives a unit back that never became work.
+    pub(crate) fn cancel(&self, slot: Slot, charge: u64) {
+        let (c, i) = self.at(slot);
+        c.rank[i].fetch_sub(charge, AcqRel);
+        c.word[i].fetch_sub(1, AcqRel);
+    }
+
+    /// Gives a unit back whose work arrived: its charge stays until a measurement that began later covers it.
+    pub(crate) fn land(&self, slot: Slot, charge: u64, now: Instant) {
+        let (c, i) = self.at(slot);
+        if charge > 0 {
+            lock(&c.ledger[i]).landed(charge, now);
+        }
+        c.word[i].fetch_sub(1, AcqRel);
+    }
+
+    /// Sets block bits; the answer is what was in flight at that moment.
+    pub(crate) fn block(&self, slot: Slot, bits: u64) -> u32 {
+        let (c, i) = self.at(slot);
+        let old = c.word[i].fetch_or(bits, SeqCst);
+        if bits & (NO_NEW | NOTHING) != 0 {
+            c.open[i / 64].fetch_and(!(1 << (i % 64)), SeqCst);
+        }
+        u32::try_from(old & COUNT).unwrap_or(u32::MAX)
+    }
+
+    /// Sets exactly these block bits, keeping the count.
+    pub(crate) fn set_block(&self, slot: Slot, bits: u64) {
+        let (c, i) = self.at(slot);
+        self.block(slot, bits);
+        let clear = (NO_NEW | NOTHING) & !bits;
+        c.word[i].fetch_and(!clear, SeqCst);
+        if bits == 0 {
+            c.open[i / 64].fetch_or(1 << (i % 64), SeqCst);
+        }
+    }
+
+    pub(crate) fn in_flight(&self, slot: Slot) -> u32 {
+        let (c, i) = self.at(slot);
+        u32::try_from(c.word[i].load(Acquire) & COUNT).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn rank(&self, slot: Slot) -> u64 {
+        let (c, i) = self.at(slot);
+        c.rank[i].load(Relaxed)
+    }
+
+    /// 2^32 / weight in sixteenths, rounded; 0 for weight 0.
+    pub(crate) fn inverse(&self, slot: Slot) -> u32 {
+        let (c, i) = self.at(slot);
+        c.inverse[i].load(Relaxed)
+    }
+
+    pub(crate) fn weight(&self, slot: Slot) -> Weight {
+        let (c, i) = self.at(slot);
+        Weight::from_sixteenths(u16::try_from(c.weight[i].load(Relaxed)).unwrap_or(0))
+    }
+
+    pub(crate) fn set_weight(&self, slot: Slot, weight: Weight) {
+        let (c, i) = self.at(slot);
+        let w = u64::from(weight.sixteenths());
+        let inverse = (1u64 << 32).checked_div(w).unwrap_or(0);
+        c.weight[i].store(u32::from(weight.sixteenths()), SeqCst);
+        c.inverse[i].store(u32::try_from(inverse).unwrap_or(u32::MAX), SeqCst);
+    }
+
+    pub(crate) fn state(&self, slot: Slot) -> (Admin, Health) {
+        let (c, i) = self.at(slot);
+        let s = c.state[i].load(Acquire);
+        let admin = match s & 3 {
+            0 => Admin::Ready,
+            1 => Admin::Drain,
+            _ => Admin::Maint,
+        };
+        let health = match s >> 2 {
+            0 => Health::Unknown,
+            1 => Health::Up,
+            2 => Health::Suspect,
+            3 => Health::Down,
+            _ => Health::Dead,
+        };
+        (admin, health)
+    }
+
+    pub(crate) fn set_state(&self, slot: Slot, admin: Admin, health: Health) {
+        let (c, i) = self.at(slot);
+        c.state[i].store((admin as u8) | ((health as u8) << 2), Release);
+    }
+
+    /// 64 slots of the hint of open slots.
+    pub(crate) fn open_word(&self, word: usize) -> u64 {
+        let chunk = word / (CHUNK / 64);
+        match self.chunks.get(chunk).and_then(OnceLock::get) {
+            Some(c) => c.open[word % (CHUNK / 64)].load(Relaxed),
+            None => 0,
+        }
+    }
+
+    /// Takes in a report. `false` when it is older than the newest one or than this slot's server.
+    pub(crate) fn report(&self, slot: Slot, cost: u64, report: Report) -> bool {
+        let (c, i) = self.at(slot);
+        let mut l = lock(&c.ledger[i]);
+        let newest = l.last.as_ref().map(|r| r.began).or(l.born);
+        if newest.is_some_and(|t| report.began < t) {
+            return false;
+        }
+        let covered = if report.frozen { l.covered } else { l.placed_at(report.began) };
+        let cost = cost.min(MAX_COST);
+        let delta = cost
+            .wrapping_sub(l.cost)
+            .wrapping_sub(covered.wrapping_sub(l.covered))
+            .wrapping_add(class_delta(l.class, FRESH));
+        l.cost = cost;
+        l.covered = covered;
+        l.class = FRESH;
+        l.last = Some(report);
+        c.rank[i].fetch_add(delta, AcqRel);
+        true
+    }
+
+    /// Puts figures older than `limit` into a class of their own. `true` when the class changed.
+    pub(crate) fn age(&self, slot: Slot, now: Instant, limit: std::time::Duration) -> bool {
+        let (c, i) = self.at(slot);
+        let mut l = lock(&c.ledger[i]);
+        let Some(began) = l.last.as_ref().map(|r| r.began) else { return false };
+        let class = if now.saturating_duration_since(began) > limit { STALE } else { FRESH };
+        if class == l.class {
+            return false;
+        }
+        c.rank[i].fetch_add(class_delta(l.class, class), AcqRel);
+        l.class = class;
+        true
+    }
+
+    pub(crate) fn ledger(&self, slot: Slot) -> Ledger {
+        let (c, i) = self.at(slot);
+        lock(&c.ledger[i]).clone()
+    }
+
+    /// A copy of these slots, standing still.
+    pub(crate) fn freeze(&self, slots: impl Iterator<Item = Slot>) -> Self {
+        let copy = Self::new();
+        for slot in slots {
+            let (from, i) = self.at(slot);
+            let (to, _) = copy.at(slot);
+            *lock(&to.ledger[i]) = lock(&from.ledger[i]).clone();
+            to.word[i].store(from.word[i].load(Acquire), Relaxed);
+            to.rank[i].store(from.rank[i].load(Acquire), Relaxed);
+            to.inverse[i].store(from.inverse[i].load(Acquire), Relaxed);
+            to.weight[i].store(from.weight[i].load(Acquire), Relaxed);
+            to.state[i].store(from.state[i].load(Acquire), Relaxed);
+            to.cap[i].store(from.cap[i].load(Acquire), Relaxed);
+            let bit = 1 << (i % 64);
+            if from.open[i / 64].load(Acquire) & bit != 0 {
+                to.open[i / 64].fetch_or(bit, Relaxed);
+            }
+            let mut free = lock(&copy.free);
+            free.next = free.next.max(slot.0 + 1);
+        }
+        copy
+    }
+}
+
+fn class_delta(from: u8, to: u8) -> u64 {
+    (u64::from(to) << CLASS_SHIFT).wrapping_sub(u64::from(from) << CLASS_SHIFT)
+}
+
+/// Splits a rank into its class and its load.
+pub(crate) fn split_rank(rank: u64) -> (u8, u64) {
+    ((rank >> CLASS_SHIFT) as u8, rank & ((1 << CLASS_SHIFT) - 1))
+}

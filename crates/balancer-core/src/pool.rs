@@ -1,0 +1,564 @@
+//! The pool: the only writer of the board and of the published snapshot.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::broadcast;
+use tokio::time::Instant;
+
+use crate::backend::{Backend, BackendId, Weight};
+use crate::board::{Board, Expect, MAX_SLOTS, NO_NEW, NOTHING, Refused, Slot};
+use crate::event::Event;
+use crate::lease::Lease;
+use crate::load::{LoadModel, Report};
+use crate::seat::Seat;
+use crate::selector::{Ask, Change, Strategy, Turn};
+use crate::snapshot::{Candidates, Member, Members, Resolved, Snapshot};
+use crate::state::{Admin, Health, HealthRules, Verdict};
+
+mod freeze;
+mod view;
+
+pub use freeze::Frozen;
+pub use view::ServerView;
+
+/// How often a pick is repeated when the server it chose was taken or blocked meanwhile.
+const TRIES: usize = 64;
+/// After so many repeats the choice is taken as it is, slightly out of date.
+const EXACT_TRIES: usize = 32;
+const EVENTS: usize = 1024;
+
+/// How a pool behaves.
+pub struct PoolOptions<B> {
+    load: Option<Arc<dyn LoadModel<B>>>,
+    trust_new: bool,
+    cap: Option<(u32, Duration)>,
+    stale_after: Duration,
+    dead_after: Option<Duration>,
+}
+
+impl<B> std::fmt::Debug for PoolOptions<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PoolOptions")
+            .field("load", &self.load.as_ref().map(|l| l.unit()))
+            .field("trust_new", &self.trust_new)
+            .field("cap", &self.cap)
+            .field("stale_after", &self.stale_after)
+            .field("dead_after", &self.dead_after)
+            .finish()
+    }
+}
+
+impl<B> Default for PoolOptions<B> {
+    fn default() -> Self {
+        Self { load: None, trust_new: true, cap: None, stale_after: Duration::from_secs(180), dead_after: None }
+    }
+}
+
+impl<B> PoolOptions<B> {
+    /// Counts reported load by this model. Without one only units in flight count.
+    #[must_use]
+    pub fn load(mut self, model: impl LoadModel<B> + 'static) -> Self {
+        self.load = Some(Arc::new(model));
+        self
+    }
+
+    /// Whether a server that was never probed takes new rooms. Default `true`, as HAProxy does.
+    #[must_use]
+    pub fn trust_new(mut self, trust: bool) -> Self {
+        self.trust_new = trust;
+        self
+    }
+
+    /// At most `max` new rooms per server in each interval of this length. Default: no cap.
+    #[must_use]
+    pub fn cap(mut self, max: u32, every: Duration) -> Self {
+        self.cap = Some((max, every.max(Duration::from_millis(1))));
+        self
+    }
+
+    /// Figures older than this are a class of their own, chosen last. Default 180 s: three probe intervals of 60 s.
+    #[must_use]
+    pub fn stale_after(mut self, age: Duration) -> Self {
+        self.stale_after = age;
+        self
+    }
+
+    /// A server down for longer than this is dead: its sticks break. Default: never; in a pool shared by several
+    /// processes only a shared verdict ([`Pool::declare`]) may say so.
+    #[must_use]
+    pub fn dead_after(mut self, grace: Duration) -> Self {
+        self.dead_after = Some(grace);
+        self
+    }
+}
+
+/// Why the pool refused a change.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// Two definitions have one id.
+    #[error("two servers have the id {id}: ids must be unique")]
+    Duplicate {
+        /// The id.
+        id: BackendId,
+    },
+    /// No server has this id.
+    #[error("no server has the id {id}")]
+    Unknown {
+        /// The id.
+        id: BackendId,
+    },
+    /// More servers than a pool can hold.
+    #[error("{count} servers: a pool holds at most {MAX_SLOTS}, counting removed ones with work in flight")]
+    TooMany {
+        /// How many were wanted.
+        count: usize,
+    },
+    /// The server takes no work of this kind now.
+    #[error("server {id} takes no work ({admin}, {health})")]
+    Blocked {
+        /// The id.
+        id: BackendId,
+        /// What the operator ordered.
+        admin: Admin,
+        /// What was measured.
+        health: Health,
+    },
+}
+
+pub(crate) struct Writer<B: Backend, Q: ?Sized> {
+    strategy: Box<dyn Strategy<B, Q>>,
+    verdicts: HashMap<BackendId, Verdict>,
+    down_since: HashMap<BackendId, Instant>,
+    retired: HashMap<BackendId, Weak<Seat>>,
+}
+
+/// Servers, their live state and the prepared selector.
+///
+/// Everything a pick needs is published in one swap. Counters belong to the pool: they survive a changed definition,
+/// a rebuilt selector and a removal while work is in flight.
+pub struct Pool<B: Backend, Q: ?Sized = ()> {
+    board: Arc<Board>,
+    snapshot: ArcSwap<Snapshot<B, Q>>,
+    writer: Mutex<Writer<B, Q>>,
+    options: PoolOptions<B>,
+    processes: AtomicU64,
+    epoch: Instant,
+    events: broadcast::Sender<Event>,
+}
+
+impl<B: Backend, Q: ?Sized> std::fmt::Debug for Pool<B, Q> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("members", &self.snapshot.load().members).finish_non_exhaustive()
+    }
+}
+
+impl<B: Backend> Pool<B> {
+    /// An empty pool with this strategy.
+    pub fn new(strategy: Box<dyn Strategy<B>>, options: PoolOptions<B>) -> Self {
+        Self::with_query(strategy, options)
+    }
+}
+
+impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
+    /// An empty pool whose selectors understand the query `Q`.
+    pub fn with_query(mut strategy: Box<dyn Strategy<B, Q>>, options: PoolOptions<B>) -> Self {
+        let members = Members::new(Vec::new());
+        let selector = strategy.prepare(&members, &[Change::Members]);
+        Self {
+            board: Arc::new(Board::new()),
+            snapshot: ArcSwap::from_pointee(Snapshot { members, selector }),
+            writer: Mutex::new(Writer {
+                strategy,
+                verdicts: HashMap::new(),
+                down_since: HashMap::new(),
+                retired: HashMap::new(),
+            }),
+            options,
+            processes: AtomicU64::new(1),
+            epoch: Instant::now(),
+            events: broadcast::Sender::new(EVENTS),
+        }
+    }
+
+    fn write(&self) -> MutexGuard<'_, Writer<B, Q>> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn tell(&self, event: Event) {
+        // Nobody listening is fine.
+        let _ = self.events.send(event);
+    }
+
+    /// Follows what changes in this pool from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+
+    /// Replaces all definitions, in this order. Servers that stay keep their counters, health, admin state and, unless
+    /// its definition changed it, their weight in force.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Duplicate`] or [`PoolError::TooMany`]; nothing is changed then.
+    pub fn replace(&self, definitions: impl IntoIterator<Item = Arc<B>>) -> Result<(), PoolError> {
+        let now = Instant::now();
+        let definitions: Vec<Arc<B>> = definitions.into_iter().collect();
+        let mut seen = HashSet::new();
+        for d in &definitions {
+            if !seen.insert(d.id().clone()) {
+                return Err(PoolError::Duplicate { id: d.id().clone() });
+            }
+        }
+        let mut w = self.write();
+        let old = self.snapshot.load_full();
+        let tracked = self.options.load.is_some();
+        let mut list = Vec::with_capacity(definitions.len());
+        let mut events = Vec::new();
+        for d in definitions {
+            let id = d.id().clone();
+            if let Some(m) = old.members.by_id(id.as_str()) {
+                if Arc::ptr_eq(&m.backend, &d) {
+                    list.push(m.clone());
+                    continue;
+                }
+                if m.backend.weight() != d.weight() {
+                    self.board.set_weight(m.slot(), d.weight());
+                }
+                events.push(Event::Redefined { id });
+                list.push(Arc::new(Member::new(d, m.seat.clone())));
+                continue;
+            }
+            let seat = w.retired.get(&id).and_then(Weak::upgrade);
+            let seat = match seat.or_else(|| Seat::new(&self.board, now, tracked)) {
+                Some(seat) => seat,
+                None => return Err(PoolError::TooMany { count: seen.len() }),
+            };
+            self.board.set_weight(seat.slot, d.weight());
+            self.board.set_state(seat.slot, Admin::Ready, Health::Unknown);
+            events.push(Event::Added { id });
+            list.push(Arc::new(Member::new(d, seat)));
+        }
+        let members = Members::new(list);
+        w.retired.retain(|_, seat| seat.strong_count() > 0);
+        for m in old.members.iter() {
+            let id = m.backend.id();
+            if members.by_id(id.as_str()).is_none() {
+                self.board.block(m.slot(), NO_NEW | NOTHING);
+                w.retired.insert(id.clone(), Arc::downgrade(&m.seat));
+                w.verdicts.remove(id);
+                w.down_since.remove(id);
+                events.push(Event::Removed { id: id.clone() });
+            }
+        }
+        let selector = w.strategy.prepare(&members, &[Change::Members]);
+        let selector = selector.or_else(|| old.selector.clone());
+        let next = Arc::new(Snapshot { members, selector });
+        self.snapshot.store(next.clone());
+        for m in next.members.iter() {
+            self.refresh_block(m);
+        }
+        drop(w);
+        events.into_iter().for_each(|e| self.tell(e));
+        Ok(())
+    }
+
+    /// Sets the block bits as state and weight demand; whether eligibility changed.
+    fn refresh_block(&self, m: &Member<B>) -> bool {
+        let slot = m.slot();
+        let (admin, health) = self.board.state(slot);
+        let healthy = match health {
+            Health::Up => true,
+            Health::Unknown => self.options.trust_new,
+            _ => false,
+        };
+        let mut bits = 0;
+        if admin != Admin::Ready || !healthy || self.board.weight(slot).is_zero() {
+            bits |= NO_NEW;
+        }
+        if admin == Admin::Maint || health == Health::Dead {
+            bits |= NO_NEW | NOTHING;
+        }
+        let before = self.board.open_word(slot.index() / 64) & (1 << (slot.index() % 64)) != 0;
+        self.board.set_block(slot, bits);
+        before != (bits == 0)
+    }
+
+    fn publish(&self, w: &mut Writer<B, Q>, changes: &[Change]) {
+        let old = self.snapshot.load_full();
+        if let Some(selector) = w.strategy.prepare(&old.members, changes) {
+            let members = Members::new(old.members.list.clone());
+            self.snapshot.store(Arc::new(Snapshot { members, selector: Some(selector) }));
+        }
+    }
+
+    fn change<T>(
+        &self,
+        id: &BackendId,
+        f: impl FnOnce(&mut Writer<B, Q>, &Member<B>) -> (T, Vec<Change>, Option<Event>),
+    ) -> Result<T, PoolError> {
+        let mut w = self.write();
+        let snapshot = self.snapshot.load_full();
+        let m = snapshot.members.by_id(id.as_str()).ok_or_else(|| PoolError::Unknown { id: id.clone() })?;
+        let (out, mut changes, event) = f(&mut w, m);
+        if self.refresh_block(m) {
+            changes.push(Change::Eligible(m.slot()));
+        }
+        if !changes.is_empty() {
+            self.publish(&mut w, &changes);
+        }
+        drop(w);
+        if let Some(e) = event {
+            self.tell(e);
+        }
+        Ok(out)
+    }
+
+    /// Orders a server into a state. The answer is what was in flight to it at that moment.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Unknown`].
+    pub fn set_admin(&self, id: &BackendId, to: Admin) -> Result<u32, PoolError> {
+        self.change(id, |_, m| {
+            let (from, health) = self.board.state(m.slot());
+            self.board.set_state(m.slot(), to, health);
+            let event = (from != to).then(|| Event::Admin { id: id.clone(), from, to });
+            ((), Vec::new(), event)
+        })?;
+        let snapshot = self.snapshot.load();
+        Ok(snapshot.members.by_id(id.as_str()).map_or(0, |m| m.in_flight()))
+    }
+
+    /// Sets the weight in force; the definition keeps its own.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Unknown`].
+    pub fn set_weight(&self, id: &BackendId, weight: Weight) -> Result<(), PoolError> {
+        self.change(id, |_, m| {
+            if self.board.weight(m.slot()) == weight {
+                return ((), Vec::new(), None);
+            }
+            self.board.set_weight(m.slot(), weight);
+            let event = Event::Weight { id: id.clone(), sixteenths: weight.sixteenths() };
+            ((), vec![Change::Weight(m.slot())], Some(event))
+        })
+    }
+
+    /// One observation of a server for the rise/fall machine. The answer is the new verdict.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Unknown`].
+    pub fn observe(&self, id: &BackendId, passed: bool, rules: &HealthRules, why: &str) -> Result<Verdict, PoolError> {
+        let next = |old: Verdict| old.observe(passed, rules);
+        self.set_verdict(id, next, why)
+    }
+
+    /// Declares a verdict that was reached elsewhere: published by another process, or by hard proof.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Unknown`].
+    pub fn declare(&self, id: &BackendId, health: Health, why: &str) -> Result<Verdict, PoolError> {
+        let next = |old: Verdict| if old.health == health { old } else { Verdict { health, against: 0 } };
+        self.set_verdict(id, next, why)
+    }
+
+    fn set_verdict(
+        &self,
+        id: &BackendId,
+        next: impl FnOnce(Verdict) -> Verdict,
+        why: &str,
+    ) -> Result<Verdict, PoolError> {
+        self.change(id, |w, m| {
+            let old = w.verdicts.get(id).copied().unwrap_or_default();
+            let new = next(old);
+            w.verdicts.insert(id.clone(), new);
+            if new.health == Health::Down {
+                w.down_since.entry(id.clone()).or_insert_with(Instant::now);
+            } else {
+                w.down_since.remove(id);
+            }
+            let (admin, from) = self.board.state(m.slot());
+            self.board.set_state(m.slot(), admin, new.health);
+            let event = (from != new.health).then(|| Event::Health {
+                id: id.clone(),
+                from,
+                to: new.health,
+                why: why.to_owned(),
+            });
+            (new, Vec::new(), event)
+        })
+    }
+
+    /// The verdict so far; `None` for an unknown id.
+    pub fn verdict(&self, id: &BackendId) -> Option<Verdict> {
+        let w = self.write();
+        let snapshot = self.snapshot.load();
+        snapshot.members.by_id(id.as_str())?;
+        Some(w.verdicts.get(id).copied().unwrap_or_default())
+    }
+
+    /// Takes in a report. `false` when it began before the newest one, or before this server was known.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Unknown`].
+    pub fn report(&self, id: &BackendId, report: Report) -> Result<bool, PoolError> {
+        let snapshot = self.snapshot.load();
+        let m = snapshot.members.by_id(id.as_str()).ok_or_else(|| PoolError::Unknown { id: id.clone() })?;
+        let cost = self.options.load.as_ref().map_or(0, |l| l.cost(&m.backend, &report));
+        Ok(self.board.report(m.slot(), cost, report))
+    }
+
+    /// Passes time: figures that became too old change their class, servers down for too long are dead.
+    pub fn tick(&self, now: Instant) {
+        let snapshot = self.snapshot.load_full();
+        for m in snapshot.members.iter() {
+            if self.board.age(m.slot(), now, self.options.stale_after) {
+                let stale = self.board.rank(m.slot()) >> 56 != 0;
+                self.tell(Event::Stale { id: m.backend.id().clone(), stale });
+            }
+        }
+        let Some(grace) = self.options.dead_after else { return };
+        let due: Vec<BackendId> = {
+            let w = self.write();
+            let overdue = |since: &Instant| now.saturating_duration_since(*since) >= grace;
+            w.down_since.iter().filter(|(_, t)| overdue(t)).map(|(id, _)| id.clone()).collect()
+        };
+        for id in due {
+            // A server removed meanwhile needs no verdict.
+            let _ = self.declare(&id, Health::Dead, "down for longer than the grace time");
+        }
+    }
+
+    /// How many live processes place rooms on these servers: each counts its own uncovered rooms that many times.
+    pub fn set_processes(&self, count: u32) {
+        self.processes.store(u64::from(count.max(1)), Relaxed);
+    }
+
+    fn window(&self, now: Instant) -> Option<(u32, u32)> {
+        let (max, every) = self.options.cap?;
+        let n = now.saturating_duration_since(self.epoch).as_millis() / every.as_millis().max(1);
+        // The ordinal may wrap after 2^32 windows; only equality matters. 0 is never used.
+        Some(((n as u32).wrapping_add(1).max(1), max))
+    }
+
+    fn charge(&self, m: &Member<B>, size: Option<u64>) -> u64 {
+        let size = size.or_else(|| self.options.load.as_ref().map(|l| l.size(&m.backend))).unwrap_or(1);
+        size.min(1 << 40).saturating_mul(self.processes.load(Relaxed)).min(1 << 44)
+    }
+
+    /// Picks a server for a new room and takes a unit there, without asking any stick table. `None` when no server
+    /// may take it.
+    pub fn place(&self, ask: &Ask<'_, Q>, seed: u64) -> Option<Lease<B>> {
+        let snapshot = self.snapshot.load();
+        let now = Instant::now();
+        self.place_on(&snapshot, &self.board, ask, &mut Turn::new(now, seed)).map(|(m, charge)| {
+            // `place_on` took the unit on the live board.
+            Lease::new(m, charge)
+        })
+    }
+
+    /// The one loop of picking: rung by rung, again when the chosen server was blocked or taken meanwhile.
+    fn place_on(
+        &self,
+        snapshot: &Snapshot<B, Q>,
+        board: &Board,
+        ask: &Ask<'_, Q>,
+        turn: &mut Turn<'_>,
+    ) -> Option<(Arc<Member<B>>, u64)> {
+        let selector = snapshot.selector.as_ref()?;
+        let cap = self.window(turn.now());
+        let mut among = candidates(snapshot, board, ask, cap);
+        let every = [Vec::new()];
+        for rung in ask.filter.map_or(&every[..], |f| f.rungs()) {
+            among.set_rung(Resolved::new(rung, &snapshot.members));
+            for attempt in 0..TRIES {
+                turn.expect = Expect::Any;
+                let Some(slot) = selector.pick(&among, ask, turn) else { break };
+                let Some(m) = snapshot.members.by_slot(slot) else { break };
+                let expect = if attempt < EXACT_TRIES { turn.expect } else { Expect::Any };
+                let charge = self.charge(m, ask.size);
+                let taken = board.take(slot, NO_NEW | NOTHING, charge, expect).and_then(|()| match cap {
+                    Some((window, max)) if !board.try_cap(slot, window, max) => {
+                        board.cancel(slot, charge);
+                        Err(Refused::Capped)
+                    }
+                    _ => Ok(()),
+                });
+                match taken {
+                    Ok(()) => return Some((m.clone(), charge)),
+                    Err(Refused::Changed) => {}
+                    Err(Refused::Blocked | Refused::Capped) => {
+                        if !among.exclude(slot) {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Takes a unit on a server where the room already lives, of this expected extra cost. Refused only when the
+    /// server takes nothing at all.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Unknown`] or [`PoolError::Blocked`].
+    pub fn lease(&self, id: &BackendId, cost: u64) -> Result<Lease<B>, PoolError> {
+        let snapshot = self.snapshot.load();
+        let m = snapshot.members.by_id(id.as_str()).ok_or_else(|| PoolError::Unknown { id: id.clone() })?;
+        let charge = if cost == 0 { 0 } else { self.charge(m, Some(cost)) };
+        match self.board.take(m.slot(), NOTHING, charge, Expect::Any) {
+            Ok(()) => Ok(Lease::new(m.clone(), charge)),
+            Err(_) => {
+                let (admin, health) = self.board.state(m.slot());
+                Err(PoolError::Blocked { id: id.clone(), admin, health })
+            }
+        }
+    }
+
+    /// A member by id, as of now.
+    pub fn member(&self, id: &str) -> Option<Arc<Member<B>>> {
+        self.snapshot.load().members.by_id(id).cloned()
+    }
+
+    /// All members, as of now, in order.
+    pub fn members(&self) -> Vec<Arc<Member<B>>> {
+        self.snapshot.load().members.list.clone()
+    }
+
+    /// How many servers would take a new room now.
+    pub fn open_count(&self) -> usize {
+        let snapshot = self.snapshot.load();
+        Candidates::new(&snapshot.members, &self.board, None).count()
+    }
+}
+
+fn candidates<'a, B: Backend, Q: ?Sized>(
+    snapshot: &'a Snapshot<B, Q>,
+    board: &'a Board,
+    ask: &Ask<'_, Q>,
+    cap: Option<(u32, u32)>,
+) -> Candidates<'a, B> {
+    let mut among = Candidates::new(&snapshot.members, board, cap);
+    for id in ask.exclude {
+        if let Some(m) = snapshot.members.by_id(id.as_str()) {
+            among.exclude(m.slot());
+        }
+    }
+    among
+}
+
+/// Whether this slot is open by the hint.
+pub(crate) fn is_open(board: &Board, slot: Slot) -> bool {
+    board.open_word(slot.index() / 64) & (1 << (slot.index() % 64)) != 0
+}

@@ -1,0 +1,196 @@
+//! Choosing one of the candidates: selectors, the strategies that prepare them, and what a pick is told.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::backend::{Backend, BackendId};
+use crate::board::{Expect, Slot};
+use crate::filter::Filter;
+use crate::hash::mix;
+use crate::snapshot::{Candidates, Members};
+use crate::stick::StickKey;
+
+/// What is asked for: a server for this room.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Ask<'a, Q: ?Sized = ()> {
+    /// The canonical room key.
+    pub key: &'a StickKey,
+    /// What the adapter's own selectors want to know.
+    pub query: &'a Q,
+    /// Which servers may be chosen; all when absent.
+    pub filter: Option<&'a Filter>,
+    /// Servers to leave out, by id (at most [`MAX_EXCLUDED`](crate::MAX_EXCLUDED) are honoured).
+    pub exclude: &'a [BackendId],
+    /// The expected cost of the room, in the unit of the load model; the model's own size when absent.
+    pub size: Option<u64>,
+}
+
+impl<'a> Ask<'a, ()> {
+    /// Asks for a server for this room.
+    pub fn new(key: &'a StickKey) -> Self {
+        Ask::with_query(key, &())
+    }
+}
+
+impl<'a, Q: ?Sized> Ask<'a, Q> {
+    /// Asks with a query for the adapter's own selector.
+    pub fn with_query(key: &'a StickKey, query: &'a Q) -> Self {
+        Self { key, query, filter: None, exclude: &[], size: None }
+    }
+
+    /// Only where this filter allows.
+    #[must_use]
+    pub fn filter(mut self, filter: &'a Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// Not on these servers.
+    #[must_use]
+    pub fn exclude(mut self, ids: &'a [BackendId]) -> Self {
+        self.exclude = ids;
+        self
+    }
+
+    /// A room of this expected cost.
+    #[must_use]
+    pub fn size(mut self, size: u64) -> Self {
+        self.size = Some(size);
+        self
+    }
+}
+
+/// How a selector valued each candidate, and how it broke a tie. Filled only for an explained pick.
+#[derive(Clone, Debug, Default)]
+pub struct Trace {
+    pub(crate) scores: Vec<(Slot, u64)>,
+    pub(crate) rule: &'static str,
+    pub(crate) tie: Option<(usize, &'static str)>,
+}
+
+impl Trace {
+    /// The rule in a few words, such as "least (units in flight + 1) / weight".
+    pub fn rule(&mut self, rule: &'static str) {
+        self.rule = rule;
+    }
+
+    /// A candidate's score; lower is better.
+    pub fn score(&mut self, slot: Slot, score: u64) {
+        self.scores.push((slot, score));
+    }
+
+    /// So many candidates were equal, and how one of them was chosen.
+    pub fn tie(&mut self, among: usize, how: &'static str) {
+        self.tie = Some((among, how));
+    }
+}
+
+/// Time and chance of one pick. A selector reads no clock and owns no generator.
+#[derive(Debug)]
+pub struct Turn<'t> {
+    now: Instant,
+    random: u64,
+    pub(crate) expect: Expect,
+    trace: Option<&'t mut Trace>,
+}
+
+impl<'t> Turn<'t> {
+    /// A turn at this moment with this seed.
+    pub fn new(now: Instant, seed: u64) -> Self {
+        Self { now, random: seed, expect: Expect::Any, trace: None }
+    }
+
+    /// The same, filling a trace.
+    pub fn traced(now: Instant, seed: u64, trace: &'t mut Trace) -> Self {
+        Self { trace: Some(trace), ..Self::new(now, seed) }
+    }
+
+    /// The moment of the pick.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// The next random number.
+    pub fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        mix(self.random)
+    }
+
+    /// The trace, if this pick is explained.
+    pub fn trace(&mut self) -> Option<&mut Trace> {
+        self.trace.as_deref_mut()
+    }
+
+    /// States the rank that made the choice: if it has changed when the unit is taken, the pick is made again.
+    ///
+    /// So picks that run beside one another level the load exactly instead of choosing the same server twice.
+    pub fn expect_rank(&mut self, rank: u64) {
+        self.expect = Expect::Rank(rank);
+    }
+
+    /// States the units in flight that made the choice, like [`expect_rank`](Self::expect_rank).
+    pub fn expect_units(&mut self, units: u32) {
+        self.expect = Expect::Units(units);
+    }
+}
+
+/// Chooses one candidate.
+pub trait Selector<B: Backend, Q: ?Sized = ()>: Send + Sync {
+    /// One of `among`, or `None` when it is empty. Never allocates or blocks on more than its own short lock.
+    fn pick(&self, among: &Candidates<'_, B>, ask: &Ask<'_, Q>, turn: &mut Turn<'_>) -> Option<Slot>;
+}
+
+/// What changed in the pool since a strategy prepared last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// Members or definitions.
+    Members,
+    /// The weight in force of one server.
+    Weight(Slot),
+    /// Whether one server takes new work.
+    Eligible(Slot),
+}
+
+/// Owns what a selector needs between changes, and prepares a new selector when something changed.
+pub trait Strategy<B: Backend, Q: ?Sized = ()>: Send {
+    /// The name, as in [`by_name`](crate::by_name).
+    fn name(&self) -> &'static str;
+
+    /// Prepares a selector for these members, or keeps the last one (`None`). Called under the pool's writer lock, in
+    /// order; the first call always has [`Change::Members`] and must prepare one.
+    fn prepare(&mut self, members: &Members<B>, changes: &[Change]) -> Option<Arc<dyn Selector<B, Q>>>;
+
+    /// A deep copy, for plans and explanations: picks on the copy move nothing here.
+    fn fork(&self) -> Box<dyn Strategy<B, Q>>;
+}
+
+/// Makes a strategy of a selector that needs no preparation.
+#[derive(Clone, Debug)]
+pub struct Plain<S> {
+    name: &'static str,
+    selector: S,
+}
+
+impl<S> Plain<S> {
+    /// Wraps a selector under this name.
+    pub fn new(name: &'static str, selector: S) -> Self {
+        Self { name, selector }
+    }
+}
+
+impl<B: Backend, Q: ?Sized, S: Selector<B, Q> + Clone + 'static> Strategy<B, Q> for Plain<S> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn prepare(&mut self, _members: &Members<B>, changes: &[Change]) -> Option<Arc<dyn Selector<B, Q>>> {
+        changes.contains(&Change::Members).then(|| Arc::new(self.selector.clone()) as Arc<dyn Selector<B, Q>>)
+    }
+
+    fn fork(&self) -> Box<dyn Strategy<B, Q>> {
+        Box::new(self.clone())
+    }
+}

@@ -1,0 +1,338 @@
+//! One consistent view of the pool: members in order, tag masks and the prepared selector, published as one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::backend::{Backend, BackendId, Tag, Weight};
+use crate::board::{Board, Slot, split_rank};
+use crate::filter::{Clause, MAX_RUNG_TAGS};
+use crate::hash::stable_hash;
+use crate::seat::Seat;
+use crate::selector::Selector;
+use crate::state::{Admin, Health};
+
+/// A set of slots.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mask(Vec<u64>);
+
+impl Mask {
+    pub(crate) fn set(&mut self, slot: Slot) {
+        let w = slot.index() / 64;
+        if self.0.len() <= w {
+            self.0.resize(w + 1, 0);
+        }
+        self.0[w] |= 1 << (slot.index() % 64);
+    }
+
+    fn word(&self, w: usize) -> u64 {
+        self.0.get(w).copied().unwrap_or(0)
+    }
+}
+
+/// A server in a snapshot: its definition and its seat on the board.
+pub struct Member<B> {
+    pub(crate) backend: Arc<B>,
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) id_hash: u64,
+}
+
+impl<B: Backend> std::fmt::Debug for Member<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Member").field("id", self.backend.id()).finish_non_exhaustive()
+    }
+}
+
+impl<B: Backend> Member<B> {
+    pub(crate) fn new(backend: Arc<B>, seat: Arc<Seat>) -> Self {
+        let id_hash = stable_hash(backend.id().as_str().as_bytes());
+        Self { backend, seat, id_hash }
+    }
+
+    /// The server's definition.
+    pub fn backend(&self) -> &Arc<B> {
+        &self.backend
+    }
+
+    /// Its slot within the snapshot it came from.
+    pub fn slot(&self) -> Slot {
+        self.seat.slot
+    }
+
+    /// The stable hash of its id, for ties and rings.
+    pub fn id_hash(&self) -> u64 {
+        self.id_hash
+    }
+
+    /// What the operator ordered.
+    pub fn admin(&self) -> Admin {
+        self.seat.board.state(self.seat.slot).0
+    }
+
+    /// What was measured.
+    pub fn health(&self) -> Health {
+        self.seat.board.state(self.seat.slot).1
+    }
+
+    /// The weight in force.
+    pub fn weight(&self) -> Weight {
+        self.seat.board.weight(self.seat.slot)
+    }
+
+    /// Units in flight.
+    pub fn in_flight(&self) -> u32 {
+        self.seat.board.in_flight(self.seat.slot)
+    }
+}
+
+/// The servers of one snapshot, in the order in which they were given.
+pub struct Members<B> {
+    pub(crate) list: Vec<Arc<Member<B>>>,
+    by_slot: Vec<u32>,
+    by_id: HashMap<BackendId, u32>,
+    tags: HashMap<Tag, Mask>,
+    untagged: Mask,
+    present: Mask,
+}
+
+impl<B: Backend> std::fmt::Debug for Members<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.list.iter()).finish()
+    }
+}
+
+impl<B: Backend> Members<B> {
+    pub(crate) fn new(list: Vec<Arc<Member<B>>>) -> Self {
+        let mut m = Self {
+            by_slot: Vec::new(),
+            by_id: HashMap::with_capacity(list.len()),
+            tags: HashMap::new(),
+            untagged: Mask::default(),
+            present: Mask::default(),
+            list,
+        };
+        for (pos, member) in (0u32..).zip(&m.list) {
+            let slot = member.slot();
+            if m.by_slot.len() <= slot.index() {
+                m.by_slot.resize(slot.index() + 1, u32::MAX);
+            }
+            m.by_slot[slot.index()] = pos;
+            m.by_id.insert(member.backend.id().clone(), pos);
+            m.present.set(slot);
+            if member.backend.tags().is_empty() {
+                m.untagged.set(slot);
+            }
+            for tag in member.backend.tags() {
+                m.tags.entry(tag.clone()).or_default().set(slot);
+            }
+        }
+        m
+    }
+
+    /// All members in order.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Member<B>>> {
+        self.list.iter()
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// The member with this id.
+    pub fn by_id(&self, id: &str) -> Option<&Arc<Member<B>>> {
+        self.by_id.get(id).and_then(|pos| self.list.get(*pos as usize))
+    }
+
+    /// The member in this slot.
+    pub fn by_slot(&self, slot: Slot) -> Option<&Arc<Member<B>>> {
+        self.by_slot.get(slot.index()).and_then(|pos| self.list.get(*pos as usize))
+    }
+
+    fn words(&self) -> usize {
+        self.present.0.len()
+    }
+}
+
+/// One published state of the pool.
+pub(crate) struct Snapshot<B, Q: ?Sized> {
+    pub(crate) members: Members<B>,
+    pub(crate) selector: Option<Arc<dyn Selector<B, Q>>>,
+}
+
+/// The most servers that one pick can be told to leave out.
+pub const MAX_EXCLUDED: usize = 16;
+
+/// A rung of a filter looked up in one snapshot.
+#[derive(Clone, Copy)]
+pub(crate) struct Resolved<'a> {
+    masks: [Option<&'a Mask>; MAX_RUNG_TAGS],
+    /// Where each clause ends in `masks`.
+    ends: [u8; MAX_RUNG_TAGS],
+    clauses: usize,
+}
+
+impl<'a> Resolved<'a> {
+    const ALL: Self = Self { masks: [None; MAX_RUNG_TAGS], ends: [0; MAX_RUNG_TAGS], clauses: 0 };
+
+    pub(crate) fn new<B: Backend>(rung: &[Clause], members: &'a Members<B>) -> Self {
+        let mut r = Self::ALL;
+        let mut at = 0;
+        for clause in rung.iter().take(MAX_RUNG_TAGS) {
+            let tags = clause.any.iter().map(|t| members.tags.get(t));
+            for mask in tags.chain(clause.untagged.then_some(Some(&members.untagged))) {
+                if let Some(place) = r.masks.get_mut(at) {
+                    *place = mask;
+                    at += 1;
+                }
+            }
+            r.ends[r.clauses] = at as u8;
+            r.clauses += 1;
+        }
+        r
+    }
+
+    fn word(&self, w: usize) -> u64 {
+        let mut all = u64::MAX;
+        let mut from = 0;
+        for end in &self.ends[..self.clauses] {
+            let to = usize::from(*end);
+            all &= self.masks[from..to].iter().flatten().fold(0, |any, m| any | m.word(w));
+            from = to;
+        }
+        all
+    }
+}
+
+/// The servers one pick may choose from. A selector returns one of these, never another.
+pub struct Candidates<'a, B> {
+    members: &'a Members<B>,
+    board: &'a Board,
+    rung: Resolved<'a>,
+    excluded: [Slot; MAX_EXCLUDED],
+    exclusions: usize,
+    cap: Option<(u32, u32)>,
+}
+
+impl<B: Backend> std::fmt::Debug for Candidates<'_, B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl<'a, B: Backend> Candidates<'a, B> {
+    pub(crate) fn new(members: &'a Members<B>, board: &'a Board, cap: Option<(u32, u32)>) -> Self {
+        Self { members, board, rung: Resolved::ALL, excluded: [Slot(u32::MAX); MAX_EXCLUDED], exclusions: 0, cap }
+    }
+
+    pub(crate) fn set_rung(&mut self, rung: Resolved<'a>) {
+        self.rung = rung;
+    }
+
+    /// Leaves one server out; `false` when no more can be left out.
+    pub(crate) fn exclude(&mut self, slot: Slot) -> bool {
+        match self.excluded.get_mut(self.exclusions) {
+            Some(place) => {
+                *place = slot;
+                self.exclusions += 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(crate) fn is_excluded(&self, slot: Slot) -> bool {
+        self.excluded[..self.exclusions].contains(&slot)
+    }
+
+    pub(crate) fn in_rung(&self, slot: Slot) -> bool {
+        self.rung.word(slot.index() / 64) & (1 << (slot.index() % 64)) != 0
+    }
+
+    pub(crate) fn is_capped(&self, slot: Slot) -> bool {
+        self.cap.is_some_and(|(window, max)| self.board.capped(slot, window, max))
+    }
+
+    fn word(&self, w: usize) -> u64 {
+        let mut bits = self.members.present.word(w) & self.board.open_word(w);
+        if bits != 0 {
+            bits &= self.rung.word(w);
+        }
+        for slot in &self.excluded[..self.exclusions] {
+            if slot.index() / 64 == w {
+                bits &= !(1 << (slot.index() % 64));
+            }
+        }
+        bits
+    }
+
+    /// The members of the snapshot, candidates or not.
+    pub fn members(&self) -> &'a Members<B> {
+        self.members
+    }
+
+    /// The slots of the candidates, in slot order.
+    pub fn iter(&self) -> impl Iterator<Item = Slot> + '_ {
+        (0..self.members.words())
+            .flat_map(move |w| {
+                let mut bits = self.word(w);
+                std::iter::from_fn(move || {
+                    if bits == 0 {
+                        return None;
+                    }
+                    let bit = bits.trailing_zeros();
+                    bits &= bits - 1;
+                    // Slot numbers are below MAX_SLOTS, so this cannot truncate.
+                    Some(Slot(w as u32 * 64 + bit))
+                })
+            })
+            .filter(|slot| !self.is_capped(*slot))
+    }
+
+    /// How many candidates there are.
+    pub fn count(&self) -> usize {
+        if self.cap.is_some() {
+            return self.iter().count();
+        }
+        (0..self.members.words()).map(|w| self.word(w).count_ones() as usize).sum()
+    }
+
+    /// Whether this slot is a candidate.
+    pub fn contains(&self, slot: Slot) -> bool {
+        self.word(slot.index() / 64) & (1 << (slot.index() % 64)) != 0 && !self.is_capped(slot)
+    }
+
+    /// The member in this slot.
+    pub fn member(&self, slot: Slot) -> Option<&'a Arc<Member<B>>> {
+        self.members.by_slot(slot)
+    }
+
+    /// Expected load with its class (stale figures) in the top byte: lower is better.
+    pub fn rank(&self, slot: Slot) -> u64 {
+        self.board.rank(slot)
+    }
+
+    /// Expected load without its class.
+    pub fn load(&self, slot: Slot) -> u64 {
+        split_rank(self.board.rank(slot)).1
+    }
+
+    /// Units in flight.
+    pub fn in_flight(&self, slot: Slot) -> u32 {
+        self.board.in_flight(slot)
+    }
+
+    /// The weight in force.
+    pub fn weight(&self, slot: Slot) -> Weight {
+        self.board.weight(slot)
+    }
+
+    /// 2^32 divided by the weight in sixteenths, 0 for weight 0: multiply instead of dividing.
+    pub fn inverse_weight(&self, slot: Slot) -> u32 {
+        self.board.inverse(slot)
+    }
+}
