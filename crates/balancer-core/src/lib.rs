@@ -1,5 +1,6 @@
 //! Places conference rooms on servers and keeps them there.
 mod backend;
+mod balancer;
 mod board;
 mod decision;
 mod event;
@@ -15,6 +16,7 @@ mod state;
 mod stick;
 
 pub use backend::{Backend, BackendId, Tag, Weight};
+pub use balancer::{Balancer, BalancerOptions, LostStore, Placed, Placement, RouteError};
 pub use board::Slot;
 pub use decision::{Decision, Excluded, MAX_ROWS, Outcome, Row};
 pub use event::Event;

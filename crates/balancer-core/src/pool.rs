@@ -234,9 +234,8 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
                 continue;
             }
             let seat = w.retired.get(&id).and_then(Weak::upgrade);
-            let seat = match seat.or_else(|| Seat::new(&self.board, now, tracked)) {
-                Some(seat) => seat,
-                None => return Err(PoolError::TooMany { count: seen.len() }),
+            let Some(seat) = seat.or_else(|| Seat::new(&self.board, now, tracked)) else {
+                return Err(PoolError::TooMany { count: seen.len() });
             };
             self.board.set_weight(seat.slot, d.weight());
             self.board.set_state(seat.slot, Admin::Ready, Health::Unknown);
@@ -446,8 +445,8 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     fn window(&self, now: Instant) -> Option<(u32, u32)> {
         let (max, every) = self.options.cap?;
         let n = now.saturating_duration_since(self.epoch).as_millis() / every.as_millis().max(1);
-        // The ordinal may wrap after 2^32 windows; only equality matters. 0 is never used.
-        Some(((n as u32).wrapping_add(1).max(1), max))
+        // The ordinal wraps after 2^32 windows; only equality matters. 0, what a fresh slot has, is never used.
+        Some((u32::try_from(n % u128::from(u32::MAX)).unwrap_or(0) + 1, max))
     }
 
     fn charge(&self, m: &Member<B>, size: Option<u64>) -> u64 {

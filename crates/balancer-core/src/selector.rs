@@ -12,7 +12,7 @@ use crate::snapshot::{Candidates, Members};
 use crate::stick::StickKey;
 
 /// What is asked for: a server for this room.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub struct Ask<'a, Q: ?Sized = ()> {
     /// The canonical room key.
@@ -26,6 +26,14 @@ pub struct Ask<'a, Q: ?Sized = ()> {
     /// The expected cost of the room, in the unit of the load model; the model's own size when absent.
     pub size: Option<u64>,
 }
+
+impl<Q: ?Sized> Clone for Ask<'_, Q> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<Q: ?Sized> Copy for Ask<'_, Q> {}
 
 impl<'a> Ask<'a, ()> {
     /// Asks for a server for this room.

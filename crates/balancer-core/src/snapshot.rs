@@ -172,7 +172,7 @@ pub const MAX_EXCLUDED: usize = 16;
 pub(crate) struct Resolved<'a> {
     masks: [Option<&'a Mask>; MAX_RUNG_TAGS],
     /// Where each clause ends in `masks`.
-    ends: [u8; MAX_RUNG_TAGS],
+    ends: [usize; MAX_RUNG_TAGS],
     clauses: usize,
 }
 
@@ -190,7 +190,7 @@ impl<'a> Resolved<'a> {
                     at += 1;
                 }
             }
-            r.ends[r.clauses] = at as u8;
+            r.ends[r.clauses] = at;
             r.clauses += 1;
         }
         r
@@ -200,9 +200,8 @@ impl<'a> Resolved<'a> {
         let mut all = u64::MAX;
         let mut from = 0;
         for end in &self.ends[..self.clauses] {
-            let to = usize::from(*end);
-            all &= self.masks[from..to].iter().flatten().fold(0, |any, m| any | m.word(w));
-            from = to;
+            all &= self.masks[from..*end].iter().flatten().fold(0, |any, m| any | m.word(w));
+            from = *end;
         }
         all
     }

@@ -1,0 +1,492 @@
+//! The balancer: look up the stick, otherwise pick, take and claim; one room on one server.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::backend::{Backend, BackendId};
+use crate::decision::{Decision, Outcome};
+use crate::hash::stable_hash;
+use crate::lease::Lease;
+use crate::pool::{Pool, PoolError};
+use crate::selector::Ask;
+use crate::state::{Admin, Health};
+use crate::stick::{Binding, Claim, StickError, StickErrorKind, StickKey, StickStore, Token, Want};
+
+mod chance;
+mod recent;
+#[cfg(test)]
+mod tests;
+
+use chance::random;
+use recent::Recent;
+
+/// What to do with a room when the stick table cannot be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LostStore {
+    /// Refuse every room.
+    Refuse,
+    /// A room seen lately goes where it was last known to live, an unknown one is refused. Remembers this many rooms.
+    LastKnown(usize),
+    /// As [`LastKnown`](Self::LastKnown), and an unknown room is placed by the strategy. Only for a strategy whose
+    /// answer depends on the room key alone (`consistent-hash`), and where no room was ever placed otherwise; else a
+    /// room that lives elsewhere would be split.
+    Hash(usize),
+}
+
+/// How a balancer behaves.
+#[derive(Clone, Debug)]
+pub struct BalancerOptions {
+    ttl: Duration,
+    settle: Duration,
+    attempts: u32,
+    lost_store: LostStore,
+    wall_ms: fn() -> u64,
+}
+
+impl Default for BalancerOptions {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(8 * 3600),
+            settle: Duration::from_secs(10),
+            attempts: 8,
+            lost_store: LostStore::LastKnown(65_536),
+            wall_ms,
+        }
+    }
+}
+
+fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl BalancerOptions {
+    /// How long a room stays bound after it was last asked for. Default 8 h.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// A room that was bound less than this ago is not moved again: processes that disagree about a server must not
+    /// push a room to and fro. Set it to the time a dead server takes to be noticed. Default 10 s.
+    #[must_use]
+    pub fn settle(mut self, settle: Duration) -> Self {
+        self.settle = settle;
+        self
+    }
+
+    /// What happens to rooms while the stick table cannot be asked. Default: the last 65,536 rooms are remembered.
+    #[must_use]
+    pub fn lost_store(mut self, policy: LostStore) -> Self {
+        self.lost_store = policy;
+        self
+    }
+
+    /// The wall clock in milliseconds since the epoch, against which the ages of bindings are read.
+    #[must_use]
+    pub fn wall_clock(mut self, now: fn() -> u64) -> Self {
+        self.wall_ms = now;
+        self
+    }
+}
+
+/// Why a room got no server.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// No server may take the room.
+    #[error("no server may take the room: all are down, drained, full or filtered out")]
+    NoCandidate,
+    /// The room lives on a server that takes nothing now, and was bound too recently to be moved.
+    #[error("the room lives on {id}, which takes nothing ({admin}, {health}); it was placed too recently to move")]
+    Pinned {
+        /// The server.
+        id: BackendId,
+        /// What the operator ordered.
+        admin: Admin,
+        /// What was measured.
+        health: Health,
+    },
+    /// The room lives on a server this process does not know: its membership is behind, or the server was removed.
+    #[error("the room lives on {id}, which this process does not know: refresh the list of servers")]
+    Unknown {
+        /// The server.
+        id: BackendId,
+    },
+    /// Others changed the binding at every attempt.
+    #[error("the room's binding changed {attempts} times while it was being placed: try again")]
+    Contended {
+        /// How many times.
+        attempts: u32,
+    },
+    /// The stick table cannot be asked, and the room was not seen lately.
+    #[error("the stick table cannot be asked")]
+    Store(#[from] StickError),
+}
+
+impl RouteError {
+    /// Whether the same request may succeed later without anybody doing anything.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Store(e) => matches!(e.kind(), StickErrorKind::Lost),
+            Self::Pinned { .. } | Self::Contended { .. } | Self::Unknown { .. } => true,
+            Self::NoCandidate => false,
+        }
+    }
+}
+
+/// A room on its server, with one unit in flight to it.
+#[derive(Debug)]
+#[must_use = "dropping a placement gives its unit back"]
+pub struct Placement<B: Backend> {
+    lease: Lease<B>,
+    binding: Binding,
+    outcome: Outcome,
+}
+
+impl<B: Backend> Placement<B> {
+    /// The server.
+    pub fn backend(&self) -> &Arc<B> {
+        self.lease.backend()
+    }
+
+    /// What the stick table holds for the room.
+    pub fn binding(&self) -> &Binding {
+        &self.binding
+    }
+
+    /// How the room came there.
+    pub fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+
+    /// The room has arrived at the server.
+    pub fn land(self) {
+        self.lease.land();
+    }
+
+    /// The unit in flight alone.
+    pub fn into_lease(self) -> Lease<B> {
+        self.lease
+    }
+}
+
+/// What one attempt to place a room came to.
+#[derive(Debug)]
+pub enum Placed<B: Backend> {
+    /// It is bound to the server we picked.
+    Here(Placement<B>),
+    /// Somebody else bound it first.
+    Elsewhere(Binding),
+}
+
+/// Places rooms on the servers of a pool and keeps them there by a stick table.
+pub struct Balancer<B: Backend, Q: ?Sized = ()> {
+    pool: Arc<Pool<B, Q>>,
+    store: Arc<dyn StickStore>,
+    options: BalancerOptions,
+    recent: Recent,
+}
+
+impl<B: Backend, Q: ?Sized> std::fmt::Debug for Balancer<B, Q> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Balancer").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
+    /// A balancer over this pool and this stick table.
+    pub fn new(pool: Arc<Pool<B, Q>>, store: Arc<dyn StickStore>, options: BalancerOptions) -> Self {
+        let remembered = match options.lost_store {
+            LostStore::Refuse => 0,
+            LostStore::LastKnown(n) | LostStore::Hash(n) => n,
+        };
+        Self { pool, store, options, recent: Recent::new(remembered) }
+    }
+
+    /// The pool.
+    pub fn pool(&self) -> &Arc<Pool<B, Q>> {
+        &self.pool
+    }
+
+    /// The stick table.
+    pub fn store(&self) -> &Arc<dyn StickStore> {
+        &self.store
+    }
+
+    /// Where a room lives now, if anywhere; a hit is kept for another time to live.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the stick table cannot be asked and the room was not seen lately.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing, except that the hit may have been extended.
+    pub async fn find(&self, key: &StickKey) -> Result<Option<Binding>, StickError> {
+        match self.store.get(key, Some(self.options.ttl)).await {
+            Ok(found) => {
+                match &found {
+                    Some(b) => self.recent.put(key, b),
+                    None => self.recent.forget(key),
+                }
+                Ok(found)
+            }
+            Err(e) if e.kind() == StickErrorKind::Lost => match self.recent.get(key) {
+                Some(b) => Ok(Some(b)),
+                None => Err(e),
+            },
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Picks a server and binds the room to it: where nothing is bound, or where exactly `over` is.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::NoCandidate`], [`RouteError::Contended`] or [`RouteError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the unit back. A claim already sent may stay; the next request for the room meets it.
+    pub async fn place(&self, ask: &Ask<'_, Q>, over: Option<&Binding>) -> Result<Placed<B>, RouteError> {
+        self.place_inner(ask, over, None).await
+    }
+
+    /// [`place`](Self::place) with its reasons.
+    ///
+    /// # Errors
+    ///
+    /// As [`place`](Self::place).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`place`](Self::place).
+    pub async fn place_explained(
+        &self,
+        ask: &Ask<'_, Q>,
+        over: Option<&Binding>,
+    ) -> (Result<Placed<B>, RouteError>, Option<Decision>) {
+        let mut decision = None;
+        let placed = self.place_inner(ask, over, Some(&mut decision)).await;
+        (placed, decision)
+    }
+
+    async fn place_inner(
+        &self,
+        asked: &Ask<'_, Q>,
+        over: Option<&Binding>,
+        mut explain: Option<&mut Option<Decision>>,
+    ) -> Result<Placed<B>, RouteError> {
+        let mut closed: Vec<BackendId> = Vec::new();
+        let token = Token(random());
+        for _ in 0..self.options.attempts {
+            let mut ask = *asked;
+            if !closed.is_empty() {
+                ask.exclude = &closed;
+            }
+            let lease = match explain.as_deref_mut() {
+                None => self.pool.place(&ask, random()),
+                Some(slot) => {
+                    let (lease, decision) = self.pool.place_explained(&ask, random());
+                    *slot = Some(decision);
+                    lease
+                }
+            };
+            let lease = lease.ok_or(RouteError::NoCandidate)?;
+            let want = Want { backend: lease.backend().id().clone(), token };
+            match self.claim(asked.key, over, &want).await? {
+                Claim::Held(b) if b.token != token => {
+                    self.recent.put(ask.key, &b);
+                    return Ok(Placed::Elsewhere(b));
+                }
+                // Held under our own token: an earlier attempt, whose answer was lost, had won.
+                Claim::Won(b) | Claim::Held(b) => {
+                    if b.backend != want.backend {
+                        return Ok(Placed::Elsewhere(b));
+                    }
+                    self.recent.put(ask.key, &b);
+                    let outcome = if over.is_some() { Outcome::Moved } else { Outcome::New };
+                    self.log(ask.key, &b.backend, outcome);
+                    return Ok(Placed::Here(Placement { lease, binding: b, outcome }));
+                }
+                Claim::Closed => {
+                    if closed.is_empty() {
+                        closed.extend_from_slice(asked.exclude);
+                    }
+                    closed.push(want.backend);
+                }
+            }
+        }
+        Err(RouteError::Contended { attempts: self.options.attempts })
+    }
+
+    /// Claims or rebinds; an answer that was lost is asked for once more under the same token.
+    async fn claim(&self, key: &StickKey, over: Option<&Binding>, want: &Want) -> Result<Claim, StickError> {
+        let ttl = self.options.ttl;
+        let mut first = true;
+        loop {
+            let answer = match over {
+                None => self.store.claim(key, want, ttl).await,
+                Some(seen) => self.store.rebind(key, seen, want, ttl).await,
+            };
+            match answer {
+                Err(e) if first && e.kind() == StickErrorKind::Lost => first = false,
+                other => return other,
+            }
+        }
+    }
+
+    /// A server for the room: the one it lives on, or, if it lives nowhere usable, a new one for everybody.
+    ///
+    /// A room moves only when its server is dead or in maintenance, once and for all processes; it is not moved back
+    /// when the old server returns.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`place`](Self::place).
+    pub async fn route(&self, ask: &Ask<'_, Q>) -> Result<Placement<B>, RouteError> {
+        self.route_inner(ask, None).await
+    }
+
+    /// [`route`](Self::route) with its reasons.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`place`](Self::place).
+    pub async fn route_explained(&self, ask: &Ask<'_, Q>) -> (Result<Placement<B>, RouteError>, Decision) {
+        let mut decision = None;
+        let routed = self.route_inner(ask, Some(&mut decision)).await;
+        let mut decision =
+            decision.unwrap_or_else(|| self.pool.freeze(tokio::time::Instant::now()).decide(ask, random()));
+        match &routed {
+            Ok(p) => {
+                if matches!(p.outcome, Outcome::Sticky | Outcome::Adopted) {
+                    let alone = decision.backend.as_ref().map_or("nobody".to_owned(), ToString::to_string);
+                    decision.note(format!("by the selector alone: {alone}"));
+                }
+                decision.backend = Some(p.binding.backend.clone());
+                decision.outcome = p.outcome;
+            }
+            Err(e) => {
+                decision.backend = None;
+                decision.outcome = match e {
+                    RouteError::NoCandidate => Outcome::NoCandidate,
+                    _ => Outcome::Refused,
+                };
+                decision.note(e.to_string());
+            }
+        }
+        (routed, decision)
+    }
+
+    async fn route_inner(
+        &self,
+        ask: &Ask<'_, Q>,
+        mut explain: Option<&mut Option<Decision>>,
+    ) -> Result<Placement<B>, RouteError> {
+        let mut seen = match self.find(ask.key).await {
+            Ok(seen) => seen,
+            Err(e) => return self.place_without_store(ask, e),
+        };
+        let mut met = Outcome::Sticky;
+        for _ in 0..self.options.attempts {
+            let over = match seen {
+                Some(b) => match self.pool.lease(&b.backend, 0) {
+                    Ok(lease) => {
+                        self.log(ask.key, &b.backend, met);
+                        return Ok(Placement { lease, binding: b, outcome: met });
+                    }
+                    Err(PoolError::Blocked { id, admin, health }) => {
+                        if self.is_young(&b) {
+                            return Err(RouteError::Pinned { id, admin, health });
+                        }
+                        Some(b)
+                    }
+                    Err(_) => return Err(RouteError::Unknown { id: b.backend }),
+                },
+                None => None,
+            };
+            match self.place_inner(ask, over.as_ref(), explain.as_deref_mut()).await? {
+                Placed::Here(p) => return Ok(p),
+                Placed::Elsewhere(b) => {
+                    met = Outcome::Adopted;
+                    seen = Some(b);
+                }
+            }
+        }
+        Err(RouteError::Contended { attempts: self.options.attempts })
+    }
+
+    fn place_without_store(&self, ask: &Ask<'_, Q>, lost: StickError) -> Result<Placement<B>, RouteError> {
+        if !matches!(self.options.lost_store, LostStore::Hash(_)) || lost.kind() != StickErrorKind::Lost {
+            return Err(lost.into());
+        }
+        let lease = self.pool.place(ask, random()).ok_or(RouteError::NoCandidate)?;
+        let binding = Binding { backend: lease.backend().id().clone(), token: Token(0), stamp: 0 };
+        Ok(Placement { lease, binding, outcome: Outcome::New })
+    }
+
+    /// Whether a binding is too young to be moved.
+    pub fn is_young(&self, b: &Binding) -> bool {
+        let age = (self.options.wall_ms)().saturating_sub(b.stamp);
+        u128::from(age) < self.options.settle.as_millis()
+    }
+
+    /// Stops new rooms on a server everywhere: here at once, and in the stick table for every process.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Unknown`] or [`RouteError::Store`]; the local order stands even when the store cannot be asked.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may leave the store's fence unset; repeat the call.
+    pub async fn drain(&self, id: &BackendId) -> Result<(), RouteError> {
+        self.pool.set_admin(id, Admin::Drain).map_err(|_| RouteError::Unknown { id: id.clone() })?;
+        Ok(self.store.close(id, true).await?)
+    }
+
+    /// How many rooms and units a draining server still has; 0 means drained.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing.
+    pub async fn remaining(&self, id: &BackendId) -> Result<u64, RouteError> {
+        let in_flight = self.pool.member(id.as_str()).map_or(0, |m| m.in_flight());
+        Ok(self.store.count(id).await? + u64::from(in_flight))
+    }
+
+    /// Opens a server to new rooms again, everywhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`drain`](Self::drain).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`drain`](Self::drain).
+    pub async fn ready(&self, id: &BackendId) -> Result<(), RouteError> {
+        self.store.close(id, false).await?;
+        self.pool.set_admin(id, Admin::Ready).map_err(|_| RouteError::Unknown { id: id.clone() })?;
+        Ok(())
+    }
+
+    fn log(&self, key: &StickKey, backend: &BackendId, outcome: Outcome) {
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let room_hash = stable_hash(key.as_str().as_bytes());
+            let candidates = self.pool.open_count();
+            tracing::debug!(room_hash, %backend, reason = %outcome, candidates, "room placed");
+        }
+    }
+}
