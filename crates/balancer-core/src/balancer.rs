@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use async_trait::async_trait;
+
 use crate::backend::{Backend, BackendId};
 use crate::decision::{Decision, Outcome};
 use crate::hash::stable_hash;
@@ -173,6 +175,42 @@ impl<B: Backend> Placement<B> {
     }
 }
 
+/// Writes a claim to the stick table. A store does it by itself ([`StickStore`]); an adapter that stores more beside
+/// the binding in the same step brings its own.
+#[async_trait]
+pub trait Claimer: Send + Sync {
+    /// Stores `want` where nothing is stored or, with `over`, where exactly that is.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn claim(
+        &self,
+        key: &StickKey,
+        over: Option<&Binding>,
+        want: &Want,
+        ttl: Duration,
+    ) -> Result<Claim, StickError>;
+}
+
+struct ByStore<'a>(&'a dyn StickStore);
+
+#[async_trait]
+impl Claimer for ByStore<'_> {
+    async fn claim(
+        &self,
+        key: &StickKey,
+        over: Option<&Binding>,
+        want: &Want,
+        ttl: Duration,
+    ) -> Result<Claim, StickError> {
+        match over {
+            None => self.0.claim(key, want, ttl).await,
+            Some(seen) => self.0.rebind(key, seen, want, ttl).await,
+        }
+    }
+}
+
 /// What one attempt to place a room came to.
 #[derive(Debug)]
 pub enum Placed<B: Backend> {
@@ -252,10 +290,10 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
     ///
     /// Dropping the future gives the unit back. A claim already sent may stay; the next request for the room meets it.
     pub async fn place(&self, ask: &Ask<'_, Q>, over: Option<&Binding>) -> Result<Placed<B>, RouteError> {
-        self.place_inner(ask, over, None).await
+        self.place_inner(ask, over, &ByStore(&*self.store), None).await
     }
 
-    /// [`place`](Self::place) with its reasons.
+    /// [`place`](Self::place) with another way of writing the claim, and with its reasons if they are wanted.
     ///
     /// # Errors
     ///
@@ -264,20 +302,21 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
     /// # Cancel safety
     ///
     /// As [`place`](Self::place).
-    pub async fn place_explained(
+    pub async fn place_by(
         &self,
         ask: &Ask<'_, Q>,
         over: Option<&Binding>,
-    ) -> (Result<Placed<B>, RouteError>, Option<Decision>) {
-        let mut decision = None;
-        let placed = self.place_inner(ask, over, Some(&mut decision)).await;
-        (placed, decision)
+        claimer: &dyn Claimer,
+        explain: Option<&mut Option<Decision>>,
+    ) -> Result<Placed<B>, RouteError> {
+        self.place_inner(ask, over, claimer, explain).await
     }
 
     async fn place_inner(
         &self,
         asked: &Ask<'_, Q>,
         over: Option<&Binding>,
+        claimer: &dyn Claimer,
         mut explain: Option<&mut Option<Decision>>,
     ) -> Result<Placed<B>, RouteError> {
         let mut closed: Vec<BackendId> = Vec::new();
@@ -297,7 +336,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
             };
             let lease = lease.ok_or(RouteError::NoCandidate)?;
             let want = Want { backend: lease.backend().id().clone(), token };
-            match self.claim(asked.key, over, &want).await? {
+            match self.claim(claimer, asked.key, over, &want).await? {
                 Claim::Held(b) if b.token != token => {
                     self.recent.put(ask.key, &b);
                     return Ok(Placed::Elsewhere(b));
@@ -324,15 +363,16 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
     }
 
     /// Claims or rebinds; an answer that was lost is asked for once more under the same token.
-    async fn claim(&self, key: &StickKey, over: Option<&Binding>, want: &Want) -> Result<Claim, StickError> {
-        let ttl = self.options.ttl;
+    async fn claim(
+        &self,
+        claimer: &dyn Claimer,
+        key: &StickKey,
+        over: Option<&Binding>,
+        want: &Want,
+    ) -> Result<Claim, StickError> {
         let mut first = true;
         loop {
-            let answer = match over {
-                None => self.store.claim(key, want, ttl).await,
-                Some(seen) => self.store.rebind(key, seen, want, ttl).await,
-            };
-            match answer {
+            match claimer.claim(key, over, want, self.options.ttl).await {
                 Err(e) if first && e.kind() == StickErrorKind::Lost => first = false,
                 other => return other,
             }
@@ -413,7 +453,8 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
                 },
                 None => None,
             };
-            match self.place_inner(ask, over.as_ref(), explain.as_deref_mut()).await? {
+            let by = ByStore(&*self.store);
+            match self.place_inner(ask, over.as_ref(), &by, explain.as_deref_mut()).await? {
                 Placed::Here(p) => return Ok(p),
                 Placed::Elsewhere(b) => {
                     met = Outcome::Adopted;

@@ -16,7 +16,7 @@ mod state;
 mod stick;
 
 pub use backend::{Backend, BackendId, Tag, Weight};
-pub use balancer::{Balancer, BalancerOptions, LostStore, Placed, Placement, RouteError};
+pub use balancer::{Balancer, BalancerOptions, Claimer, LostStore, Placed, Placement, RouteError};
 pub use board::Slot;
 pub use decision::{Decision, Excluded, MAX_ROWS, Outcome, Row};
 pub use event::Event;
