@@ -1,0 +1,283 @@
+//! Calls to BigBlueButton servers: pooled keep-alive connections, deadlines, a limit on what is read.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::secret::Secret;
+
+/// Why a call to a server brought no answer, by what the caller can conclude from it.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The connection was refused: the request did certainly not arrive.
+    #[error("{host} refuses connections")]
+    Refused {
+        /// Host and port.
+        host: String,
+    },
+    /// The host name does not resolve, or the address cannot be used: the request did certainly not arrive.
+    #[error("{host} cannot be reached: {why}")]
+    Unreachable {
+        /// Host and port.
+        host: String,
+        /// Why.
+        why: String,
+    },
+    /// No connection within the time-out: the request did certainly not arrive.
+    #[error("{host} does not accept a connection within {seconds} s")]
+    ConnectTimeout {
+        /// Host and port.
+        host: String,
+        /// The time-out.
+        seconds: f64,
+    },
+    /// No whole answer within the time-out: unknown whether the request was carried out.
+    #[error("{host} does not answer within {seconds} s")]
+    Timeout {
+        /// Host and port.
+        host: String,
+        /// The time-out.
+        seconds: f64,
+    },
+    /// The connection broke: unknown whether the request was carried out.
+    #[error("the connection to {host} broke: {why}")]
+    Broken {
+        /// Host and port.
+        host: String,
+        /// Why.
+        why: String,
+    },
+    /// The answer is larger than allowed.
+    #[error("{host} answers with more than {limit} bytes")]
+    TooLarge {
+        /// Host and port.
+        host: String,
+        /// The limit.
+        limit: usize,
+    },
+}
+
+impl CallError {
+    /// Whether the request certainly did not arrive.
+    pub fn never_arrived(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Unreachable { .. } | Self::ConnectTimeout { .. })
+    }
+}
+
+/// Time-outs and limits of calls.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct CallLimits {
+    /// Longest wait for a connection. Default 5 s.
+    pub connect: Duration,
+    /// Longest wait for the whole answer. Default 10 s.
+    pub response: Duration,
+    /// Largest answer in bytes. Default 16 MiB.
+    pub reply: usize,
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), response: Duration::from_secs(10), reply: 16 << 20 }
+    }
+}
+
+impl CallLimits {
+    /// The short times for a server that is flagged offline: 0.2 s and 0.5 s, each raised to at least a tenth of the
+    /// response time and capped at it (Scalelite's rule; 1 s and 1 s with defaults).
+    #[must_use]
+    pub fn short(self) -> Self {
+        let tenth = self.response / 10;
+        let short = |ms| Duration::from_millis(ms).max(tenth).min(self.response);
+        Self { connect: short(200), response: short(500), ..self }
+    }
+}
+
+/// A body to send along.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// Its content type.
+    pub content_type: &'static str,
+    /// Its bytes.
+    pub body: Bytes,
+}
+
+type Inner = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// The client, shared by all calls of a process.
+#[derive(Clone)]
+pub struct BbbClient {
+    usual: Inner,
+    brief: Inner,
+    limits: CallLimits,
+}
+
+impl std::fmt::Debug for BbbClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BbbClient").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// The client cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[error("the system's trusted certificates cannot be read: install the package ca-certificates")]
+pub struct ClientError(#[source] std::io::Error);
+
+impl BbbClient {
+    /// A client with these limits and the system's trusted certificates.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] when the trusted certificates cannot be read.
+    pub fn new(limits: CallLimits) -> Result<Self, ClientError> {
+        let build = |connect: Duration| -> Result<Inner, ClientError> {
+            let mut http = HttpConnector::new();
+            http.set_connect_timeout(Some(connect));
+            http.set_nodelay(true);
+            http.set_keepalive(Some(Duration::from_secs(60)));
+            http.enforce_http(false);
+            let provider = hyper_rustls_provider();
+            let https = HttpsConnectorBuilder::new()
+                .with_provider_and_native_roots(provider)
+                .map_err(ClientError)?
+                .https_or_http()
+                .enable_http1()
+                .wrap_connector(http);
+            Ok(Client::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                // Below the keep-alive time of the nginx before BigBlueButton (75 s).
+                .pool_idle_timeout(Duration::from_secs(30))
+                .pool_max_idle_per_host(64)
+                .http1_max_headers(128)
+                .build(https))
+        };
+        Ok(Self { usual: build(limits.connect)?, brief: build(limits.short().connect)?, limits })
+    }
+
+    /// The limits.
+    pub fn limits(&self) -> &CallLimits {
+        &self.limits
+    }
+
+    /// One call: GET, or POST with a body. The answer is the body, whatever its HTTP status.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may leave the call carried out or not.
+    pub async fn call(&self, url: &str, upload: Option<Upload>, brief: bool) -> Result<Bytes, CallError> {
+        let host = host_of(url);
+        let unusable = |why: String| CallError::Unreachable { host: host.clone(), why };
+        let uri: http::Uri = url.parse().map_err(|e: http::uri::InvalidUri| unusable(e.to_string()))?;
+        let mut request = http::Request::builder().uri(uri);
+        let body = match upload {
+            Some(u) => {
+                request = request.method(http::Method::POST).header(http::header::CONTENT_TYPE, u.content_type);
+                u.body
+            }
+            None => Bytes::new(),
+        };
+        let request = request.body(Full::new(body)).map_err(|e| unusable(e.to_string()))?;
+        let (client, limits) = if brief { (&self.brief, self.limits.short()) } else { (&self.usual, self.limits) };
+        // Connecting has its own limit inside; the sum bounds the whole call.
+        let all = limits.connect + limits.response;
+        let work = async {
+            let answer = client.request(request).await.map_err(|e| classify(&e, &host, limits.connect))?;
+            read(answer.into_body(), limits.reply, &host).await
+        };
+        match tokio::time::timeout(all, work).await {
+            Ok(done) => done,
+            Err(_) => Err(CallError::Timeout { host, seconds: all.as_secs_f64() }),
+        }
+    }
+}
+
+fn hyper_rustls_provider() -> rustls_provider::Provider {
+    rustls_provider::ring()
+}
+
+/// The one TLS provider of this crate, passed explicitly so that no process-wide default is needed.
+mod rustls_provider {
+    pub(super) type Provider = std::sync::Arc<rustls::crypto::CryptoProvider>;
+
+    pub(super) fn ring() -> Provider {
+        std::sync::Arc::new(rustls::crypto::ring::default_provider())
+    }
+}
+
+async fn read(mut body: hyper::body::Incoming, limit: usize, host: &str) -> Result<Bytes, CallError> {
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| CallError::Broken { host: host.to_owned(), why: root(&e) })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if first.len() + all.len() + data.len() > limit {
+            return Err(CallError::TooLarge { host: host.to_owned(), limit });
+        }
+        if first.is_empty() && all.is_empty() {
+            first = data;
+        } else {
+            if !first.is_empty() {
+                all.extend_from_slice(&first);
+                first = Bytes::new();
+            }
+            all.extend_from_slice(&data);
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
+}
+
+fn root(e: &dyn std::error::Error) -> String {
+    let mut e = e;
+    while let Some(source) = e.source() {
+        e = source;
+    }
+    e.to_string()
+}
+
+fn classify(e: &hyper_util::client::legacy::Error, host: &str, connect: Duration) -> CallError {
+    let host = host.to_owned();
+    let mut kind = None;
+    let mut cause = e.source();
+    while let Some(c) = cause {
+        if let Some(io) = c.downcast_ref::<std::io::Error>() {
+            kind = Some(io.kind());
+        }
+        cause = c.source();
+    }
+    let why = root(e);
+    if !e.is_connect() {
+        return CallError::Broken { host, why };
+    }
+    match kind {
+        Some(std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::ConnectionReset) => {
+            CallError::Refused { host }
+        }
+        Some(std::io::ErrorKind::TimedOut) => CallError::ConnectTimeout { host, seconds: connect.as_secs_f64() },
+        _ => CallError::Unreachable { host, why },
+    }
+}
+
+/// Host and port of a URL, without anything that could be secret.
+pub(crate) fn host_of(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_owned()
+}
+
+/// Where and how to call one server.
+#[derive(Clone, Debug)]
+pub(crate) struct Target<'a> {
+    pub(crate) url: &'a str,
+    pub(crate) secret: &'a Secret,
+}

@@ -1,0 +1,309 @@
+//! What all processes share: the servers, their measured state, and where each meeting lives.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use balancer_core::{BackendId, Binding, Claim, StickError, StickStore, Want};
+
+use crate::secret::Secret;
+
+mod local;
+#[cfg(feature = "redis")]
+mod redis;
+
+pub use local::LocalStore;
+#[cfg(feature = "redis")]
+pub use redis::RedisMeetings;
+
+/// What the operator ordered, in Scalelite's words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ServerState {
+    /// Takes new meetings.
+    Enabled,
+    /// Keeps its meetings, takes no new ones.
+    Cordoned,
+    /// Takes nothing; joins are refused.
+    #[default]
+    Disabled,
+}
+
+impl ServerState {
+    /// Scalelite's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::Cordoned => "cordoned",
+            Self::Disabled => "disabled",
+        }
+    }
+
+    /// Reads Scalelite's word.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "enabled" => Some(Self::Enabled),
+            "cordoned" => Some(Self::Cordoned),
+            "disabled" => Some(Self::Disabled),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for ServerState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A server as it is stored.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ServerRecord {
+    /// Its id: a UUID, or its host name.
+    pub id: BackendId,
+    /// The base URL of its API.
+    pub url: String,
+    /// Its shared secret.
+    pub secret: Secret,
+    /// Its tag, if any.
+    pub tag: Option<String>,
+    /// What the operator ordered.
+    pub state: ServerState,
+    /// The shared verdict of the pollers.
+    pub online: bool,
+    /// Its load; absent means it takes no new meetings yet.
+    pub load: Option<f64>,
+    /// Its load multiplier as text, 1.0 when absent.
+    pub load_multiplier: Option<String>,
+    /// Figures of the last poll.
+    pub figures: Figures,
+    /// The version of BigBlueButton it runs, if known.
+    pub bbb_version: Option<String>,
+}
+
+/// Figures of one poll of one server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Figures {
+    /// Meetings, breakout rooms included.
+    pub meetings: u64,
+    /// People.
+    pub users: u64,
+    /// People in the largest meeting.
+    pub largest_meeting: u64,
+    /// Cameras.
+    pub videos: u64,
+}
+
+impl ServerRecord {
+    /// A new server: disabled and offline, as Scalelite adds them.
+    pub fn new(id: impl Into<BackendId>, url: impl Into<String>, secret: Secret) -> Self {
+        Self {
+            id: id.into(),
+            url: url.into(),
+            secret,
+            tag: None,
+            state: ServerState::Disabled,
+            online: false,
+            load: None,
+            load_multiplier: None,
+            figures: Figures::default(),
+            bbb_version: None,
+        }
+    }
+
+    /// The multiplier as a number; unreadable, absent and zero count as 1.
+    pub fn multiplier(&self) -> f64 {
+        let m = self.load_multiplier.as_deref().and_then(|m| m.trim().parse::<f64>().ok()).unwrap_or(1.0);
+        if m.is_finite() && m > 0.0 { m } else { 1.0 }
+    }
+}
+
+/// What an administrator changes; absent means kept.
+#[derive(Clone, Debug, Default)]
+pub struct ServerPatch {
+    /// A new state.
+    pub state: Option<ServerState>,
+    /// A new secret.
+    pub secret: Option<Secret>,
+    /// A new tag; the empty text removes it.
+    pub tag: Option<String>,
+    /// A new multiplier.
+    pub load_multiplier: Option<String>,
+}
+
+/// What one poll wants stored.
+#[derive(Clone, Debug, Default)]
+pub struct PollRecord {
+    /// The verdict to publish; absent means unchanged.
+    pub online: Option<bool>,
+    /// Measured load and figures; absent when the poll failed.
+    pub measured: Option<(f64, Figures)>,
+    /// The version, when it was asked for.
+    pub bbb_version: Option<String>,
+}
+
+/// A meeting as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MeetingRecord {
+    /// Its id.
+    pub id: String,
+    /// Where it lives.
+    pub binding: Binding,
+    /// The moderators' password.
+    pub moderator_pw: String,
+    /// Its voice bridge number; empty when Scalelite stored none.
+    pub voice_bridge: String,
+    /// An end is under way.
+    pub ending: bool,
+}
+
+/// The answer to a look at one meeting.
+#[derive(Clone, Debug, Default)]
+pub struct Look {
+    /// The meeting, if it is known.
+    pub meeting: Option<MeetingRecord>,
+    /// State and verdict of its server as stored at this moment; absent when that server is gone.
+    pub server: Option<(ServerState, bool)>,
+    /// Changes whenever the set of servers or their states changed.
+    pub epoch: u64,
+}
+
+/// A wish to bind a meeting to a server, with all that is stored beside it.
+#[derive(Debug)]
+pub struct MeetingClaim<'a> {
+    /// The meeting.
+    pub id: &'a str,
+    /// What is bound now and may be replaced; with none, nothing may be bound.
+    pub over: Option<&'a Binding>,
+    /// The server and the caller's token.
+    pub want: &'a Want,
+    /// The moderators' password to store; kept when the meeting has one.
+    pub moderator_pw: &'a str,
+    /// Numbers to try for the voice bridge, in order.
+    pub bridges: &'a [String],
+    /// By how much the server's stored load grows.
+    pub load: f64,
+    /// How long the binding lives.
+    pub ttl: Duration,
+}
+
+/// Who holds a meeting after a claim.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The claim's answer.
+    pub claim: Claim,
+    /// The meeting as stored now, unless the claim met a closed server.
+    pub meeting: Option<MeetingRecord>,
+}
+
+/// All servers, and the epoch they were read at.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    /// The servers, by id.
+    pub servers: Vec<ServerRecord>,
+    /// As in [`Look::epoch`].
+    pub epoch: u64,
+}
+
+/// The adapter's own stick store: meetings with their passwords and voice bridges, and the servers they live on.
+///
+/// # Cancel safety
+///
+/// As for [`StickStore`]: dropping a future leaves each operation done or not done, never half done.
+#[async_trait]
+pub trait MeetingStore: StickStore {
+    /// Looks at one meeting and its server, in one round trip.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn look(&self, id: &str) -> Result<Look, StickError>;
+
+    /// Binds a meeting, in one step at the store.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn claim_meeting(&self, claim: &MeetingClaim<'_>) -> Result<Claimed, StickError>;
+
+    /// Marks a meeting as ending for at most this long; `false` when something else is bound or it ends already.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn begin_end(&self, id: &str, seen: &Binding, at_most: Duration) -> Result<bool, StickError>;
+
+    /// All meetings, or those bound to one server.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn meetings(&self, server: Option<&BackendId>) -> Result<Vec<MeetingRecord>, StickError>;
+
+    /// All servers.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn servers(&self) -> Result<Registry, StickError>;
+
+    /// Adds a server; `false` when its id is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn add_server(&self, record: &ServerRecord) -> Result<bool, StickError>;
+
+    /// Changes a server; `false` when it is not known.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn update_server(&self, id: &BackendId, patch: &ServerPatch) -> Result<bool, StickError>;
+
+    /// Removes a server with everything stored about it, its meetings' bindings included; `false` when not known.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn remove_server(&self, id: &BackendId) -> Result<bool, StickError>;
+
+    /// Stores what a poll found.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn record_poll(&self, id: &BackendId, poll: &PollRecord) -> Result<(), StickError>;
+
+    /// Keeps the bindings of meetings that a poll saw on their server: a long meeting is not forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn renew_seen(&self, server: &BackendId, seen: &[String], ttl: Duration) -> Result<(), StickError>;
+
+    /// Adds to the stored loads of servers that have one.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn add_loads(&self, loads: &[(BackendId, f64)]) -> Result<(), StickError>;
+
+    /// Announces this process for `ttl`; the answer is how many live processes share the store, this one included.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn announce(&self, process: u64, ttl: Duration) -> Result<u32, StickError>;
+
+    /// Writes and reads something, for a health check.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when that fails.
+    async fn check(&self) -> Result<(), StickError>;
+
+    /// Where it is, without any secret.
+    fn describe(&self) -> String;
+}

@@ -1,0 +1,346 @@
+//! Servers and meetings in Scalelite's Redis layout, so that a Scalelite on the same Redis understands them.
+//!
+//! What we add stays beside it: the hash of a meeting has the extra fields `token`, `stamp` and `ending`, and the keys
+//! `balancer:stamp`, `balancer:closed` and `balancer:processes` are ours. A Redis Cluster cannot hold this layout:
+//! the keys of one step are not in one slot.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use balancer_core::{
+    BackendId, Binding, Claim, RedisLink, RedisReply, RedisScript, StickError, StickKey, StickPage, StickStore, Token,
+    Want,
+};
+
+use super::{
+    Claimed, Figures, Look, MeetingClaim, MeetingRecord, MeetingStore, PollRecord, Registry, ServerPatch,
+    ServerRecord, ServerState,
+};
+use crate::secret::Secret;
+
+mod scripts;
+
+const PAGE: usize = 500;
+
+/// Servers and meetings on a Redis server that any number of processes share.
+#[derive(Debug)]
+pub struct RedisMeetings {
+    link: RedisLink,
+    prefix: String,
+    scripts: scripts::Scripts,
+}
+
+fn millis(d: Duration) -> u64 {
+    u64::try_from(d.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn text(reply: Option<&RedisReply>) -> &str {
+    reply.and_then(RedisReply::as_str).unwrap_or("")
+}
+
+fn number(reply: Option<&RedisReply>) -> u64 {
+    text(reply).parse().ok().or_else(|| reply?.as_int().and_then(|n| u64::try_from(n).ok())).unwrap_or(0)
+}
+
+fn optional(reply: Option<&RedisReply>) -> Option<String> {
+    reply.and_then(RedisReply::as_str).map(str::to_owned)
+}
+
+fn state_of(word: &str, enabled: u64) -> ServerState {
+    // Old data has no state: then membership of the enabled set decides.
+    ServerState::parse(word).unwrap_or(if enabled > 0 { ServerState::Enabled } else { ServerState::Disabled })
+}
+
+impl RedisMeetings {
+    /// On this Redis; every key begins with `namespace` and a colon (`scalelite` in production).
+    pub fn new(link: RedisLink, namespace: &str) -> Self {
+        let prefix = if namespace.is_empty() { String::new() } else { format!("{namespace}:") };
+        Self { link, prefix, scripts: scripts::Scripts::new() }
+    }
+
+    /// Checks that the server answers, may be written to and is not a Cluster.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] naming the server, the reason and the remedy.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future changes nothing of value.
+    pub async fn probe(&self) -> Result<(), StickError> {
+        let info = self.link.call(&["INFO", "cluster"]).await?;
+        if info.as_str().is_some_and(|t| t.contains("cluster_enabled:1")) {
+            return Err(StickError::Refused {
+                target: self.link.target(),
+                why: "it is a Redis Cluster: the keys of this layout are not in one slot; use a single Redis or a \
+                      replicated one behind Sentinel"
+                    .into(),
+            });
+        }
+        self.check().await
+    }
+
+    async fn run(&self, script: &RedisScript, args: &[&str]) -> Result<RedisReply, StickError> {
+        let mut all: Vec<&str> = Vec::with_capacity(args.len() + 1);
+        all.push(&self.prefix);
+        all.extend_from_slice(args);
+        self.link.script(script, &[] as &[&str], &all).await
+    }
+
+    fn key(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    fn corrupt(&self, what: &str) -> StickError {
+        StickError::Corrupt { target: self.link.target(), why: format!("unexpected answer to {what}") }
+    }
+
+    /// `server_id, moderator_pw, voice_bridge, token, stamp, ending` as the scripts give them.
+    fn meeting(id: &str, row: &[RedisReply]) -> Option<MeetingRecord> {
+        let server = text(row.first());
+        if server.is_empty() {
+            return None;
+        }
+        let binding =
+            Binding { backend: server.into(), token: Token(number(row.get(3))), stamp: number(row.get(4)) };
+        Some(MeetingRecord {
+            id: id.to_owned(),
+            binding,
+            moderator_pw: text(row.get(1)).to_owned(),
+            voice_bridge: text(row.get(2)).to_owned(),
+            ending: number(row.get(5)) > 0,
+        })
+    }
+
+    async fn plain(
+        &self,
+        key: &StickKey,
+        over: Option<&Binding>,
+        want: &Want,
+        ttl: Duration,
+    ) -> Result<Claim, StickError> {
+        let bridges: Vec<String> = crate::api::VoiceBridges::new(key.as_str(), 9).take(10).collect();
+        let claim =
+            MeetingClaim { id: key.as_str(), over, want, moderator_pw: "", bridges: &bridges, load: 0.0, ttl };
+        Ok(self.claim_meeting(&claim).await?.claim)
+    }
+}
+
+#[async_trait]
+impl StickStore for RedisMeetings {
+    async fn get(&self, key: &StickKey, extend: Option<Duration>) -> Result<Option<Binding>, StickError> {
+        let ttl = extend.map_or(0, millis).to_string();
+        let row = self.run(&self.scripts.get, &[key.as_str(), &ttl]).await?;
+        Ok(Self::meeting(key.as_str(), row.as_list()).map(|m| m.binding))
+    }
+
+    async fn claim(&self, key: &StickKey, want: &Want, ttl: Duration) -> Result<Claim, StickError> {
+        self.plain(key, None, want, ttl).await
+    }
+
+    async fn rebind(&self, key: &StickKey, seen: &Binding, want: &Want, ttl: Duration) -> Result<Claim, StickError> {
+        self.plain(key, Some(seen), want, ttl).await
+    }
+
+    async fn renew(&self, key: &StickKey, seen: &Binding, ttl: Duration) -> Result<bool, StickError> {
+        let (token, stamp, ttl) = (seen.token.0.to_string(), seen.stamp.to_string(), millis(ttl).to_string());
+        let args = [key.as_str(), seen.backend.as_str(), &token, &stamp, &ttl];
+        Ok(number(Some(&self.run(&self.scripts.renew, &args).await?)) > 0)
+    }
+
+    async fn release(&self, key: &StickKey, seen: &Binding) -> Result<bool, StickError> {
+        let (token, stamp) = (seen.token.0.to_string(), seen.stamp.to_string());
+        let args = [key.as_str(), seen.backend.as_str(), &token, &stamp];
+        Ok(number(Some(&self.run(&self.scripts.release, &args).await?)) > 0)
+    }
+
+    async fn close(&self, backend: &BackendId, closed: bool) -> Result<(), StickError> {
+        let command = if closed { "SADD" } else { "SREM" };
+        self.link.call(&[command, &self.key("balancer:closed"), backend.as_str()]).await.map(drop)
+    }
+
+    async fn list(&self, backend: &BackendId, from: Option<&str>) -> Result<StickPage, StickError> {
+        let mut of = self.meetings(Some(backend)).await?;
+        of.sort_by(|a, b| a.id.cmp(&b.id));
+        let after = from.map_or(0, |f| of.partition_point(|m| m.id.as_str() <= f));
+        let more = of.len() - after > PAGE;
+        let mut entries = Vec::new();
+        for m in of.into_iter().skip(after).take(PAGE) {
+            entries.push((StickKey::new(m.id)?, m.binding));
+        }
+        let next = if more { entries.last().map(|(k, _)| k.as_str().to_owned()) } else { None };
+        Ok(StickPage { entries, next })
+    }
+
+    async fn count(&self, backend: &BackendId) -> Result<u64, StickError> {
+        Ok(self.meetings(Some(backend)).await?.len() as u64)
+    }
+}
+
+#[async_trait]
+impl MeetingStore for RedisMeetings {
+    async fn look(&self, id: &str) -> Result<Look, StickError> {
+        let reply = self.run(&self.scripts.look, &[id]).await?;
+        let row = reply.as_list();
+        let meeting = Self::meeting(id, row);
+        let known = number(row.get(6)) > 0;
+        let server = (meeting.is_some() && known)
+            .then(|| (state_of(text(row.get(7)), number(row.get(8))), text(row.get(9)) == "true"));
+        Ok(Look { meeting, server, epoch: number(row.get(10)) })
+    }
+
+    async fn claim_meeting(&self, claim: &MeetingClaim<'_>) -> Result<Claimed, StickError> {
+        StickKey::new(claim.id)?;
+        let (token, load, ttl) =
+            (claim.want.token.0.to_string(), claim.load.to_string(), millis(claim.ttl).to_string());
+        let seen = claim.over.map(|b| (b.backend.as_str(), b.token.0.to_string(), b.stamp.to_string()));
+        let (seen_server, seen_token, seen_stamp) =
+            seen.as_ref().map_or(("", "", ""), |(s, t, n)| (*s, t.as_str(), n.as_str()));
+        let mut args = vec![
+            claim.id,
+            claim.want.backend.as_str(),
+            &token,
+            claim.moderator_pw,
+            &load,
+            &ttl,
+            seen_server,
+            seen_token,
+            seen_stamp,
+        ];
+        args.extend(claim.bridges.iter().map(String::as_str));
+        let reply = self.run(&self.scripts.claim, &args).await?;
+        let row = reply.as_list();
+        let word = text(row.first());
+        if word == "closed" {
+            return Ok(Claimed { claim: Claim::Closed, meeting: None });
+        }
+        let meeting = Self::meeting(claim.id, row.get(1..).unwrap_or(&[])).ok_or_else(|| self.corrupt("a claim"))?;
+        let binding = meeting.binding.clone();
+        let claim = if word == "won" { Claim::Won(binding) } else { Claim::Held(binding) };
+        Ok(Claimed { claim, meeting: Some(meeting) })
+    }
+
+    async fn begin_end(&self, id: &str, seen: &Binding, at_most: Duration) -> Result<bool, StickError> {
+        let (token, stamp, ms) = (seen.token.0.to_string(), seen.stamp.to_string(), millis(at_most).to_string());
+        let args = [id, seen.backend.as_str(), &token, &stamp, &ms];
+        Ok(number(Some(&self.run(&self.scripts.begin_end, &args).await?)) > 0)
+    }
+
+    async fn meetings(&self, server: Option<&BackendId>) -> Result<Vec<MeetingRecord>, StickError> {
+        let reply = self.run(&self.scripts.meetings, &[server.map_or("", BackendId::as_str)]).await?;
+        let rows = reply.as_list().iter().map(RedisReply::as_list);
+        Ok(rows.filter_map(|row| Self::meeting(text(row.first()), row.get(1..)?)).collect())
+    }
+
+    async fn servers(&self) -> Result<Registry, StickError> {
+        let reply = self.run(&self.scripts.servers, &[]).await?;
+        let mut rows = reply.as_list().iter();
+        let epoch = number(rows.next());
+        let mut servers = Vec::new();
+        for row in rows.map(RedisReply::as_list) {
+            // id url secret tag state online multiplier meetings users largest videos version enabled load cordoned
+            let id = text(row.first());
+            if id.is_empty() || text(row.get(1)).is_empty() {
+                continue;
+            }
+            let mut r = ServerRecord::new(id, text(row.get(1)), Secret::new(text(row.get(2))));
+            r.tag = optional(row.get(3)).filter(|t| !t.is_empty());
+            r.state = state_of(text(row.get(4)), number(row.get(12)));
+            r.online = text(row.get(5)) == "true";
+            r.load_multiplier = optional(row.get(6)).filter(|t| !t.is_empty());
+            r.figures = Figures {
+                meetings: number(row.get(7)),
+                users: number(row.get(8)),
+                largest_meeting: number(row.get(9)),
+                videos: number(row.get(10)),
+            };
+            r.bbb_version = optional(row.get(11)).filter(|t| !t.is_empty());
+            let score = |i: usize| text(row.get(i)).parse::<f64>().ok();
+            r.load = score(13).or_else(|| score(14));
+            servers.push(r);
+        }
+        servers.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(Registry { servers, epoch })
+    }
+
+    async fn add_server(&self, r: &ServerRecord) -> Result<bool, StickError> {
+        let multiplier = r.load_multiplier.clone().unwrap_or_else(|| "1.0".into());
+        let tag = r.tag.as_deref().unwrap_or("");
+        let args = [r.id.as_str(), r.url.as_str(), r.secret.expose(), multiplier.as_str(), tag];
+        Ok(number(Some(&self.run(&self.scripts.add_server, &args).await?)) > 0)
+    }
+
+    async fn update_server(&self, id: &BackendId, patch: &ServerPatch) -> Result<bool, StickError> {
+        let mut args = vec![id.as_str()];
+        if let Some(state) = patch.state {
+            args.extend(["state", state.as_str()]);
+        }
+        if let Some(secret) = &patch.secret {
+            args.extend(["secret", secret.expose()]);
+        }
+        if let Some(tag) = &patch.tag {
+            args.extend(["tag", tag]);
+        }
+        if let Some(m) = &patch.load_multiplier {
+            args.extend(["load_multiplier", m]);
+        }
+        Ok(number(Some(&self.run(&self.scripts.update_server, &args).await?)) > 0)
+    }
+
+    async fn remove_server(&self, id: &BackendId) -> Result<bool, StickError> {
+        Ok(number(Some(&self.run(&self.scripts.remove_server, &[id.as_str()]).await?)) > 0)
+    }
+
+    async fn record_poll(&self, id: &BackendId, poll: &PollRecord) -> Result<(), StickError> {
+        let online = poll.online.map_or("", |o| if o { "true" } else { "false" });
+        let version = poll.bbb_version.as_deref().unwrap_or("");
+        let measured: Vec<String> = match &poll.measured {
+            Some((load, f)) => [load.to_string()]
+                .into_iter()
+                .chain([f.meetings, f.users, f.largest_meeting, f.videos].map(|n| n.to_string()))
+                .collect(),
+            None => Vec::new(),
+        };
+        let mut args = vec![id.as_str(), online, version];
+        args.extend(measured.iter().map(String::as_str));
+        self.run(&self.scripts.record_poll, &args).await?;
+        Ok(())
+    }
+
+    async fn renew_seen(&self, server: &BackendId, seen: &[String], ttl: Duration) -> Result<(), StickError> {
+        let ttl = millis(ttl).to_string();
+        for part in seen.chunks(1000) {
+            let mut args = vec![server.as_str(), ttl.as_str()];
+            args.extend(part.iter().map(String::as_str));
+            self.run(&self.scripts.renew_seen, &args).await?;
+        }
+        Ok(())
+    }
+
+    async fn add_loads(&self, loads: &[(BackendId, f64)]) -> Result<(), StickError> {
+        let numbers: Vec<String> = loads.iter().map(|(_, more)| more.to_string()).collect();
+        let mut args = Vec::with_capacity(loads.len() * 2);
+        for ((id, _), more) in loads.iter().zip(&numbers) {
+            args.extend([id.as_str(), more.as_str()]);
+        }
+        self.run(&self.scripts.add_loads, &args).await.map(drop)
+    }
+
+    async fn announce(&self, process: u64, ttl: Duration) -> Result<u32, StickError> {
+        let args = [process.to_string(), millis(ttl).to_string()];
+        let count = self.run(&self.scripts.announce, &[&args[0], &args[1]]).await?;
+        Ok(u32::try_from(number(Some(&count))).unwrap_or(1).max(1))
+    }
+
+    async fn check(&self) -> Result<(), StickError> {
+        let key = self.key("__health_check_set__");
+        let set = ["SET", key.as_str(), "true", "EX", "10"].map(str::to_owned).to_vec();
+        let get = ["GET", key.as_str()].map(str::to_owned).to_vec();
+        let replies = self.link.pipeline(&[set, get]).await?;
+        if text(replies.get(1)) == "true" { Ok(()) } else { Err(self.corrupt("a health check")) }
+    }
+
+    fn describe(&self) -> String {
+        format!("{} (namespace {:?})", self.link.target(), self.prefix.trim_end_matches(':'))
+    }
+}
