@@ -121,12 +121,16 @@ impl FakeBbb {
         self.shared.state().bad_checksums
     }
 
-    /// Reads several things at one moment. The server stands still meanwhile.
+    /// Reads several things at one moment. The server stands still meanwhile: `look` must not call the fake itself.
     pub fn inspect<T>(&self, look: impl FnOnce(&FakeState) -> T) -> T {
         look(&self.shared.state())
     }
 
-    /// Waits until the state fits. It is looked at now and after every request, answer and change.
+    /// Waits until the state fits. It is looked at now and after every request, answer and change; `fits` must not call
+    /// the fake itself.
+    ///
+    /// While tokio's time is paused it jumps whenever nothing but a socket is waited for, and the deadline passes with
+    /// it: use the running clock in tests that wait for requests.
     ///
     /// # Errors
     ///

@@ -1,5 +1,6 @@
 //! The open port: accepts connections, counts them, and ends them together.
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot, watch};
@@ -58,8 +59,8 @@ pub(super) fn listen(listener: TcpListener, shared: Arc<Shared>) -> Listening {
                         });
                     }
                     Ok(_) => {}
-                    // Out of file descriptors, or a caller that left in the queue.
-                    Err(_) => tokio::task::yield_now().await,
+                    // Out of file descriptors, most likely: give them time to come back.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
                 }
             }
         }
