@@ -1,1 +1,3 @@
 //! BigBlueButton for `balancer-core`.
+#[cfg(feature = "testing")]
+pub mod testing;

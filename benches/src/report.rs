@@ -1,0 +1,134 @@
+//! Tables of what was measured, and how it compares.
+use std::time::Duration;
+
+use crate::load::Outcome;
+
+/// Where the figures of the peers come from.
+pub(crate) const SOURCE: &str =
+    "published CPU time per request at 64 connections, balancer on one core, best measured peer";
+
+/// One kind of request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Running,
+    List,
+    Join,
+    Create,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 4] = [Self::Running, Self::List, Self::Join, Self::Create];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Running => "isMeetingRunning",
+            Self::List => "getMeetings",
+            Self::Join => "join",
+            Self::Create => "create",
+        }
+    }
+
+    /// CPU time per request of the best peer, and ours at most; see [`SOURCE`].
+    fn figures(self) -> (Duration, Duration) {
+        let (peer, limit) = match self {
+            Self::Running => (917, 90),
+            Self::Join => (736, 70),
+            Self::Create => (2_806, 280),
+            Self::List => (8_100, 1_000),
+        };
+        (Duration::from_micros(peer), Duration::from_micros(limit))
+    }
+}
+
+/// One line of the table.
+pub(crate) struct Line {
+    pub(crate) kind: Kind,
+    pub(crate) connections: usize,
+    pub(crate) outcome: Outcome,
+}
+
+impl Line {
+    fn cpu_per_request(&self) -> Option<Duration> {
+        let requests = u32::try_from(self.outcome.requests).ok().filter(|requests| *requests > 0)?;
+        self.outcome.cpu.map(|cpu| cpu / requests)
+    }
+}
+
+/// Prints the lines of one run, then the comparison.
+pub(crate) fn print(title: &str, lines: &[Line]) {
+    println!("\n{title}");
+    let mut rows =
+        vec![["CALL", "CONNS", "REQUESTS", "REQ/S", "P50", "P99", "CPU/REQ", "RSS", "ERRORS"].map(str::to_owned)];
+    for line in lines {
+        let out = &line.outcome;
+        let rate = precise(out.requests) / out.elapsed.as_secs_f64().max(1e-9);
+        rows.push([
+            line.kind.name().to_owned(),
+            line.connections.to_string(),
+            out.requests.to_string(),
+            format!("{rate:.0}"),
+            micros(out.p50),
+            micros(out.p99),
+            line.cpu_per_request().map_or_else(|| "<none>".to_owned(), micros),
+            out.resident.map_or_else(|| "<none>".to_owned(), |kib| format!("{:.1} MiB", precise(kib) / 1_024.0)),
+            out.errors.to_string(),
+        ]);
+    }
+    table(&rows);
+    for line in lines.iter().filter(|line| line.outcome.errors > 0) {
+        let first = line.outcome.first_error.as_deref().unwrap_or("unknown");
+        let (name, connections, errors) = (line.kind.name(), line.connections, line.outcome.errors);
+        println!("INVALID: {name} at {connections} connections had {errors} errors; first: {first}");
+    }
+    for line in lines.iter().filter(|line| line.outcome.requests == 0) {
+        println!("INVALID: {} at {} connections answered nothing", line.kind.name(), line.connections);
+    }
+    compare(lines);
+}
+
+fn compare(lines: &[Line]) {
+    let mut rows = vec![["CALL", "CPU/REQ", "PEER", "PEER/OURS", "LIMIT", "VERDICT"].map(str::to_owned)];
+    for line in lines.iter().filter(|line| line.connections == 64) {
+        let Some(ours) = line.cpu_per_request() else { continue };
+        let (peer, limit) = line.kind.figures();
+        let verdict = match (line.outcome.errors, ours <= limit) {
+            (0, true) => "met",
+            (0, false) => "not met",
+            _ => "not met (errors)",
+        };
+        rows.push([
+            line.kind.name().to_owned(),
+            micros(ours),
+            micros(peer),
+            format!("{:.1}x", peer.as_secs_f64() / ours.as_secs_f64().max(1e-9)),
+            micros(limit),
+            verdict.to_owned(),
+        ]);
+    }
+    if rows.len() > 1 {
+        println!("\n64 connections against: {SOURCE}");
+        table(&rows);
+    }
+}
+
+fn micros(time: Duration) -> String {
+    format!("{:.1} us", time.as_secs_f64() * 1e6)
+}
+
+/// A count as a number to divide; counts here stay far below 2^53.
+#[expect(clippy::cast_precision_loss, reason = "counts stay far below 2^53")]
+fn precise(count: u64) -> f64 {
+    count as f64
+}
+
+/// First column to the left, the others to the right, no borders.
+fn table<const N: usize>(rows: &[[String; N]]) {
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    for row in rows {
+        let mut text = format!("{:<1$}", row[0], width(0));
+        for (column, cell) in row.iter().enumerate().skip(1) {
+            text.push_str(&format!("  {cell:>0$}", width(column)));
+        }
+        println!("{}", text.trim_end());
+    }
+}
