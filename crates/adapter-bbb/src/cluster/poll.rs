@@ -1,0 +1,149 @@
+//! Polling: one `getMeetings` per server and round, and its version now and then.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use async_trait::async_trait;
+use balancer_core::{
+    Backend, BackendId, Health, HealthProbe, ProbeEffect, ProbeError, ProbeOutcome, ProbeWatch, Report,
+};
+use tokio::time::Instant;
+
+use super::{Cluster, lock, wall_ms};
+use crate::api::{Params, Reply, meetings, signed_url};
+use crate::client::CallError;
+use crate::server::{BbbServer, milli};
+use crate::store::{Figures, PollRecord};
+
+/// The last whole list of meetings a server gave.
+#[derive(Clone, Debug)]
+pub(crate) struct Listing {
+    /// Wall clock before the list was asked for.
+    pub(crate) began_ms: u64,
+    /// People in each meeting, by id.
+    pub(crate) people: HashMap<String, u32>,
+    /// Load by the formula.
+    pub(crate) load: f64,
+    /// The figures of the status table.
+    pub(crate) figures: Figures,
+    /// The version, when it was asked for.
+    version: Option<String>,
+}
+
+pub(super) struct Probe(pub(super) Weak<Cluster>);
+
+pub(super) struct Watch(pub(super) Weak<Cluster>);
+
+fn probe_error(e: CallError) -> ProbeError {
+    let text = e.to_string();
+    match e {
+        CallError::Refused { .. } | CallError::Broken { .. } => ProbeError::Refused(text),
+        CallError::TooLarge { .. } => ProbeError::Answer(text),
+        CallError::Unreachable { .. } => ProbeError::Resolve(text),
+        _ => ProbeError::Silent(text),
+    }
+}
+
+#[async_trait]
+impl HealthProbe<BbbServer> for Probe {
+    async fn probe(&self, target: &BbbServer) -> Result<Report, ProbeError> {
+        let Some(cluster) = self.0.upgrade() else {
+            return Err(ProbeError::Silent("shutting down".into()));
+        };
+        let began_ms = wall_ms();
+        cluster.forget_guess(target.id());
+        let o = &cluster.options;
+        let url = |call| signed_url(target.url(), call, &Params::new(), target.secret().expose(), o.outgoing);
+        let bytes = cluster.client.call(&url("getMeetings"), None, false).await.map_err(probe_error)?;
+        let reply = Reply::parse(&bytes).map_err(|e| ProbeError::Answer(format!("getMeetings: {e}")))?;
+        if !reply.is_success() {
+            let key = reply.message_key().unwrap_or("no reason").to_owned();
+            let hint = if key == "checksumError" { " (is the server's secret right?)" } else { "" };
+            return Err(ProbeError::Answer(format!("getMeetings failed: {key}{hint}")));
+        }
+        let list = meetings(&bytes).map_err(|e| ProbeError::Answer(format!("getMeetings: {e}")))?;
+        let figures = o.formula.figures(&list, began_ms, target.multiplier());
+        let people = list.iter().map(|m| (m.id.to_string(), m.participants)).collect();
+        let known = cluster.record(target.id()).and_then(|r| r.bbb_version);
+        let up = cluster.pool.verdict(target.id()).is_some_and(|v| v.health == Health::Up);
+        let version = if known.is_some() && up {
+            None
+        } else {
+            // A missing version is not a failed poll.
+            let index = cluster.client.call(&url(""), None, false).await.ok();
+            index.as_deref().and_then(|b| Some(Reply::parse(b).ok()?.text("bbbVersion")?.into_owned()))
+        };
+        let numbers = Figures {
+            meetings: figures.meetings,
+            users: figures.users,
+            largest_meeting: figures.largest_meeting,
+            videos: figures.videos,
+        };
+        let listing = Listing { began_ms, people, load: figures.load, figures: numbers, version };
+        lock(&cluster.lists).insert(target.id().clone(), listing);
+        Ok(Report::new(Instant::now())
+            .with_rooms(figures.meetings)
+            .with_users(figures.users)
+            .with_cost(milli(figures.load)))
+    }
+}
+
+#[async_trait]
+impl ProbeWatch<BbbServer> for Watch {
+    async fn seen(&self, outcome: &ProbeOutcome<BbbServer>) {
+        let Some(cluster) = self.0.upgrade() else { return };
+        if outcome.effect != ProbeEffect::Applied {
+            return;
+        }
+        if let Err(e) = cluster.publish(outcome).await {
+            tracing::warn!(backend = %outcome.id(), error = %e, "the poll's result cannot be stored");
+        }
+    }
+}
+
+impl Cluster {
+    /// Stores what a poll found, and the verdict when it changed.
+    async fn publish(&self, outcome: &ProbeOutcome<BbbServer>) -> Result<(), balancer_core::StickError> {
+        let id: &BackendId = outcome.id();
+        let mut record = PollRecord::default();
+        let online = self.record(id).is_some_and(|r| r.online);
+        if outcome.ok() {
+            let listing = lock(&self.lists).get(id).cloned();
+            let Some(listing) = listing else { return Ok(()) };
+            if outcome.health == Health::Up && !online {
+                record.online = Some(true);
+            }
+            record.bbb_version.clone_from(&listing.version);
+            record.measured = Some((listing.load, listing.figures));
+            self.store.record_poll(id, &record).await?;
+            if record.online.is_some() {
+                self.note_online(id, true);
+                tracing::info!(backend = %id, "server is online");
+            }
+            let seen: Vec<String> = listing.people.into_keys().collect();
+            return self.store.renew_seen(id, &seen, self.options.meeting_ttl).await;
+        }
+        lock(&self.lists).remove(id);
+        let fell = outcome.health == Health::Down && outcome.before != Health::Down;
+        if !fell || !online {
+            return Ok(());
+        }
+        record.online = Some(false);
+        self.store.record_poll(id, &record).await?;
+        self.note_online(id, false);
+        tracing::info!(backend = %id, reason = %outcome.text(), "server is offline");
+        // Published once for everybody: from here on its meetings move.
+        let _ = self.pool.declare(id, Health::Dead, &outcome.text());
+        Ok(())
+    }
+
+    /// Whether a server's last list of meetings is current.
+    pub(crate) fn listing(&self, id: &BackendId) -> Option<Listing> {
+        lock(&self.lists).get(id).cloned()
+    }
+
+    /// A server by its definition, for calls that outlive a request.
+    pub(crate) fn shared(self: &Arc<Self>) -> Arc<Self> {
+        self.clone()
+    }
+}

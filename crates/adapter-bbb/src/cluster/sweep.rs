@@ -1,0 +1,160 @@
+//! Keeping bindings in step with what the servers say they run.
+
+use std::collections::HashMap;
+
+use balancer_core::{BackendId, StickKey};
+
+use super::{Cluster, Listing, lock};
+use crate::store::MeetingRecord;
+
+/// What one sweep finds.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Findings {
+    /// Bound meetings that their server no longer has.
+    ended: Vec<MeetingRecord>,
+    /// Meetings that run on a server although they are bound to another: (meeting, where it runs, people there).
+    strays: Vec<(String, BackendId, u32)>,
+    /// Meetings that run but are bound nowhere.
+    unbound: Vec<(String, BackendId)>,
+}
+
+/// Compares bindings with the servers' own lists. Pure.
+///
+/// A binding is only called ended when a whole list, asked for more than `grace_ms` after the binding was made, does
+/// not have it: a create that is under way is never undone.
+fn compare(bound: &[MeetingRecord], lists: &HashMap<BackendId, Listing>, grace_ms: u64) -> Findings {
+    let mut found = Findings::default();
+    let by_id: HashMap<&str, &MeetingRecord> = bound.iter().map(|m| (m.id.as_str(), m)).collect();
+    for m in bound {
+        let Some(list) = lists.get(&m.binding.backend) else { continue };
+        let settled = m.binding.stamp.saturating_add(grace_ms) < list.began_ms;
+        if settled && !m.ending && !list.people.contains_key(&m.id) {
+            found.ended.push(m.clone());
+        }
+    }
+    for (server, list) in lists {
+        for (id, people) in &list.people {
+            match by_id.get(id.as_str()) {
+                None => found.unbound.push((id.clone(), server.clone())),
+                Some(m) if m.binding.backend != *server => {
+                    if m.binding.stamp.saturating_add(grace_ms) < list.began_ms {
+                        found.strays.push((id.clone(), server.clone(), *people));
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    found.strays.sort();
+    found.unbound.sort();
+    found
+}
+
+impl Cluster {
+    /// Removes bindings of meetings that ended by themselves, and names meetings that run where they should not.
+    pub(super) async fn sweep(&self) {
+        let bound = match self.store.meetings(None).await {
+            Ok(bound) => bound,
+            Err(e) => {
+                tracing::warn!(error = %e, "the meetings cannot be read from the store");
+                return;
+            }
+        };
+        let lists = lock(&self.lists).clone();
+        let grace = u64::try_from(self.options.grace().as_millis()).unwrap_or(u64::MAX);
+        let found = compare(&bound, &lists, grace);
+        for m in &found.ended {
+            let Ok(key) = StickKey::new(m.id.as_str()) else { continue };
+            // Compared whole: a meeting created again meanwhile has another binding and stays.
+            if let Err(e) = self.store.release(&key, &m.binding).await {
+                tracing::warn!(error = %e, "an ended meeting cannot be forgotten");
+            }
+        }
+        for (_, server, people) in &found.strays {
+            tracing::warn!(backend = %server, people, "a meeting runs here although it lives on another server");
+        }
+    }
+
+    /// After a lost store: binds every meeting that runs somewhere and is bound nowhere. The answer is how many.
+    ///
+    /// A meeting found on two servers goes to the one with people in it, else to the first by id.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be asked.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves some meetings bound and others not; call it again.
+    pub async fn rebuild(&self) -> Result<usize, balancer_core::StickError> {
+        let bound = self.store.meetings(None).await?;
+        let lists = lock(&self.lists).clone();
+        let mut homes: HashMap<String, (bool, BackendId)> = HashMap::new();
+        for (id, server) in compare(&bound, &lists, 0).unbound {
+            let busy = lists.get(&server).and_then(|l| l.people.get(&id)).is_some_and(|people| *people > 0);
+            match homes.get(&id) {
+                Some((true, _)) => {}
+                Some((false, _)) if !busy => {}
+                _ => {
+                    homes.insert(id, (busy, server));
+                }
+            }
+        }
+        let mut rebuilt = 0;
+        for (id, (_, server)) in homes {
+            let Ok(key) = StickKey::new(id) else { continue };
+            let want = balancer_core::Want { backend: server, token: balancer_core::Token(balancer_core::random()) };
+            if matches!(
+                self.store.claim(&key, &want, self.options.meeting_ttl).await?,
+                balancer_core::Claim::Won(_)
+            ) {
+                rebuilt += 1;
+            }
+        }
+        Ok(rebuilt)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use balancer_core::{Binding, Token};
+
+    use super::*;
+    use crate::store::Figures;
+
+    fn bound(id: &str, server: &str, stamp: u64) -> MeetingRecord {
+        MeetingRecord {
+            id: id.into(),
+            binding: Binding { backend: server.into(), token: Token(1), stamp },
+            moderator_pw: String::new(),
+            voice_bridge: String::new(),
+            ending: false,
+        }
+    }
+
+    fn list(began_ms: u64, ids: &[(&str, u32)]) -> Listing {
+        let people = ids.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect();
+        Listing { began_ms, people, load: 0.0, figures: Figures::default(), version: None }
+    }
+
+    #[test]
+    fn only_settled_bindings_missing_from_a_whole_list_have_ended() {
+        let lists = HashMap::from([("a".into(), list(10_000, &[("runs", 1)]))]);
+        let bound =
+            [bound("runs", "a", 1), bound("gone", "a", 1), bound("young", "a", 9_500), bound("unpolled", "b", 1)];
+        let found = compare(&bound, &lists, 1_000);
+        assert_eq!(found.ended.iter().map(|m| m.id.as_str()).collect::<Vec<_>>(), ["gone"]);
+        assert!(found.strays.is_empty() && found.unbound.is_empty());
+    }
+
+    #[test]
+    fn meetings_that_run_elsewhere_or_are_bound_nowhere_are_named() {
+        let lists = HashMap::from([
+            ("a".into(), list(10_000, &[("m", 3), ("lost", 0)])),
+            ("b".into(), list(10_000, &[("m", 0)])),
+        ]);
+        let found = compare(&[bound("m", "b", 1)], &lists, 1_000);
+        assert_eq!(found.strays, [("m".to_owned(), "a".into(), 3)]);
+        assert_eq!(found.unbound, [("lost".to_owned(), "a".into())]);
+    }
+}
