@@ -27,6 +27,7 @@ pub(crate) fn secs(n: u64) -> Duration {
 #[derive(Debug)]
 pub(crate) struct Server {
     id: BackendId,
+    #[cfg_attr(not(feature = "probes"), allow(dead_code))]
     pub(crate) address: String,
 }
 

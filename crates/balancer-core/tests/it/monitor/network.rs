@@ -54,6 +54,20 @@ async fn all_unreachable_at_once_is_held_and_said() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn probes_caught_in_the_outage_do_not_count_after_it() {
+    let mut f = Field::new(&names(20), options().timeout(secs(5)).jitter(0.5));
+    f.start();
+    sleep(secs(60)).await;
+    f.fakes.set_all(Some(Mode::Hang));
+    sleep(secs(60)).await;
+    f.said();
+    f.fakes.set_all(None);
+    sleep(secs(60)).await;
+    let said = f.said();
+    assert!(matches!(said[..], [Event::OwnNetwork { suspected: false, .. }]), "{said:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_refused_at_once_counts() {
     let mut f = Field::new(&names(20), options());
     f.start();

@@ -72,6 +72,25 @@ async fn five_hundred_targets_of_which_a_tenth_hangs_stay_within_the_interval() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_healthy_ones_are_probed_in_time_even_when_most_hang() {
+    let all = names(500);
+    let mut f = Field::new(&all, options().timeout(secs(5)));
+    f.start();
+    sleep(secs(15)).await;
+    for n in &all[..300] {
+        f.fakes.set(n, Mode::Hang);
+    }
+    // Once every hanging one is known to hang.
+    sleep(secs(60)).await;
+    f.fakes.clear();
+    sleep(secs(200)).await;
+    for n in &all[300..] {
+        assert!(f.fakes.times(n).len() >= 19, "{n}: {:?}", f.fakes.gaps(n));
+    }
+    assert_eq!((f.count(Health::Up), f.count(Health::Down)), (200, 300));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_target_delays_nobody() {
     let mut f = Field::new(&names(2), options().timeout(secs(9)));
     f.fakes.set("s0", Mode::Pass(secs(8)));
