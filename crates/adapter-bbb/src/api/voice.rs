@@ -142,6 +142,12 @@ mod tests {
         for (id, want) in [("abc", "715622307"), ("meeting-1", "572175179"), ("5 वी", "836237182")] {
             assert_eq!(VoiceBridges::new(id, VoiceBridges::DIGITS).next().as_deref(), Some(want));
         }
+        // Far enough for the generator to have refilled its state more than once.
+        let far = [("abc", "205615039", "660927093"), ("", "707146723", "228782857")];
+        for (id, second, last) in far {
+            let numbers: Vec<String> = VoiceBridges::new(id, 9).take(150).collect();
+            assert_eq!((&*numbers[1], &*numbers[149]), (second, last));
+        }
     }
 
     #[test]
