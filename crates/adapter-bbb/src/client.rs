@@ -4,13 +4,12 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Full};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Either, Full};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-
-use crate::secret::Secret;
 
 /// Why a call to a server brought no answer, by what the caller can conclude from it.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -100,16 +99,31 @@ impl CallLimits {
     }
 }
 
+/// The body of a call: whole, or streamed through.
+pub type CallBody = Either<Full<Bytes>, BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>>;
+
 /// A body to send along.
-#[derive(Clone, Debug)]
 pub struct Upload {
     /// Its content type.
     pub content_type: &'static str,
-    /// Its bytes.
-    pub body: Bytes,
+    /// The body.
+    pub body: CallBody,
 }
 
-type Inner = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upload").field("content_type", &self.content_type).finish_non_exhaustive()
+    }
+}
+
+impl Upload {
+    /// XML that is at hand as a whole.
+    pub fn xml(body: Bytes) -> Self {
+        Self { content_type: "application/xml", body: Either::Left(Full::new(body)) }
+    }
+}
+
+type Inner = Client<HttpsConnector<HttpConnector>, CallBody>;
 
 /// The client, shared by all calls of a process.
 #[derive(Clone)]
@@ -143,9 +157,9 @@ impl BbbClient {
             http.set_nodelay(true);
             http.set_keepalive(Some(Duration::from_secs(60)));
             http.enforce_http(false);
-            let provider = hyper_rustls_provider();
+            // The provider is named, so that no process-wide default is needed.
             let https = HttpsConnectorBuilder::new()
-                .with_provider_and_native_roots(provider)
+                .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
                 .map_err(ClientError)?
                 .https_or_http()
                 .enable_http1()
@@ -185,9 +199,9 @@ impl BbbClient {
                 request = request.method(http::Method::POST).header(http::header::CONTENT_TYPE, u.content_type);
                 u.body
             }
-            None => Bytes::new(),
+            None => Either::Left(Full::new(Bytes::new())),
         };
-        let request = request.body(Full::new(body)).map_err(|e| unusable(e.to_string()))?;
+        let request = request.body(body).map_err(|e| unusable(e.to_string()))?;
         let (client, limits) = if brief { (&self.brief, self.limits.short()) } else { (&self.usual, self.limits) };
         // Connecting has its own limit inside; the sum bounds the whole call.
         let all = limits.connect + limits.response;
@@ -199,19 +213,6 @@ impl BbbClient {
             Ok(done) => done,
             Err(_) => Err(CallError::Timeout { host, seconds: all.as_secs_f64() }),
         }
-    }
-}
-
-fn hyper_rustls_provider() -> rustls_provider::Provider {
-    rustls_provider::ring()
-}
-
-/// The one TLS provider of this crate, passed explicitly so that no process-wide default is needed.
-mod rustls_provider {
-    pub(super) type Provider = std::sync::Arc<rustls::crypto::CryptoProvider>;
-
-    pub(super) fn ring() -> Provider {
-        std::sync::Arc::new(rustls::crypto::ring::default_provider())
     }
 }
 
@@ -273,11 +274,4 @@ pub(crate) fn host_of(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_owned()
-}
-
-/// Where and how to call one server.
-#[derive(Clone, Debug)]
-pub(crate) struct Target<'a> {
-    pub(crate) url: &'a str,
-    pub(crate) secret: &'a Secret,
 }

@@ -1,0 +1,22 @@
+//! The BigBlueButton API as pure functions: no sockets, no clock, no runtime.
+
+mod calls;
+mod checksum;
+mod fault;
+mod load;
+mod params;
+mod rules;
+mod voice;
+mod xml;
+
+pub use calls::{BodyKind, BodyRule, Call, Route, StaticPath, check_content_type, route, static_path};
+pub use checksum::{Algorithm, Algorithms, AlgorithmsError, ChecksumFault, Checksums, secrets, sign};
+pub use fault::Fault;
+pub use load::{LoadFormula, LoadKind, ServerFigures};
+pub use params::{MAX_PARAMS, ParamError, Params, signed_url};
+pub use rules::{CreateContext, ParamRules, RuleError, TagWish, create_params, effective_tag, join_params};
+pub use voice::VoiceBridges;
+pub use xml::{
+    Child, MAX_DEPTH, MAX_MEETINGS, MeetingEntry, Reply, ReplyError, meetings, meetings_up_to, write_empty_recordings,
+    write_index, write_meetings, write_no_meetings, write_running,
+};

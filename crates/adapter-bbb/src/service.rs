@@ -1,0 +1,264 @@
+//! A request in, a response out: the BigBlueButton API of a whole cluster.
+
+use std::sync::Arc;
+
+use balancer_core::StickError;
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+
+use crate::api::{
+    BodyKind, Call, Fault, Params, Reply, Route, check_content_type, route, write_empty_recordings, write_index,
+};
+use crate::client::CallBody;
+use crate::cluster::Cluster;
+
+mod admin;
+mod create;
+mod explain;
+mod meeting;
+mod operate;
+mod status;
+
+/// The head of a request, as far as the service looks at it.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The path, as it came.
+    pub path: &'a str,
+    /// The query without its `?`, as it came: checksums run over these bytes.
+    pub query: &'a str,
+    /// The `Host` header.
+    pub host: Option<&'a str>,
+    /// The `Content-Type` header.
+    pub content_type: Option<&'a str>,
+}
+
+/// The body of a request.
+#[derive(Debug)]
+pub enum Payload {
+    /// Read as a whole, possibly empty.
+    Whole(Bytes),
+    /// Not read yet; passed through to a server. Not empty.
+    Stream(CallBody),
+}
+
+impl Payload {
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Whole(b) if b.is_empty())
+    }
+}
+
+/// How the body of a request is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyPlan {
+    /// As a whole, a form or JSON: the small limit.
+    Form,
+    /// As a whole, XML with slides: the large limit.
+    Slides,
+    /// Not at all: streamed through.
+    Stream,
+}
+
+/// Answers the API for a cluster. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct BbbService {
+    cluster: Arc<Cluster>,
+}
+
+/// What the work on a call came to: a whole document, or a failure.
+type Done = Result<Response<Bytes>, Fault>;
+
+impl BbbService {
+    /// A service for this cluster.
+    pub fn new(cluster: Arc<Cluster>) -> Self {
+        Self { cluster }
+    }
+
+    /// The cluster.
+    pub fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
+    /// How the body of this request is to be read.
+    pub fn body_plan(&self, head: &RequestHead<'_>) -> BodyPlan {
+        let is_xml = head.content_type.is_some_and(|t| t.split(';').next().unwrap_or("").trim().ends_with("/xml"));
+        match route(head.path, head.method) {
+            Route::Call(Call::InsertDocument) if is_xml => BodyPlan::Stream,
+            Route::Call(Call::Create) if is_xml => BodyPlan::Slides,
+            _ => BodyPlan::Form,
+        }
+    }
+
+    /// Answers one request.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future answers nothing; a create or end that was begun is carried to its end all the same.
+    pub async fn handle(&self, head: RequestHead<'_>, body: Payload) -> Response<Bytes> {
+        if !self.host_allowed(&head) {
+            return plain(StatusCode::FORBIDDEN, "this host name is not served here");
+        }
+        if let Some(name) = head.path.strip_prefix("/balancer/api/") {
+            return self.operate(name, &head, body).await;
+        }
+        match route(head.path, head.method) {
+            Route::Call(call) => self.call(call, &head, body).await,
+            Route::Health => self.health().await,
+            Route::Live => plain(StatusCode::OK, "success"),
+            Route::Ready => self.ready().await,
+            _ => fault(&Fault::UnsupportedRequest),
+        }
+    }
+
+    fn host_allowed(&self, head: &RequestHead<'_>) -> bool {
+        let Some(wanted) = self.cluster.options.url_host.as_deref().filter(|h| !h.is_empty()) else { return true };
+        if head.path.contains("health_check") || matches!(head.path, "/livez" | "/readyz") {
+            return true;
+        }
+        let host = head.host.unwrap_or("");
+        let name = match host.strip_prefix('[') {
+            Some(v6) => v6.split(']').next().unwrap_or(v6),
+            None => host.split(':').next().unwrap_or(host),
+        };
+        name.eq_ignore_ascii_case(wanted.trim_start_matches('[').trim_end_matches(']'))
+    }
+
+    async fn health(&self) -> Response<Bytes> {
+        match self.cluster.store.check().await {
+            Ok(()) => plain(StatusCode::OK, "success"),
+            Err(e) => plain(StatusCode::OK, &format!("Health Check Failure: {e}")),
+        }
+    }
+
+    async fn ready(&self) -> Response<Bytes> {
+        match self.cluster.store.check().await {
+            Ok(()) => plain(StatusCode::OK, "success"),
+            Err(e) => plain(StatusCode::SERVICE_UNAVAILABLE, &e.to_string()),
+        }
+    }
+
+    async fn call(&self, call: Call, head: &RequestHead<'_>, body: Payload) -> Response<Bytes> {
+        let kind = match check_content_type(call.body_rule(), head.method, head.content_type, body.is_empty()) {
+            Ok(kind) => kind,
+            Err(f) => return fault(&f),
+        };
+        let whole = match &body {
+            Payload::Whole(b) => b.clone(),
+            Payload::Stream(_) => Bytes::new(),
+        };
+        let params = match parameters(head, kind, &whole) {
+            Ok(p) => p,
+            Err(e) => return plain(StatusCode::BAD_REQUEST, &e.to_string()),
+        };
+        if call.needs_checksum() {
+            let given = params.get("checksum").unwrap_or("");
+            if let Err(why) = self.cluster.options.checksums.verify(call.name(), head.query, given) {
+                tracing::info!(call = call.name(), reason = %why, "checksum refused");
+                return fault(&Fault::Checksum);
+            }
+        }
+        if call.is_admin() {
+            return self.admin(call, &params, &whole).await;
+        }
+        let done = match call {
+            Call::Index => {
+                let build = self.cluster.options.build.as_deref();
+                Ok(xml(64, |out| write_index(out, build)))
+            }
+            Call::IsMeetingRunning => self.is_meeting_running(&params).await,
+            Call::GetMeetingInfo => self.get_meeting_info(&params).await,
+            Call::GetMeetings => self.get_meetings().await,
+            Call::Create => {
+                let document = (kind == BodyKind::Xml).then(|| whole.clone());
+                self.create(&params, document).await
+            }
+            Call::End => self.end(&params).await,
+            Call::Join => self.join(&params).await,
+            Call::InsertDocument => self.insert_document(&params, body).await,
+            Call::GetRecordings => Ok(xml(256, write_empty_recordings)),
+            Call::PublishRecordings if params.present("recordID").is_none() => Err(Fault::MissingRecordId),
+            Call::PublishRecordings if params.present("publish").is_none() => Err(Fault::MissingPublish),
+            Call::UpdateRecordings | Call::DeleteRecordings if params.present("recordID").is_none() => {
+                Err(Fault::MissingRecordId)
+            }
+            Call::PublishRecordings | Call::DeleteRecordings => Err(Fault::RecordingsNotFound),
+            Call::UpdateRecordings => Ok(xml(128, |out| {
+                out.extend_from_slice(
+                    b"<?xml version=\"1.0\"?>\n<response>\n  <returncode>SUCCESS</returncode>\n  \
+                      <updated>false</updated>\n</response>\n",
+                );
+            })),
+            Call::AnalyticsCallback => Ok(status(StatusCode::NO_CONTENT)),
+            _ => Err(Fault::UnsupportedRequest),
+        };
+        done.unwrap_or_else(|f| fault(&f))
+    }
+}
+
+/// Query and form body merged; the body wins.
+fn parameters<'a>(
+    head: &RequestHead<'a>,
+    kind: BodyKind,
+    body: &'a [u8],
+) -> Result<Params<'a>, crate::api::ParamError> {
+    let mut params = Params::parse(head.query.as_bytes())?;
+    match kind {
+        BodyKind::Form => params.merge(Params::parse(body)?),
+        BodyKind::Multipart => {
+            params.merge(Params::parse_multipart(body, head.content_type.unwrap_or(""))?);
+        }
+        _ => {}
+    }
+    Ok(params)
+}
+
+const XML: HeaderValue = HeaderValue::from_static("application/xml; charset=utf-8");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+
+fn with_body(code: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut r = Response::new(body.into());
+    *r.status_mut() = code;
+    r.headers_mut().insert(header::CONTENT_TYPE, kind);
+    r
+}
+
+fn status(code: StatusCode) -> Response<Bytes> {
+    let mut r = Response::new(Bytes::new());
+    *r.status_mut() = code;
+    r
+}
+
+pub(crate) fn plain(code: StatusCode, text: &str) -> Response<Bytes> {
+    with_body(code, TEXT, text.to_owned())
+}
+
+fn json(code: StatusCode, value: &serde_json::Value) -> Response<Bytes> {
+    with_body(code, JSON, value.to_string())
+}
+
+fn xml(size: usize, write: impl FnOnce(&mut Vec<u8>)) -> Response<Bytes> {
+    let mut out = Vec::with_capacity(size);
+    write(&mut out);
+    with_body(StatusCode::OK, XML, out)
+}
+
+fn fault(f: &Fault) -> Response<Bytes> {
+    xml(256, |out| f.write_xml(out))
+}
+
+/// A server's answer as it is passed on: its document on success, its key and message otherwise.
+fn relay(bytes: &[u8], no_key: Fault) -> Done {
+    let Ok(reply) = Reply::parse(bytes) else { return Err(Fault::NoReturncode) };
+    if reply.is_success() {
+        return Ok(xml(bytes.len() + 64, |out| reply.write_xml(out)));
+    }
+    Err(reply.fault().unwrap_or(no_key))
+}
+
+/// The store's trouble as a failure of the API: the operator reads the details in the log.
+fn store_fault(e: &StickError) -> Fault {
+    tracing::error!(error = %e, "the store cannot be asked");
+    Fault::Passed { key: "internalError".into(), message: "The balancer cannot reach its store. Try again.".into() }
+}

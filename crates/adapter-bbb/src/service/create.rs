@@ -1,0 +1,407 @@
+//! `create`: one server for everybody, found again, moved off a dead one, tried elsewhere when one fails.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use balancer_core::{
+    Ask, BackendId, Binding, Claim, Claimer, Clause, Decision, Filter, Health, Lease, Placed, RouteError, StickError,
+    StickKey, Token, Want, random,
+};
+use bytes::Bytes;
+use http::Response;
+use tokio::time::Instant;
+
+use super::meeting::only_id;
+use super::{BbbService, Done, relay, store_fault};
+use crate::api::{CreateContext, Fault, Params, Reply, TagWish, VoiceBridges, create_params, effective_tag};
+use crate::client::{CallError, Upload};
+use crate::cluster::{Cluster, lock, wall_ms};
+use crate::server::BbbServer;
+use crate::store::{MeetingClaim, MeetingRecord, ServerState};
+
+/// How often one request looks, places or sends before it gives up.
+const ATTEMPTS: usize = 24;
+/// How often it asks whether an end under way is over.
+const WAIT: Duration = Duration::from_millis(50);
+/// A refused connection is believed when it happens twice with this pause.
+const SECOND_PROBE: Duration = Duration::from_millis(100);
+/// A binding of others is moved by hard proof only when it is older than this.
+const SETTLED_MS: u64 = 1_000;
+/// How many numbers are tried for a voice bridge.
+const BRIDGES: usize = 10;
+
+/// The claim of a create: the binding with password and voice bridge, in one step.
+pub(super) struct CreateClaim<'a> {
+    cluster: &'a Cluster,
+    id: &'a str,
+    moderator_pw: String,
+    bridges: Vec<String>,
+    stored: Mutex<Option<MeetingRecord>>,
+}
+
+impl<'a> CreateClaim<'a> {
+    fn new(cluster: &'a Cluster, id: &'a str, params: &Params<'_>) -> Self {
+        let moderator_pw = params.present("moderatorPW").map_or_else(password, str::to_owned);
+        let o = &cluster.options;
+        let wished = params.present("voiceBridge").filter(|_| o.external_voice_bridge).map(str::to_owned);
+        let bridges = wished.into_iter().chain(VoiceBridges::new(id, o.voice_digits)).take(BRIDGES).collect();
+        Self { cluster, id, moderator_pw, bridges, stored: Mutex::default() }
+    }
+}
+
+/// Eight random letters and digits.
+fn password() -> String {
+    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    (0..8)
+        .map(|_| {
+            let at = usize::try_from(random() % 62).unwrap_or(0);
+            char::from(ALPHABET[at])
+        })
+        .collect()
+}
+
+#[async_trait]
+impl Claimer for CreateClaim<'_> {
+    async fn claim(
+        &self,
+        _key: &StickKey,
+        over: Option<&Binding>,
+        want: &Want,
+        ttl: Duration,
+    ) -> Result<Claim, StickError> {
+        let multiplier = self.cluster.server(&want.backend).map_or(1.0, |s| s.multiplier());
+        let claimed = self
+            .cluster
+            .store
+            .claim_meeting(&MeetingClaim {
+                id: self.id,
+                over,
+                want,
+                moderator_pw: &self.moderator_pw,
+                bridges: &self.bridges,
+                load: self.cluster.options.new_meeting * multiplier,
+                ttl,
+            })
+            .await?;
+        *lock(&self.stored) = claimed.meeting;
+        Ok(claimed.claim)
+    }
+}
+
+/// Which servers may take a meeting with this tag wish.
+pub(super) fn filter_of(wish: Option<&TagWish>) -> Option<Filter> {
+    let untagged = vec![Clause::untagged()];
+    let rungs = match wish {
+        None => vec![untagged],
+        Some(w) => {
+            let tags = w.tags.iter().map(String::as_str).filter(|t| *t != TagWish::UNTAGGED);
+            let mut clause = Clause::any_of(tags);
+            if w.fits(None) {
+                clause = clause.or_untagged();
+            }
+            if w.required { vec![vec![clause]] } else { vec![vec![clause], untagged] }
+        }
+    };
+    Filter::ladder(rungs).ok()
+}
+
+/// What sending `create` to one server came to.
+enum Sent {
+    /// The server answered.
+    Answer(Bytes),
+    /// It certainly did not get the request, twice.
+    NotThere,
+    /// Nobody knows whether it created the meeting.
+    Unknown(Fault),
+}
+
+/// What to do with a meeting that is bound.
+enum Next {
+    /// Its server has it, or may have it.
+    Stay(Arc<BbbServer>),
+    /// It needs a new server.
+    Move,
+}
+
+struct Creation<'a> {
+    cluster: &'a Arc<Cluster>,
+    id: &'a str,
+    key: StickKey,
+    params: &'a Params<'a>,
+    document: Option<Bytes>,
+    /// Servers that this request found unable to take the meeting.
+    tried: Vec<BackendId>,
+    /// Servers where the meeting may have been created although nobody answered.
+    doubtful: Vec<(Arc<BbbServer>, String)>,
+    last: Option<Fault>,
+}
+
+impl BbbService {
+    pub(super) async fn create(&self, params: &Params<'_>, document: Option<Bytes>) -> Done {
+        let id = params.present("meetingID").ok_or(Fault::MissingMeetingId)?.to_owned();
+        let Ok(key) = StickKey::new(id.as_str()) else {
+            return Err(Fault::Passed {
+                key: "sizeError".into(),
+                message: "The meeting ID must be at most 1024 bytes long.".into(),
+            });
+        };
+        let params = params.borrowed().into_owned();
+        let cluster = self.cluster.clone();
+        // Carried to its end even when the client hangs up: a claim is either confirmed or given back.
+        let work = tokio::spawn(async move {
+            let mut c = Creation {
+                cluster: &cluster,
+                id: &id,
+                key,
+                params: &params,
+                document,
+                tried: Vec::new(),
+                doubtful: Vec::new(),
+                last: None,
+            };
+            let done = c.run().await;
+            let (doubtful, id) = (std::mem::take(&mut c.doubtful), id.clone());
+            if !doubtful.is_empty() && done.is_ok() {
+                clean_up(&cluster, id, doubtful);
+            }
+            done
+        });
+        work.await.unwrap_or(Err(Fault::CreateFailed))
+    }
+}
+
+/// The meeting lives elsewhere now: whatever a silent server made of our request is ended there.
+fn clean_up(cluster: &Arc<Cluster>, id: String, doubtful: Vec<(Arc<BbbServer>, String)>) {
+    let cluster = cluster.clone();
+    tokio::spawn(async move {
+        for (server, password) in doubtful {
+            cluster.end_on(&server, &id, &password, false).await;
+        }
+    });
+}
+
+impl Creation<'_> {
+    async fn run(&mut self) -> Done {
+        let wish = effective_tag(self.params, &self.cluster.options.create).and_then(TagWish::parse);
+        let filter = filter_of(wish.as_ref());
+        let deadline = Instant::now() + self.cluster.options.call_time() * 3;
+        for _ in 0..ATTEMPTS {
+            let look = self.cluster.store.look(self.id).await.map_err(|e| store_fault(&e))?;
+            // A store that cannot list its servers now was just asked successfully; what we know still serves.
+            let _ = self.cluster.sync_if(look.epoch).await;
+            let over = match look.meeting {
+                Some(m) if m.ending => {
+                    if Instant::now() >= deadline {
+                        return Err(Fault::CreateFailed);
+                    }
+                    tokio::time::sleep(WAIT).await;
+                    continue;
+                }
+                Some(m) => match self.next(&m, look.server).await? {
+                    Next::Stay(server) => match self.repeat(&m, &server).await? {
+                        Some(done) => return Ok(done),
+                        None => continue,
+                    },
+                    Next::Move => Some(m.binding),
+                },
+                None => None,
+            };
+            if let Some(done) = self.place(over.as_ref(), filter.as_ref(), wish.as_ref()).await? {
+                return Ok(done);
+            }
+        }
+        Err(self.last.take().unwrap_or(Fault::CreateFailed))
+    }
+
+    /// Whether a bound meeting stays where it is.
+    async fn next(&mut self, m: &MeetingRecord, server: Option<(ServerState, bool)>) -> Result<Next, Fault> {
+        let id = &m.binding.backend;
+        let (Some((state, online)), Some(server)) = (server, self.cluster.server(id)) else {
+            return Ok(Next::Move);
+        };
+        if self.tried.contains(id) {
+            // Hard proof counts for our own binding at once, for one of others when it has settled.
+            let age = wall_ms().saturating_sub(m.binding.stamp);
+            if age < SETTLED_MS {
+                tokio::time::sleep(Duration::from_millis(SETTLED_MS - age)).await;
+            }
+            return Ok(Next::Move);
+        }
+        match (state, online) {
+            (_, false) => Ok(Next::Move),
+            (ServerState::Enabled, true) => Ok(Next::Stay(server)),
+            (ServerState::Cordoned, true) => {
+                // A server that is being drained keeps what it has and must not get a meeting back that ended there.
+                let asked = self.cluster.ask(&server, "getMeetingInfo", &only_id(self.id), None, false).await;
+                let gone = asked.is_ok_and(|b| Reply::parse(&b).is_ok_and(|r| r.message_key() == Some("notFound")));
+                Ok(if gone { Next::Move } else { Next::Stay(server) })
+            }
+            (ServerState::Disabled, true) => {
+                // Nobody can join there any more: it ends there before it begins elsewhere.
+                if self.cluster.end_on(&server, self.id, &m.moderator_pw, false).await {
+                    Ok(Next::Move)
+                } else {
+                    Err(Fault::CreateFailed)
+                }
+            }
+        }
+    }
+
+    /// `create` of a meeting that is bound: its server answers. `None`: look again.
+    async fn repeat(&mut self, m: &MeetingRecord, server: &Arc<BbbServer>) -> Result<Option<Response<Bytes>>, Fault> {
+        let bytes = match self.send(server, m, None).await {
+            Sent::Answer(bytes) => bytes,
+            Sent::NotThere => {
+                self.give_up_on(&m.binding.backend);
+                return Ok(None);
+            }
+            Sent::Unknown(f) => return Err(f),
+        };
+        let fresh = Reply::parse(&bytes).is_ok_and(|r| r.is_success() && r.message_key() != Some("duplicateWarning"));
+        if fresh {
+            // It had ended there and begins anew, perhaps while somebody ended it or a sweep forgot it: bind it anew,
+            // and if it lives elsewhere by now, leave no second one behind.
+            let want = Want { backend: m.binding.backend.clone(), token: Token(random()) };
+            let store = &self.cluster.store;
+            let ttl = self.cluster.options.meeting_ttl;
+            let claim = MeetingClaim {
+                id: self.id,
+                over: Some(&m.binding),
+                want: &want,
+                moderator_pw: &m.moderator_pw,
+                bridges: std::slice::from_ref(&m.voice_bridge),
+                load: 0.0,
+                ttl,
+            };
+            match store.claim_meeting(&claim).await.map_err(|e| store_fault(&e))?.claim {
+                Claim::Won(_) => {}
+                Claim::Held(b) if b.backend == want.backend => {}
+                Claim::Held(_) | Claim::Closed => {
+                    self.cluster.end_on(server, self.id, &m.moderator_pw, false).await;
+                    return Ok(None);
+                }
+            }
+        }
+        relay(&bytes, Fault::CreateFailed).map(Some)
+    }
+
+    /// Picks a server, claims it and creates the meeting there. `None`: look again.
+    async fn place(
+        &mut self,
+        over: Option<&Binding>,
+        filter: Option<&Filter>,
+        wish: Option<&TagWish>,
+    ) -> Result<Option<Response<Bytes>>, Fault> {
+        let claimer = CreateClaim::new(self.cluster, self.id, self.params);
+        let tried = self.tried.clone();
+        let mut ask = Ask::new(&self.key).exclude(&tried);
+        ask.filter = filter;
+        let placed = self.cluster.balancer.place_by(&ask, over, &claimer, None).await;
+        let placement = match placed {
+            Ok(Placed::Here(p)) => p,
+            Ok(Placed::Elsewhere(_)) => return Ok(None),
+            Err(RouteError::NoCandidate) => {
+                return Err(match (self.last.take(), wish) {
+                    (Some(f), _) => f,
+                    (None, Some(w)) if w.required => Fault::ServerTagUnavailable { tag: w.text() },
+                    _ => Fault::NoServers,
+                });
+            }
+            Err(RouteError::Store(e)) => return Err(store_fault(&e)),
+            Err(e) => {
+                tracing::warn!(error = %e, "a meeting cannot be placed");
+                return Err(Fault::CreateFailed);
+            }
+        };
+        let stored = lock(&claimer.stored).take();
+        let Some(m) = stored else { return Ok(None) };
+        let server = placement.backend().clone();
+        let lease = placement.into_lease();
+        self.send_new(&server, &m, lease, over.is_none()).await
+    }
+
+    async fn send_new(
+        &mut self,
+        server: &Arc<BbbServer>,
+        m: &MeetingRecord,
+        lease: Lease<BbbServer>,
+        is_new: bool,
+    ) -> Result<Option<Response<Bytes>>, Fault> {
+        let mut sent = self.send(server, m, Some(&m.moderator_pw)).await;
+        if let Sent::Unknown(_) = sent {
+            // Look for it before it is created elsewhere. A server that answers gets the same create once more: it is
+            // idempotent there.
+            let asked = self.cluster.ask(server, "getMeetingInfo", &only_id(self.id), None, true).await;
+            if asked.is_ok_and(|b| Reply::parse(&b).is_ok()) {
+                sent = self.send(server, m, Some(&m.moderator_pw)).await;
+            }
+        }
+        match sent {
+            Sent::Answer(bytes) => {
+                let done = relay(&bytes, Fault::CreateFailed);
+                match &done {
+                    Ok(_) => lease.land(),
+                    // Refused by the server: the meeting does not exist, so nothing stays bound to it.
+                    Err(_) if is_new => {
+                        lease.cancel();
+                        self.cluster.store.release(&self.key, &m.binding).await.map_err(|e| store_fault(&e))?;
+                    }
+                    Err(_) => lease.cancel(),
+                }
+                done.map(Some)
+            }
+            Sent::NotThere => {
+                self.give_up_on(&m.binding.backend);
+                Ok(None)
+            }
+            Sent::Unknown(f) => {
+                self.doubtful.push((server.clone(), m.moderator_pw.clone()));
+                self.give_up_on(&m.binding.backend);
+                self.last = Some(f);
+                Ok(None)
+            }
+        }
+    }
+
+    /// No new meetings there until a poll says otherwise; this request tries others.
+    fn give_up_on(&mut self, id: &BackendId) {
+        self.tried.push(id.clone());
+        self.last = Some(Fault::CreateFailed);
+        if self.cluster.pool.verdict(id).is_some_and(|v| v.health == Health::Up) {
+            let _ = self.cluster.pool.declare(id, Health::Suspect, "a create found it failing");
+        }
+    }
+
+    async fn send(&self, server: &Arc<BbbServer>, m: &MeetingRecord, password: Option<&str>) -> Sent {
+        let o = &self.cluster.options;
+        let mut context = CreateContext::new(&m.voice_bridge);
+        // The stored password goes along when the meeting is made; a client's own one always wins.
+        context.moderator_pw = password.filter(|_| self.params.present("moderatorPW").is_none());
+        context.server_tag = server.tag();
+        context.max_duration_minutes = o.max_duration;
+        let params = create_params(self.params, &context, &o.create);
+        let mut second = false;
+        loop {
+            let upload = self.document.clone().map(Upload::xml);
+            match self.cluster.ask(server, "create", &params, upload, false).await {
+                Ok(bytes) if Reply::parse(&bytes).is_ok() => return Sent::Answer(bytes),
+                Ok(_) => return Sent::Unknown(Fault::NoReturncode),
+                Err(CallError::Refused { .. }) if second => return Sent::NotThere,
+                Err(CallError::Refused { .. }) => {
+                    second = true;
+                    tokio::time::sleep(SECOND_PROBE).await;
+                }
+                Err(_) => return Sent::Unknown(Fault::CreateFailed),
+            }
+        }
+    }
+}
+
+/// Where a meeting would be placed now, and why, without placing it.
+pub(super) fn decide(cluster: &Cluster, key: &StickKey, wish: Option<&TagWish>) -> Decision {
+    let filter = filter_of(wish);
+    let mut ask = Ask::new(key);
+    ask.filter = filter.as_ref();
+    cluster.pool.freeze(Instant::now()).decide(&ask, random())
+}

@@ -1,0 +1,226 @@
+//! Calls about meetings that exist: asked at their server, ended there, joined there.
+
+use std::sync::Arc;
+
+use balancer_core::{BackendId, StickKey};
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Either;
+
+use super::{BbbService, Done, Payload, fault, relay, status, store_fault, xml};
+use crate::api::{Fault, Params, Reply, join_params, meetings, signed_url, write_meetings, write_no_meetings, write_running};
+use crate::client::{CallError, Upload};
+use crate::cluster::Cluster;
+use crate::server::BbbServer;
+use crate::store::{MeetingRecord, ServerState};
+
+/// A known meeting, its server, and the server's state at this moment.
+pub(super) struct Home {
+    pub(super) meeting: MeetingRecord,
+    pub(super) server: Arc<BbbServer>,
+    pub(super) state: ServerState,
+    pub(super) online: bool,
+}
+
+impl Cluster {
+    /// Where a meeting lives; `None` for an unknown one, one that is ending, or one whose server was removed.
+    pub(super) async fn home(&self, id: &str) -> Result<Option<Home>, Fault> {
+        let look = self.store.look(id).await.map_err(|e| store_fault(&e))?;
+        let Some(meeting) = look.meeting.filter(|m| !m.ending) else { return Ok(None) };
+        let Some((state, online)) = look.server else { return Ok(None) };
+        if self.server(&meeting.binding.backend).is_none() {
+            self.sync().await.map_err(|e| store_fault(&e))?;
+        }
+        let server = self.server(&meeting.binding.backend);
+        Ok(server.map(|server| Home { meeting, server, state, online }))
+    }
+
+    /// One call to one server with these parameters.
+    pub(super) async fn ask(
+        &self,
+        server: &BbbServer,
+        call: &str,
+        params: &Params<'_>,
+        upload: Option<Upload>,
+        brief: bool,
+    ) -> Result<Bytes, CallError> {
+        let url = signed_url(server.url(), call, params, server.secret().expose(), self.options.outgoing);
+        let answer = self.client.call(&url, upload, brief).await;
+        if let Err(e) = &answer {
+            tracing::info!(call, error = %e, "call to a server failed");
+        }
+        answer
+    }
+}
+
+/// Just the meeting's id as parameters.
+pub(super) fn only_id(id: &str) -> Params<'_> {
+    let mut p = Params::new();
+    p.push("meetingID", id);
+    p
+}
+
+fn meeting_id<'p>(params: &'p Params<'_>) -> Result<&'p str, Fault> {
+    params.present("meetingID").ok_or(Fault::MissingMeetingId)
+}
+
+impl BbbService {
+    pub(super) async fn is_meeting_running(&self, params: &Params<'_>) -> Done {
+        let id = meeting_id(params)?;
+        let Some(home) = self.cluster.home(id).await? else {
+            return Ok(xml(128, |out| write_running(out, false)));
+        };
+        self.ask_about(&home, "isMeetingRunning").await
+    }
+
+    pub(super) async fn get_meeting_info(&self, params: &Params<'_>) -> Done {
+        let id = meeting_id(params)?;
+        let home = self.cluster.home(id).await?.ok_or(Fault::MeetingNotFound)?;
+        self.ask_about(&home, "getMeetingInfo").await
+    }
+
+    async fn ask_about(&self, home: &Home, call: &str) -> Done {
+        let params = only_id(&home.meeting.id);
+        let answer = self.cluster.ask(&home.server, call, &params, None, !home.online).await;
+        relay(&answer.map_err(|_| Fault::AccessMeetingFailed)?, Fault::AccessMeetingFailed)
+    }
+
+    pub(super) async fn end(&self, params: &Params<'_>) -> Done {
+        let id = meeting_id(params)?;
+        let home = self.cluster.home(id).await?.ok_or(Fault::MeetingNotFound)?;
+        let mut forward = Params::new();
+        forward.push("meetingID", id.to_owned());
+        match params.get("password") {
+            Some(password) => forward.push("password", password.to_owned()),
+            None => forward.set_bare("password"),
+        }
+        // Carried to its end even when the client hangs up: an ending meeting must not stay marked.
+        let cluster = self.cluster.clone();
+        let work = tokio::spawn(async move { end_at(&cluster, &home, &forward).await });
+        work.await.unwrap_or(Err(Fault::AccessMeetingFailed))
+    }
+
+    pub(super) async fn join(&self, params: &Params<'_>) -> Done {
+        let id = meeting_id(params)?;
+        let home = self.cluster.home(id).await?.ok_or(Fault::MeetingNotFound)?;
+        if !home.online || home.state == ServerState::Disabled {
+            return Err(Fault::ServerUnavailable);
+        }
+        let o = &self.cluster.options;
+        let server = &home.server;
+        // The formula counts a moderator twice, as participant and as moderator.
+        let moderator = params.get("role").is_some_and(|r| r.eq_ignore_ascii_case("moderator"))
+            || (!home.meeting.moderator_pw.is_empty() && params.get("password") == Some(&home.meeting.moderator_pw));
+        self.cluster.arrived(&home.meeting.binding.backend, server, if moderator { 2.0 } else { 1.0 });
+        let forward = join_params(params, &o.join);
+        let url = signed_url(server.url(), "join", &forward, server.secret().expose(), o.outgoing);
+        let Ok(location) = HeaderValue::try_from(url) else { return Err(Fault::ServerUnavailable) };
+        let mut r = status(StatusCode::FOUND);
+        r.headers_mut().insert(header::LOCATION, location);
+        r.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        Ok(r)
+    }
+
+    pub(super) async fn insert_document(&self, params: &Params<'_>, body: Payload) -> Done {
+        let id = meeting_id(params)?;
+        let home = self.cluster.home(id).await?.ok_or(Fault::MeetingNotFound)?;
+        let upload = match body {
+            Payload::Whole(b) if b.is_empty() => None,
+            Payload::Whole(b) => Some(Upload::xml(b)),
+            Payload::Stream(Either::Left(b)) => Some(Upload { content_type: "application/xml", body: Either::Left(b) }),
+            Payload::Stream(body) => Some(Upload { content_type: "application/xml", body }),
+        };
+        let answer = self.cluster.ask(&home.server, "insertDocument", &only_id(id), upload, !home.online).await;
+        relay(&answer.map_err(|_| Fault::InsertDocumentFailed)?, Fault::InsertDocumentFailed)
+    }
+
+    /// Asks every server that is online and not disabled at once, and answers with what came within the deadline.
+    pub(super) async fn get_meetings(&self) -> Done {
+        let o = &self.cluster.options;
+        if o.get_meetings_disabled {
+            return Ok(xml(256, write_no_meetings));
+        }
+        let mut asked: Vec<BackendId> = Vec::new();
+        let mut calls = tokio::task::JoinSet::new();
+        for r in self.cluster.records() {
+            if !r.online || r.state == ServerState::Disabled {
+                continue;
+            }
+            let Some(server) = self.cluster.server(&r.id) else { continue };
+            let cluster = self.cluster.clone();
+            let at = asked.len();
+            asked.push(r.id);
+            calls.spawn(async move { (at, cluster.ask(&server, "getMeetings", &Params::new(), None, false).await) });
+        }
+        let deadline = tokio::time::Instant::now() + o.calls.response;
+        let mut bodies: Vec<Option<Bytes>> = vec![None; asked.len()];
+        while let Ok(Some(done)) = tokio::time::timeout_at(deadline, calls.join_next()).await {
+            if let Ok((at, Ok(body))) = done {
+                bodies[at] = Some(body);
+            }
+        }
+        let mut lists = Vec::with_capacity(bodies.len());
+        let mut missing: Vec<&str> = Vec::new();
+        for (id, body) in asked.iter().zip(&bodies) {
+            match body.as_deref().map(meetings) {
+                Some(Ok(list)) => lists.push(list),
+                _ => missing.push(id.as_str()),
+            }
+        }
+        if lists.is_empty() && !missing.is_empty() {
+            return Err(Fault::AccessServerFailed);
+        }
+        let size = bodies.iter().flatten().map(Bytes::len).sum::<usize>() + 256;
+        let own = lists.iter().flatten().filter(|m| m.tenant.is_none()).map(|m| m.raw);
+        let mut r = xml(size, |out| write_meetings(out, own));
+        if !missing.is_empty() {
+            tracing::warn!(missing = missing.join(","), "getMeetings answers without some servers");
+            if let Ok(value) = HeaderValue::try_from(missing.join(",")) {
+                r.headers_mut().insert("x-balancer-missing", value);
+            }
+        }
+        Ok(r)
+    }
+}
+
+async fn end_at(cluster: &Cluster, home: &Home, forward: &Params<'_>) -> Done {
+    let m = &home.meeting;
+    let at_most = cluster.options.call_time() + std::time::Duration::from_secs(5);
+    // Creates of this meeting wait from here on; another end finds nothing.
+    let begun = cluster.store.begin_end(&m.id, &m.binding, at_most).await.map_err(|e| store_fault(&e))?;
+    if !begun {
+        return Err(Fault::MeetingNotFound);
+    }
+    let answer = cluster.ask(&home.server, "end", forward, None, !home.online).await;
+    if let Ok(key) = StickKey::new(m.id.as_str()) {
+        cluster.store.release(&key, &m.binding).await.map_err(|e| store_fault(&e))?;
+    }
+    relay(&answer.map_err(|_| Fault::AccessMeetingFailed)?, Fault::AccessMeetingFailed)
+}
+
+impl Cluster {
+    /// Counts work that arrived at a server: here at once, and as a guess for others.
+    pub(super) fn arrived(&self, id: &BackendId, server: &BbbServer, points: f64) {
+        let points = points * server.multiplier();
+        if let Ok(lease) = self.pool.lease(id, crate::server::milli(points)) {
+            lease.land();
+        }
+        self.guess(id, points);
+    }
+
+    /// Ends a meeting on a server, whatever comes of it. `true` when it certainly runs there no more.
+    pub(super) async fn end_on(&self, server: &BbbServer, id: &str, password: &str, brief: bool) -> bool {
+        let mut params = only_id(id);
+        params.push("password", password);
+        match self.ask(server, "end", &params, None, brief).await {
+            Ok(bytes) => Reply::parse(&bytes)
+                .is_ok_and(|r| r.is_success() || r.message_key().is_some_and(|k| k == "notFound")),
+            Err(e) => matches!(e, CallError::Refused { .. }),
+        }
+    }
+}
+
+/// Kept for the one caller outside: a failure document.
+pub(super) fn failed(f: &Fault) -> Response<Bytes> {
+    fault(f)
+}
