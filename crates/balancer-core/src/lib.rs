@@ -28,6 +28,13 @@ pub use pool::{Frozen, Pool, PoolError, PoolOptions, ServerView};
 pub use selector::{Ask, Change, Plain, Selector, Strategy, Trace, Turn};
 pub use snapshot::{Candidates, MAX_EXCLUDED, Member, Members};
 pub use state::{Admin, Health, HealthRules, Verdict};
+#[cfg(feature = "testing")]
+pub use stick::conformance;
 pub use stick::{
-    Binding, Claim, MAX_KEY_LEN, StickError, StickErrorKind, StickKey, StickPage, StickStore, Token, Want,
+    Binding, Claim, MAX_KEY_LEN, MemoryOptions, MemoryStore, StickError, StickErrorKind, StickKey, StickPage,
+    StickStore, Token, WallClock, Want,
 };
+#[cfg(feature = "file")]
+pub use stick::{FileOptions, FileStore, FileTable, TableChange};
+#[cfg(feature = "redis")]
+pub use stick::{RedisLink, RedisOptions, RedisReply, RedisScript, RedisStore};

@@ -1,0 +1,9 @@
+//! Tests against the public interface, some with real servers.
+
+#[cfg(feature = "redis")]
+mod redis_server;
+#[cfg(feature = "file")]
+mod stick_file;
+mod stick_memory;
+#[cfg(feature = "redis")]
+mod stick_redis;
