@@ -14,7 +14,7 @@ pub struct WallClock(Arc<dyn Fn() -> u64 + Send + Sync>);
 impl WallClock {
     /// The system's clock.
     pub fn system() -> Self {
-        Self::from_fn(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| millis(since)))
+        Self::from_fn(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis))
     }
 
     /// A clock that answers what `read` answers, in milliseconds since the epoch.

@@ -123,10 +123,10 @@ impl FileStore {
     ///
     /// [`StickError::Refused`] when another process owns the file, naming it; [`StickError::Corrupt`] when the file
     /// is damaged or something else; [`StickError::Config`] when it cannot be opened or made.
-    pub fn open(path: impl AsRef<Path>, options: FileOptions) -> Result<Self, StickError> {
+    pub fn open(path: impl AsRef<Path>, options: &FileOptions) -> Result<Self, StickError> {
         let path = path.as_ref().to_path_buf();
         let owner = Owner::take(&path, &options.clock)?;
-        let (core, database) = writer::open(&path, &options)?;
+        let (core, database) = writer::open(&path, options)?;
         let core = Arc::new(core);
         let thread = std::thread::Builder::new().name("stick-file".to_owned()).spawn({
             let core = Arc::clone(&core);

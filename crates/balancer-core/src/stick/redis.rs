@@ -1,5 +1,6 @@
 //! A stick store on a Redis server, shared by any number of processes.
 
+mod greet;
 mod link;
 mod options;
 mod reply;

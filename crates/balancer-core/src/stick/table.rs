@@ -172,10 +172,10 @@ impl<T: Copy + Ord> Table<T> {
     fn evict(&self, journal: &impl Journal<T>) -> bool {
         let mut nearest: Option<(T, usize)> = None;
         for (at, shard) in self.shards.iter().enumerate() {
-            if let Some(deadline) = lock(shard).nearest_deadline() {
-                if nearest.is_none_or(|(best, _)| deadline < best) {
-                    nearest = Some((deadline, at));
-                }
+            if let Some(deadline) = lock(shard).nearest_deadline()
+                && nearest.is_none_or(|(best, _)| deadline < best)
+            {
+                nearest = Some((deadline, at));
             }
         }
         let Some((_, at)) = nearest else { return false };

@@ -1,4 +1,5 @@
 //! Tests against the public interface, some with real servers.
+#![allow(clippy::unwrap_used)]
 
 #[cfg(feature = "redis")]
 mod redis_server;

@@ -49,7 +49,7 @@ fn want(backend: &str, token: u64) -> Want {
 }
 
 fn open(path: &Path) -> FileStore {
-    FileStore::open(path, FileOptions::new()).unwrap()
+    FileStore::open(path, &FileOptions::new()).unwrap()
 }
 
 async fn win(store: &FileStore, name: &str, backend: &str, ttl: Duration) -> Binding {
@@ -81,7 +81,7 @@ mod suite {
         let (now, clock) = clock();
         let make = async || {
             let options = FileOptions::new().wall_clock(clock.clone());
-            FileStore::open(folder.0.join(NUMBER.fetch_add(1, Ordering::Relaxed).to_string()), options).unwrap()
+            FileStore::open(folder.0.join(NUMBER.fetch_add(1, Ordering::Relaxed).to_string()), &options).unwrap()
         };
         let advance = move |by: Duration| {
             now.fetch_add(u64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
@@ -96,7 +96,7 @@ async fn everything_outlives_the_store() {
     let folder = Folder::new();
     let (now, clock) = clock();
     let options = FileOptions::new().wall_clock(clock);
-    let store = FileStore::open(folder.file(), options.clone()).unwrap();
+    let store = FileStore::open(folder.file(), &options).unwrap();
     let kept = win(&store, "kept", "one", HOUR * 2).await;
     win(&store, "over", "one", HOUR).await;
     let gone = win(&store, "gone", "one", HOUR * 9).await;
@@ -109,7 +109,7 @@ async fn everything_outlives_the_store() {
 
     // The clock has moved on while nobody ran, and then back a little.
     now.fetch_add(3_600_000, Ordering::SeqCst);
-    let store = FileStore::open(folder.file(), options.clone()).unwrap();
+    let store = FileStore::open(folder.file(), &options).unwrap();
     assert_eq!(store.get(&key("kept"), None).await.unwrap(), Some(kept.clone()));
     assert_eq!(store.get(&key("over"), None).await.unwrap(), None);
     assert_eq!(store.get(&key("gone"), None).await.unwrap(), None);
@@ -126,7 +126,7 @@ async fn expired_rows_leave_the_file() {
     let folder = Folder::new();
     let (now, clock) = clock();
     let options = FileOptions::new().wall_clock(clock).capacity(100);
-    let store = FileStore::open(folder.file(), options.clone()).unwrap();
+    let store = FileStore::open(folder.file(), &options).unwrap();
     for number in 0..100 {
         win(&store, &format!("room {number}"), "one", HOUR).await;
     }
@@ -137,7 +137,7 @@ async fn expired_rows_leave_the_file() {
     drop(store);
     // With the clock turned back, rows still in the file would live again.
     now.fetch_sub(3_600_000, Ordering::SeqCst);
-    let store = FileStore::open(folder.file(), options).unwrap();
+    let store = FileStore::open(folder.file(), &options).unwrap();
     assert_eq!(store.count(&"one".into()).await.unwrap(), 0);
 }
 
@@ -268,7 +268,7 @@ fn a_second_owner_is_refused_by_name() {
     let mut child = child("child_that_owns", &folder.file());
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
     assert!(lines.any(|line| line.ends_with("open end")));
-    let error = FileStore::open(folder.file(), FileOptions::new()).unwrap_err();
+    let error = FileStore::open(folder.file(), &FileOptions::new()).unwrap_err();
     let words = error.to_string();
     assert_eq!(error.kind(), StickErrorKind::Refused);
     assert!(words.contains(&format!("process {}", child.id())) && words.contains("sticks.redb"), "{words}");
@@ -276,7 +276,7 @@ fn a_second_owner_is_refused_by_name() {
     child.kill().unwrap();
     child.wait().unwrap();
     let store = open(&folder.file());
-    let error = FileStore::open(folder.file(), FileOptions::new()).unwrap_err();
+    let error = FileStore::open(folder.file(), &FileOptions::new()).unwrap_err();
     assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
     drop(store);
     open(&folder.file());
@@ -287,7 +287,7 @@ async fn damage_is_named_and_never_a_panic() {
     let folder = Folder::new();
     let file = folder.file();
     std::fs::write(&file, b"this is a letter, not a database\n".repeat(200)).unwrap();
-    let error = FileStore::open(&file, FileOptions::new()).unwrap_err();
+    let error = FileStore::open(&file, &FileOptions::new()).unwrap_err();
     assert_eq!(error.kind(), StickErrorKind::Corrupt, "{error}");
     let words = error.to_string();
     assert!(words.contains("sticks.redb") && words.contains("backup"), "{words}");
@@ -311,7 +311,7 @@ async fn damage_is_named_and_never_a_panic() {
             }
         }
         std::fs::write(&file, bytes).unwrap();
-        match FileStore::open(&file, FileOptions::new()) {
+        match FileStore::open(&file, &FileOptions::new()) {
             Ok(_) => {}
             Err(error) => {
                 assert_eq!(error.kind(), StickErrorKind::Corrupt, "{error}");
@@ -321,6 +321,6 @@ async fn damage_is_named_and_never_a_panic() {
     }
     assert!(corrupt >= 2, "{corrupt}");
 
-    let error = FileStore::open("/nowhere/sticks.redb", FileOptions::new()).unwrap_err();
+    let error = FileStore::open("/nowhere/sticks.redb", &FileOptions::new()).unwrap_err();
     assert_eq!(error.kind(), StickErrorKind::Input, "{error}");
 }

@@ -1,5 +1,7 @@
 //! The store on a Redis server.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use balancer_core::{
@@ -49,12 +51,10 @@ fn words(error: &StickError, kind: StickErrorKind, named: &[&str]) {
 #[cfg(feature = "testing")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn conforms() {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
     use balancer_core::conformance::{Clock, run};
 
     let Some(server) = RedisServer::start(&[]) else { return };
-    let number = AtomicU32::new(0);
+    let number = AtomicUsize::new(0);
     let make = async || {
         let namespace = format!("suite-{}", number.fetch_add(1, Ordering::Relaxed));
         store(at(server.port()).namespace(namespace).connections(2))
@@ -123,6 +123,9 @@ async fn passwords_are_used_and_never_shown() {
     words(&wrong, StickErrorKind::Refused, &["wrong", "password", &server.port().to_string()]);
     let not_there = claim(&store(at(free_port()).password(SECRET)), "room", "one").await.unwrap_err();
     words(&not_there, StickErrorKind::Lost, &["refused"]);
+    let Some(open) = RedisServer::start(&[]) else { return };
+    let needless = claim(&store(at(open.port()).password(SECRET)), "room", "one").await.unwrap_err();
+    words(&needless, StickErrorKind::Refused, &["it has no password"]);
     let range = claim(&store(at(server.port()).password(SECRET).db(99)), "room", "one").await.unwrap_err();
     words(&range, StickErrorKind::Refused, &["database number"]);
 }
@@ -261,6 +264,43 @@ async fn every_key_begins_with_the_namespace() {
 }
 
 #[tokio::test]
+async fn a_crowded_shard_is_listed_in_pages() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let store = store(at(server.port()));
+    let crowded = |number: &u32| RedisStore::shard(&key(format!("room {number}"))) == 7;
+    for number in (0..).filter(crowded).take(200) {
+        claim(&store, &format!("room {number}"), "one").await.unwrap();
+    }
+    claim(&store, "elsewhere", "one").await.unwrap();
+    let (mut from, mut listed) = (None, Vec::new());
+    loop {
+        let page = store.list(&"one".into(), from.as_deref()).await.unwrap();
+        assert!(page.entries.len() <= 256);
+        listed.extend(page.entries.into_iter().map(|(key, _)| key));
+        from = page.next;
+        if from.is_none() {
+            break;
+        }
+    }
+    listed.sort();
+    listed.dedup();
+    assert_eq!((listed.len(), store.count(&"one".into()).await.unwrap()), (201, 201));
+}
+
+#[tokio::test]
+async fn what_has_expired_leaves_the_server() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let store = store(at(server.port()));
+    let deadline = Instant::now() + Duration::from_secs(20);
+    store.claim(&key("room"), &want("one", 1), Duration::from_millis(50)).await.unwrap();
+    // Only the shard's last stamp stays.
+    while store.link().call(&["DBSIZE"]).await.unwrap().as_int() != Some(1) {
+        assert!(Instant::now() < deadline, "the shard's keys never expire");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_claim_is_one_round_trip_and_scripts_come_back() {
     let Some(server) = RedisServer::start(&[]) else { return };
     let store = store(at(server.port()));
@@ -299,6 +339,38 @@ async fn a_link_serves_others_too() {
     words(&wrong, StickErrorKind::Refused, &["WRONGTYPE"]);
     // An idle link costs nothing and an unused one never connects.
     drop(RedisLink::new(at(1)).unwrap());
+}
+
+/// Counts the warnings of one thread.
+struct Warnings(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, of: &tracing::Metadata<'_>) -> bool {
+        *of.level() == tracing::Level::WARN
+    }
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn an_open_server_is_warned_of_once() {
+    let seen = Arc::new(AtomicUsize::new(0));
+    tracing::subscriber::with_default(Warnings(Arc::clone(&seen)), || {
+        let link = RedisLink::new(RedisOptions::new("10.1.2.3")).unwrap();
+        let _ = (RedisStore::new(link.clone()), RedisStore::new(link));
+        assert_eq!(seen.load(Ordering::SeqCst), 1);
+        RedisLink::new(RedisOptions::new("10.1.2.3").password(SECRET)).unwrap();
+        RedisLink::new(RedisOptions::new("127.0.0.1")).unwrap();
+    });
+    assert_eq!(seen.load(Ordering::SeqCst), 1);
 }
 
 #[test]

@@ -16,6 +16,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::greet::greet;
 use super::options::{Address, RedisOptions};
 use super::reply::RedisReply;
 use super::trouble::{self, Kind, Trouble};
@@ -297,10 +298,10 @@ impl Inner {
             return Ok(live);
         }
         // An attempt that failed while we waited for our turn would fail for us too.
-        if let Some((when, trouble)) = &*last {
-            if *when >= began {
-                return Err(trouble.clone());
-            }
+        if let Some((when, trouble)) = &*last
+            && *when >= began
+        {
+            return Err(trouble.clone());
         }
         let mut tries = 1;
         loop {
@@ -334,14 +335,14 @@ impl Inner {
                 let addresses: Vec<SocketAddr> = found.map_err(|error| trouble::lookup(Some(&error)))?.collect();
                 let stream = self.reach(&addresses, deadline, waits).await?;
                 let _ = stream.set_nodelay(true);
-                self.greet(stream, deadline, waits).await
+                self.begin(stream, deadline, waits).await
             }
             #[cfg(unix)]
             Address::Unix(path) => {
                 let reached = timeout_at(deadline, tokio::net::UnixStream::connect(path)).await;
                 let reached = reached.map_err(|_| trouble::connect(&self.options, None, waits))?;
                 let stream = reached.map_err(|error| trouble::connect(&self.options, Some(&error), waits))?;
-                self.greet(stream, deadline, waits).await
+                self.begin(stream, deadline, waits).await
             }
             #[cfg(not(unix))]
             Address::Unix(_) => Err(Trouble::new(Kind::Lost, "this system has no Unix sockets; use redis://")),
@@ -368,25 +369,17 @@ impl Inner {
         })
     }
 
-    async fn greet<S>(&self, stream: S, deadline: Instant, waits: Duration) -> Result<Live, Trouble>
+    async fn begin<S>(&self, mut stream: S, deadline: Instant, waits: Duration) -> Result<Live, Trouble>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let mut info = RedisConnectionInfo::default().set_db(self.options.db.into());
-        if let Some(username) = &self.options.username {
-            info = info.set_username(username);
-        }
-        if let Some(secret) = &self.options.password {
-            info = info.set_password(&secret.0);
-        }
+        let greeted = timeout_at(deadline, greet(&mut stream, &self.options)).await;
+        greeted.map_err(|_| trouble::greeting(waits))??;
         // All waiting is bounded here, not inside the connection.
+        let info = RedisConnectionInfo::default().set_skip_set_lib_name();
         let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let greeted = timeout_at(deadline, MultiplexedConnection::new_with_config(&info, stream, config)).await;
-        let (connection, driver) = match greeted {
-            Ok(Ok(pair)) => pair,
-            Ok(Err(error)) => return Err(trouble::answer(&error)),
-            Err(_) => return Err(trouble::greeting(waits)),
-        };
+        let made = MultiplexedConnection::new_with_config(&info, stream, config).await;
+        let (connection, driver) = made.map_err(|error| trouble::answer(&error))?;
         let ended = Arc::new(AtomicBool::new(false));
         let note = EndNote(Arc::clone(&ended));
         tokio::spawn(async move {

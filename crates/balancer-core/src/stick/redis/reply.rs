@@ -13,7 +13,7 @@ pub enum RedisReply {
     /// Text or bytes; also `OK` and other plain words.
     Text(Vec<u8>),
     /// Several answers; a map is a list of its keys and values in turn.
-    List(Vec<RedisReply>),
+    List(Vec<Self>),
 }
 
 impl RedisReply {

@@ -99,6 +99,27 @@ pub(super) fn greeting(waited: Duration) -> Trouble {
     )
 }
 
+/// The connection was closed during the greeting.
+pub(super) fn closed(error: &io::Error) -> Trouble {
+    Trouble::new(
+        Kind::Lost,
+        format!(
+            "it closed the connection before a greeting ({error}); is it Redis (wrong port?), or does it expect TLS?"
+        ),
+    )
+}
+
+/// Something other than Redis answers.
+pub(super) fn foreign(words: &str) -> Trouble {
+    let words: String = words.chars().take(80).collect();
+    Trouble::new(Kind::Corrupt, format!("answers something that is not the Redis protocol ({words:?}); wrong port?"))
+}
+
+/// The server said no.
+pub(super) fn said(words: &str) -> Trouble {
+    server(words).unwrap_or_else(|| refused(words, "see the server's log"))
+}
+
 /// No answer to a call in time.
 pub(super) fn silence(waited: Duration) -> Trouble {
     Trouble::new(
@@ -119,11 +140,10 @@ pub(super) fn answer(error: &RedisError) -> Trouble {
         return trouble;
     }
     match error.kind() {
-        ErrorKind::Parse => Trouble::new(
-            Kind::Corrupt,
-            format!("answers something that is not the Redis protocol ({words}); wrong port?"),
-        ),
-        ErrorKind::AuthenticationFailed => refused(&words, "check user name and password"),
+        ErrorKind::Parse => foreign(&words),
+        ErrorKind::AuthenticationFailed => {
+            refused(&words, "wrong user name or password, or none is set there; check both")
+        }
         ErrorKind::UnexpectedReturnType => Trouble::new(Kind::Corrupt, format!("unexpected answer ({words})")),
         ErrorKind::Io => Trouble::new(Kind::Dropped, format!("connection lost ({words}); did the server restart?")),
         _ => refused(&words, "see the server's log"),
@@ -153,7 +173,7 @@ pub(super) fn server(words: &str) -> Option<Trouble> {
             format!("MASTERDOWN: a replica that lost its master ({words}); use the address of the master"),
         ));
     }
-    if has("LOADING") {
+    if has("LOADING Redis") {
         return Some(Trouble::new(Kind::Elsewhere, format!("LOADING: it still reads its data ({words}); wait for it")));
     }
     let table = [
@@ -163,11 +183,14 @@ pub(super) fn server(words: &str) -> Option<Trouble> {
         ("unauthenticated", "NOAUTH: it wants a password; set one"),
         ("without any password configured", "it has no password; leave ours out, or set `requirepass` there"),
         ("NOPERM", "the user's access control list lacks commands or keys; allow all on keys of our namespace"),
-        ("DENIED", "protected mode: it has no password and is reached from outside; set `requirepass` there and here"),
-        ("OOM", "out of memory; raise its `maxmemory` or remove other data"),
+        (
+            "DENIED Redis",
+            "protected mode: it has no password and is reached from outside; set `requirepass` there and here",
+        ),
+        ("OOM command", "out of memory; raise its `maxmemory` or remove other data"),
         ("MISCONF", "it cannot save to disk and so refuses writes; see its log, free its disk"),
         ("NOREPLICAS", "too few replicas for `min-replicas-to-write`; bring them back"),
-        ("BUSY", "a script runs for too long there; see `SCRIPT KILL`"),
+        ("BUSY Redis", "a script runs for too long there; see `SCRIPT KILL`"),
         ("CLUSTERDOWN", "the cluster is down; see `CLUSTER INFO`"),
         ("MOVED", "it is a node of a Redis Cluster, which this link does not follow; use a single server"),
         ("max number of clients", "it has too many connections; raise `maxclients`"),
