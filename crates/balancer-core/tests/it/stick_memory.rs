@@ -1,12 +1,14 @@
 //! The store in memory.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use balancer_core::{
-    BackendId, Claim, MemoryOptions, MemoryStore, StickError, StickKey, StickStore, Token, WallClock, Want,
+    BackendId, Binding, Claim, MemoryOptions, MemoryStore, StickError, StickKey, StickStore, Token, WallClock, Want,
 };
+use proptest::prelude::*;
 use tokio::task::JoinSet;
 use tokio::time::advance;
 
@@ -150,4 +152,121 @@ async fn sixty_four_tasks_hammering() {
     let by_server: u64 = (0..5).map(|number| store.count_now(&BackendId::new(format!("server {number}")))).sum();
     assert_eq!(by_server, store.len() as u64);
     assert!(store.len() <= 200);
+}
+
+/// One step of a random history; keys and servers by number, times in seconds.
+#[derive(Clone, Debug)]
+enum Step {
+    Claim(u8, u8, u64),
+    Rebind(u8, u8, u64),
+    Get(u8, Option<u64>),
+    Renew(u8, u64),
+    Release(u8),
+    Close(u8, bool),
+    Pass(u64),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (room, server, ttl) = (0..6_u8, 0..3_u8, 0..20_u64);
+    let step = prop_oneof![
+        (room.clone(), server.clone(), ttl.clone()).prop_map(|(room, server, ttl)| Step::Claim(room, server, ttl)),
+        (room.clone(), server.clone(), ttl.clone()).prop_map(|(room, server, ttl)| Step::Rebind(room, server, ttl)),
+        (room.clone(), proptest::option::of(ttl.clone())).prop_map(|(room, ttl)| Step::Get(room, ttl)),
+        (room.clone(), ttl.clone()).prop_map(|(room, ttl)| Step::Renew(room, ttl)),
+        room.prop_map(Step::Release),
+        (server, any::<bool>()).prop_map(|(server, closed)| Step::Close(server, closed)),
+        ttl.prop_map(Step::Pass),
+    ];
+    proptest::collection::vec(step, 0..80)
+}
+
+/// Runs a history beside a plain map and compares every answer.
+async fn compare(steps: Vec<Step>) {
+    let store = MemoryStore::new(MemoryOptions::new().shards(2));
+    let mut plain: HashMap<u8, (Binding, u64)> = HashMap::new();
+    let mut closed: HashSet<u8> = HashSet::new();
+    let mut last_seen: HashMap<u8, Binding> = HashMap::new();
+    let (mut now, mut token) = (0, 0);
+    let room = |number: u8| key(format!("room {number}"));
+    let name = |server: u8| format!("server {server}");
+    for step in steps {
+        plain.retain(|_, (_, until)| *until > now);
+        token += 1;
+        match step {
+            Step::Claim(at, server, ttl) | Step::Rebind(at, server, ttl) => {
+                let wanted = want(&name(server), token);
+                let seen = match step {
+                    Step::Rebind(..) => last_seen.get(&at),
+                    _ => None,
+                };
+                let lifetime = Duration::from_secs(ttl);
+                let answer = match seen {
+                    Some(seen) => store.rebind_now(&room(at), seen, &wanted, lifetime).unwrap(),
+                    None => store.claim_now(&room(at), &wanted, lifetime).unwrap(),
+                };
+                match (plain.get(&at), answer) {
+                    (Some((held, _)), Claim::Held(answer)) if seen != Some(held) => assert_eq!(*held, answer),
+                    (held, Claim::Closed) => {
+                        assert!(closed.contains(&server) && held.is_none_or(|(held, _)| seen == Some(held)));
+                    }
+                    (held, Claim::Won(won)) => {
+                        assert!(!closed.contains(&server) && held.is_none_or(|(held, _)| seen == Some(held)));
+                        last_seen.insert(at, won.clone());
+                        plain.insert(at, (won, now + ttl));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+            Step::Get(at, extend) => {
+                let found = store.get_now(&room(at), extend.map(Duration::from_secs));
+                assert_eq!(found.as_ref(), plain.get(&at).map(|(binding, _)| binding));
+                if let (Some((_, until)), Some(ttl)) = (plain.get_mut(&at), extend) {
+                    *until = (*until).max(now + ttl);
+                }
+            }
+            Step::Renew(at, ttl) => {
+                let Some(seen) = last_seen.get(&at) else { continue };
+                let same = plain.get_mut(&at).filter(|(binding, _)| binding == seen);
+                assert_eq!(store.renew_now(&room(at), seen, Duration::from_secs(ttl)), same.is_some());
+                if let Some((_, until)) = same {
+                    *until = now + ttl;
+                }
+            }
+            Step::Release(at) => {
+                let Some(seen) = last_seen.get(&at) else { continue };
+                let same = plain.get(&at).is_some_and(|(binding, _)| binding == seen);
+                assert_eq!(store.release_now(&room(at), seen), same);
+                if same {
+                    plain.remove(&at);
+                }
+            }
+            Step::Close(server, true) => {
+                closed.insert(server);
+                store.close_now(&name(server).into(), true);
+            }
+            Step::Close(server, false) => {
+                closed.remove(&server);
+                store.close_now(&name(server).into(), false);
+            }
+            Step::Pass(seconds) => {
+                now += seconds;
+                advance(Duration::from_secs(seconds)).await;
+            }
+        }
+        for server in 0..3 {
+            let backend = BackendId::new(name(server));
+            let expected = plain.values().filter(|(held, until)| held.backend == backend && *until > now).count();
+            assert_eq!(store.list_now(&backend, None).unwrap().entries.len(), expected);
+            assert_eq!(store.count_now(&backend), expected as u64);
+        }
+        assert_eq!(store.len(), plain.values().filter(|(_, until)| *until > now).count());
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_history_is_that_of_a_plain_map(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(compare(steps));
+    }
 }
