@@ -19,7 +19,7 @@ mod recent;
 #[cfg(test)]
 mod tests;
 
-use chance::random;
+pub use chance::random;
 use recent::Recent;
 
 /// What to do with a room when the stick table cannot be asked.

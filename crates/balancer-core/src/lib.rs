@@ -26,7 +26,8 @@ pub use filter::{Clause, Filter, FilterError, MAX_RUNG_TAGS};
 pub use hash::stable_hash;
 pub use lease::Lease;
 pub use load::{ByRooms, ByUsers, LoadModel, MAX_COST, Report};
-pub use monitor::{Effect, Monitor, MonitorOptions, ProbeOutcome, ProbeWatch};
+pub use balancer::random;
+pub use monitor::{Effect as ProbeEffect, Monitor, MonitorOptions, ProbeOutcome, ProbeWatch};
 pub use pool::{Frozen, Pool, PoolError, PoolOptions, ServerView};
 pub use probe::{HealthProbe, ProbeError};
 #[cfg(feature = "probes")]
@@ -34,6 +35,13 @@ pub use probe::{HttpProbe, TcpProbe};
 pub use selector::{Ask, Change, Plain, Selector, Strategy, Trace, Turn};
 pub use snapshot::{Candidates, MAX_EXCLUDED, Member, Members};
 pub use state::{Admin, Health, HealthRules, Verdict};
+#[cfg(feature = "testing")]
+pub use stick::conformance;
 pub use stick::{
-    Binding, Claim, MAX_KEY_LEN, StickError, StickErrorKind, StickKey, StickPage, StickStore, Token, Want,
+    Binding, Claim, MAX_KEY_LEN, MemoryOptions, MemoryStore, StickError, StickErrorKind, StickKey, StickPage,
+    StickStore, Token, WallClock, Want,
 };
+#[cfg(feature = "file")]
+pub use stick::{FileOptions, FileStore, FileTable, TableChange};
+#[cfg(feature = "redis")]
+pub use stick::{RedisLink, RedisOptions, RedisReply, RedisScript, RedisStore};

@@ -285,8 +285,7 @@ impl<'a, B: Backend> Candidates<'a, B> {
                     }
                     let bit = bits.trailing_zeros();
                     bits &= bits - 1;
-                    // Slot numbers are below MAX_SLOTS, so this cannot truncate.
-                    Some(Slot(w as u32 * 64 + bit))
+                    u32::try_from(w).ok().map(|w| Slot(w * 64 + bit))
                 })
             })
             .filter(|slot| !self.is_capped(*slot))

@@ -9,6 +9,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::backend::BackendId;
 
+mod clock;
+#[cfg(feature = "testing")]
+pub mod conformance;
+#[cfg(feature = "file")]
+mod file;
+mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+mod shard;
+mod table;
+
+pub use clock::WallClock;
+#[cfg(feature = "file")]
+pub use file::{FileOptions, FileStore, FileTable, TableChange};
+pub use memory::{MemoryOptions, MemoryStore};
+#[cfg(feature = "redis")]
+pub use redis::{RedisLink, RedisOptions, RedisReply, RedisScript, RedisStore};
+
 /// The longest stick key a store accepts, in bytes (the `len 1024` of an HAProxy string table).
 pub const MAX_KEY_LEN: usize = 1024;
 

@@ -9,8 +9,8 @@ thread_local! {
     static STATE: Cell<u64> = Cell::new(RandomState::new().hash_one(std::thread::current().id()));
 }
 
-/// The next number of this thread.
-pub(crate) fn random() -> u64 {
+/// The next random number of this thread: for seeds and tokens, not for secrets.
+pub fn random() -> u64 {
     STATE.with(|s| {
         let next = s.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
         s.set(next);

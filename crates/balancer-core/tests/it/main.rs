@@ -1,5 +1,13 @@
-//! Tests of the whole crate, in one binary.
+//! Tests against the public interface, some with real servers.
+#![allow(clippy::unwrap_used)]
 
 mod monitor;
 #[cfg(feature = "probes")]
 mod probes;
+#[cfg(feature = "redis")]
+mod redis_server;
+#[cfg(feature = "file")]
+mod stick_file;
+mod stick_memory;
+#[cfg(feature = "redis")]
+mod stick_redis;

@@ -14,7 +14,7 @@ async fn a_poll_is_complete_when_it_returns() {
     assert_eq!(outcomes.len(), 300);
     assert!(outcomes.iter().zip(names(300)).all(|(o, n)| o.id().as_str() == n), "in order");
     for o in &outcomes {
-        assert_eq!(o.effect, Effect::Applied, "{o:?}");
+        assert_eq!(o.effect, ProbeEffect::Applied, "{o:?}");
         assert_eq!(o.health, f.health(o.id().as_str()));
         assert!(o.began >= before && o.took <= secs(1));
     }
@@ -35,7 +35,7 @@ async fn a_poll_applies_a_silence_when_another_answered_in_the_round() {
     f.monitor.poll_now().await;
     f.fakes.set("s0", Mode::Hang);
     let outcomes = f.monitor.poll_now().await;
-    assert_eq!((outcomes[0].effect, outcomes[0].before), (Effect::Applied, Health::Up));
+    assert_eq!((outcomes[0].effect, outcomes[0].before), (ProbeEffect::Applied, Health::Up));
     assert_eq!(outcomes[0].health, Health::Suspect);
     assert_eq!(f.health("s0"), Health::Suspect);
 }
@@ -48,7 +48,7 @@ async fn a_poll_in_which_all_are_silent_changes_nothing() {
     f.fakes.set_all(Some(Mode::Hang));
     for _ in 0..5 {
         let outcomes = f.monitor.poll_now().await;
-        assert!(outcomes.iter().all(|o| o.effect == Effect::Held && o.health == Health::Up));
+        assert!(outcomes.iter().all(|o| o.effect == ProbeEffect::Held && o.health == Health::Up));
     }
     assert_eq!(f.said(), [Event::OwnNetwork { suspected: true, silent: 3 }]);
 }
@@ -92,7 +92,7 @@ async fn an_empty_pool_is_polled_at_once() {
 
 #[derive(Default)]
 struct Diary {
-    seen: Mutex<Vec<(BackendId, bool, Effect, Health)>>,
+    seen: Mutex<Vec<(BackendId, bool, ProbeEffect, Health)>>,
     slow: AtomicUsize,
 }
 
@@ -128,7 +128,7 @@ async fn a_slow_watch_delays_its_own_target_alone_and_a_broken_one_nobody() {
     f.monitor.poll_now().await;
     let mut seen = diary.seen.lock().unwrap().clone();
     seen.sort_by(|a, b| a.0.cmp(&b.0));
-    let row = |id: &str, ok, health| (BackendId::from(id), ok, Effect::Applied, health);
+    let row = |id: &str, ok, health| (BackendId::from(id), ok, ProbeEffect::Applied, health);
     let wanted = [row("s0", true, Health::Up), row("s1", true, Health::Up), row("s2", false, Health::Suspect)];
     assert_eq!(seen, wanted);
 }

@@ -1,0 +1,205 @@
+//! Where a Redis server is and how to talk to it.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::stick::StickError;
+
+const DEFAULT_PORT: u16 = 6379;
+
+/// A password: never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Secret(pub(super) String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Address {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+/// Settings of a [`RedisLink`](super::RedisLink).
+///
+/// Made from a URL ([`from_url`](Self::from_url)) or piece by piece. Nothing is connected or checked until the link
+/// is made. The password never shows in `Debug`, errors or logs.
+#[derive(Clone, Debug)]
+pub struct RedisOptions {
+    pub(super) address: Address,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Secret>,
+    pub(super) db: u32,
+    pub(super) namespace: String,
+    pub(super) connect_timeout: Duration,
+    pub(super) response_timeout: Duration,
+    pub(super) connect_tries: u32,
+    pub(super) connections: usize,
+}
+
+impl RedisOptions {
+    pub(super) fn at(address: Address) -> Self {
+        Self {
+            address,
+            username: None,
+            password: None,
+            db: 0,
+            namespace: "balancer".to_owned(),
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(5),
+            connect_tries: 3,
+            connections: 1,
+        }
+    }
+
+    /// A server at a host name or address, port 6379.
+    pub fn new(host: impl Into<String>) -> Self {
+        Self::at(Address::Tcp { host: host.into(), port: DEFAULT_PORT })
+    }
+
+    /// A server at a Unix socket.
+    pub fn unix(path: impl Into<PathBuf>) -> Self {
+        Self::at(Address::Unix(path.into()))
+    }
+
+    /// The port, as a number or as text; by default 6379.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError::Config`] when it is not a number of 1 to 65535, or the server is at a Unix socket.
+    pub fn port(mut self, port: impl fmt::Display) -> Result<Self, StickError> {
+        let text = port.to_string();
+        match &mut self.address {
+            Address::Tcp { port, .. } => *port = parse_port(&text)?,
+            Address::Unix(_) => return Err(config("Redis port", "a Unix socket has none; leave it out")),
+        }
+        Ok(self)
+    }
+
+    /// The user of an access control list; by default the server's default user.
+    #[must_use]
+    pub fn username(mut self, username: impl Into<String>) -> Self {
+        self.username = Some(username.into()).filter(|name| !name.is_empty());
+        self
+    }
+
+    /// The password; an empty one is none.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into()).filter(|text| !text.is_empty()).map(Secret);
+        self
+    }
+
+    /// The number of the database, by default 0.
+    #[must_use]
+    pub fn db(mut self, db: u32) -> Self {
+        self.db = db;
+        self
+    }
+
+    /// What every key begins with, by default `balancer`: 1 to 128 bytes without braces, spaces or control characters.
+    #[must_use]
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// The longest one attempt to connect may take, name lookup and greeting included; by default 2 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// The longest wait for any answer, connecting included; by default 5 s.
+    #[must_use]
+    pub fn response_timeout(mut self, timeout: Duration) -> Self {
+        self.response_timeout = timeout;
+        self
+    }
+
+    /// How often one call tries to connect where a connection is refused, by default 3 (within 0.3 s).
+    #[must_use]
+    pub fn connect_tries(mut self, tries: u32) -> Self {
+        self.connect_tries = tries;
+        self
+    }
+
+    /// How many connections share the calls, 1 to 64, by default 1: one carries any number of calls at once.
+    #[must_use]
+    pub fn connections(mut self, connections: usize) -> Self {
+        self.connections = connections;
+        self
+    }
+
+    /// The server as shown in messages: no secret in it.
+    pub fn target(&self) -> String {
+        match &self.address {
+            Address::Tcp { host, port } if host.contains(':') => format!("redis [{host}]:{port}"),
+            Address::Tcp { host, port } => format!("redis {host}:{port}"),
+            Address::Unix(path) => format!("redis {}", path.display()),
+        }
+    }
+
+    pub(super) fn is_local(&self) -> bool {
+        match &self.address {
+            Address::Unix(_) => true,
+            Address::Tcp { host, .. } => {
+                host.eq_ignore_ascii_case("localhost")
+                    || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+            }
+        }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), StickError> {
+        let namespace = &self.namespace;
+        let unfit = |c: char| c == '{' || c == '}' || c.is_whitespace() || c.is_control();
+        if namespace.is_empty() || namespace.len() > 128 || namespace.contains(unfit) {
+            return Err(config(
+                &format!("Redis namespace {namespace:?}"),
+                "must be 1 to 128 bytes without braces, spaces or control characters",
+            ));
+        }
+        if let Address::Tcp { host, .. } = &self.address {
+            if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c.is_control() || c == '@' || c == '/') {
+                return Err(config("Redis host", "must be a host name or an address"));
+            }
+            if host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
+                return Err(config(
+                    &format!("Redis host {host}"),
+                    "is an address to listen on; name the one that clients reach",
+                ));
+            }
+        }
+        if self.username.is_some() && self.password.is_none() {
+            return Err(config("Redis user name", "needs a password beside it"));
+        }
+        if self.connect_timeout.is_zero() || self.response_timeout.is_zero() {
+            return Err(config("Redis time-out", "must be longer than nothing"));
+        }
+        if self.connections == 0 || self.connections > 64 {
+            return Err(config(&format!("{} Redis connections", self.connections), "must be 1 to 64"));
+        }
+        Ok(())
+    }
+}
+
+pub(super) fn parse_port(text: &str) -> Result<u16, StickError> {
+    match text.trim().parse::<u16>() {
+        Ok(port) if port > 0 => Ok(port),
+        // The text is not repeated: in a broken URL it may be part of a password.
+        _ => Err(config(
+            "Redis port",
+            "must be a number of 1 to 65535 (in a URL, write special characters of the password as %XX)",
+        )),
+    }
+}
+
+pub(super) fn config(what: &str, why: &str) -> StickError {
+    StickError::Config { what: what.to_owned(), why: why.to_owned() }
+}
