@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use balancer_core::{
-    Admin, Backend, BackendId, Balancer, BalancerOptions, Health, HealthRules, Monitor, MonitorOptions, Pool,
-    PoolOptions, ProbeOutcome, Report, StickError, by_name, random,
+    Admin, BackendId, Balancer, BalancerOptions, Health, HealthRules, LeastLoaded, Monitor, MonitorOptions, Plain, Pool,
+    PoolOptions, ProbeOutcome, Report, StickError, random,
 };
 use tokio::time::Instant;
 
@@ -48,7 +48,6 @@ struct Known {
 }
 
 /// The running cluster: pool, balancer, poller and shared store.
-#[derive(Debug)]
 pub struct Cluster {
     pub(crate) options: BbbOptions,
     pub(crate) pool: Arc<Pool<BbbServer>>,
@@ -64,6 +63,12 @@ pub struct Cluster {
     process: u64,
     processes: std::sync::atomic::AtomicU32,
     monitor: std::sync::OnceLock<Monitor<BbbServer>>,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster").field("pool", &self.pool).field("store", &self.store.describe()).finish_non_exhaustive()
+    }
 }
 
 pub(crate) fn wall_ms() -> u64 {
@@ -87,10 +92,7 @@ impl Cluster {
     /// Dropping the future leaves nothing behind.
     pub async fn start(options: BbbOptions, store: Arc<dyn MeetingStore>) -> Result<Arc<Self>, ClusterError> {
         let client = BbbClient::new(options.calls)?;
-        let strategy = by_name("least-loaded").unwrap_or_else(|| Box::new(balancer_core::Plain::new(
-            "least-loaded",
-            balancer_core::LeastLoaded,
-        )));
+        let strategy = Box::new(Plain::new("least-loaded", LeastLoaded));
         let mut pool = PoolOptions::default()
             .load(BbbLoad { new_meeting: options.new_meeting })
             .trust_new(false)
@@ -346,9 +348,4 @@ impl Cluster {
         self.sync().await?;
         Ok(outcomes)
     }
-}
-
-/// The id of a definition, for messages.
-pub(crate) fn id_of(server: &BbbServer) -> BackendId {
-    server.id().clone()
 }

@@ -1,7 +1,7 @@
 //! Polling: one `getMeetings` per server and round, and its version now and then.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use async_trait::async_trait;
 use balancer_core::{
@@ -140,10 +140,5 @@ impl Cluster {
     /// Whether a server's last list of meetings is current.
     pub(crate) fn listing(&self, id: &BackendId) -> Option<Listing> {
         lock(&self.lists).get(id).cloned()
-    }
-
-    /// A server by its definition, for calls that outlive a request.
-    pub(crate) fn shared(self: &Arc<Self>) -> Arc<Self> {
-        self.clone()
     }
 }

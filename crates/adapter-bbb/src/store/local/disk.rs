@@ -62,7 +62,7 @@ impl LocalStore {
     pub async fn open(path: impl AsRef<std::path::Path>) -> Result<Arc<Self>, StickError> {
         let path = path.as_ref().to_owned();
         let name = path.display().to_string();
-        let opened = tokio::task::spawn_blocking(move || FileStore::open(path, FileOptions::new())).await;
+        let opened = tokio::task::spawn_blocking(move || FileStore::open(path, &FileOptions::new())).await;
         let file = opened.map_err(|e| StickError::Lost {
             target: name.clone(),
             why: "opening it was broken off".into(),
