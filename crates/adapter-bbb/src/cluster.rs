@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use balancer_core::{
-    Admin, BackendId, Balancer, BalancerOptions, Health, HealthRules, LeastLoaded, Monitor, MonitorOptions, Plain, Pool,
-    PoolOptions, ProbeOutcome, Report, StickError, random,
+    Admin, BackendId, Balancer, BalancerOptions, Health, HealthRules, LeastLoaded, Monitor, MonitorOptions, Plain,
+    Pool, PoolOptions, ProbeOutcome, Report, StickError, random,
 };
 use tokio::time::Instant;
 
@@ -67,7 +67,10 @@ pub struct Cluster {
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("pool", &self.pool).field("store", &self.store.describe()).finish_non_exhaustive()
+        f.debug_struct("Cluster")
+            .field("pool", &self.pool)
+            .field("store", &self.store.describe())
+            .finish_non_exhaustive()
     }
 }
 

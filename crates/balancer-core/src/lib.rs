@@ -18,6 +18,7 @@ mod state;
 mod stick;
 
 pub use backend::{Backend, BackendId, Tag, Weight};
+pub use balancer::random;
 pub use balancer::{Balancer, BalancerOptions, Claimer, LostStore, Placed, Placement, RouteError};
 pub use board::Slot;
 pub use decision::{Decision, Excluded, MAX_ROWS, Outcome, Row};
@@ -26,7 +27,6 @@ pub use filter::{Clause, Filter, FilterError, MAX_RUNG_TAGS};
 pub use hash::stable_hash;
 pub use lease::Lease;
 pub use load::{ByRooms, ByUsers, LoadModel, MAX_COST, Report};
-pub use balancer::random;
 pub use monitor::{Effect as ProbeEffect, Monitor, MonitorOptions, ProbeOutcome, ProbeWatch};
 pub use pool::{Frozen, Pool, PoolError, PoolOptions, ServerView};
 pub use probe::{HealthProbe, ProbeError};

@@ -13,7 +13,7 @@ use super::{Cluster, lock, wall_ms};
 use crate::api::{Params, Reply, meetings, signed_url};
 use crate::client::CallError;
 use crate::server::{BbbServer, milli};
-use crate::store::{Figures, PollRecord};
+use crate::store::{Figures, PollRecord, ServerState};
 
 /// The last whole list of meetings a server gave.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub(crate) struct Listing {
     pub(crate) figures: Figures,
     /// The version, when it was asked for.
     version: Option<String>,
+    /// The server was cordoned before the list was asked for.
+    draining: bool,
 }
 
 pub(super) struct Probe(pub(super) Weak<Cluster>);
@@ -51,6 +53,7 @@ impl HealthProbe<BbbServer> for Probe {
             return Err(ProbeError::Silent("shutting down".into()));
         };
         let began_ms = wall_ms();
+        let draining = cluster.record(target.id()).is_some_and(|r| r.state == ServerState::Cordoned);
         cluster.forget_guess(target.id());
         let o = &cluster.options;
         let url = |call| signed_url(target.url(), call, &Params::new(), target.secret().expose(), o.outgoing);
@@ -79,7 +82,7 @@ impl HealthProbe<BbbServer> for Probe {
             largest_meeting: figures.largest_meeting,
             videos: figures.videos,
         };
-        let listing = Listing { began_ms, people, load: figures.load, figures: numbers, version };
+        let listing = Listing { began_ms, people, load: figures.load, figures: numbers, version, draining };
         lock(&cluster.lists).insert(target.id().clone(), listing);
         Ok(Report::new(Instant::now())
             .with_rooms(figures.meetings)
@@ -115,6 +118,7 @@ impl Cluster {
             }
             record.bbb_version.clone_from(&listing.version);
             record.measured = Some((listing.load, listing.figures));
+            record.draining = listing.draining;
             self.store.record_poll(id, &record).await?;
             if record.online.is_some() {
                 self.note_online(id, true);

@@ -104,10 +104,7 @@ impl Cluster {
         for (id, (_, server)) in homes {
             let Ok(key) = StickKey::new(id) else { continue };
             let want = balancer_core::Want { backend: server, token: balancer_core::Token(balancer_core::random()) };
-            if matches!(
-                self.store.claim(&key, &want, self.options.meeting_ttl).await?,
-                balancer_core::Claim::Won(_)
-            ) {
+            if matches!(self.store.claim(&key, &want, self.options.meeting_ttl).await?, balancer_core::Claim::Won(_)) {
                 rebuilt += 1;
             }
         }
@@ -134,7 +131,7 @@ mod tests {
 
     fn list(began_ms: u64, ids: &[(&str, u32)]) -> Listing {
         let people = ids.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect();
-        Listing { began_ms, people, load: 0.0, figures: Figures::default(), version: None }
+        Listing { began_ms, people, load: 0.0, figures: Figures::default(), version: None, draining: false }
     }
 
     #[test]

@@ -8,7 +8,9 @@ use http::{HeaderValue, StatusCode, header};
 use http_body_util::Either;
 
 use super::{BbbService, Done, Payload, relay, status, store_fault, xml};
-use crate::api::{Fault, Params, Reply, join_params, meetings, signed_url, write_meetings, write_no_meetings, write_running};
+use crate::api::{
+    Fault, Params, Reply, join_params, meetings, signed_url, write_meetings, write_no_meetings, write_running,
+};
 use crate::client::{CallError, Upload};
 use crate::cluster::Cluster;
 use crate::server::BbbServer;
@@ -231,8 +233,9 @@ impl Cluster {
         let mut params = only_id(id);
         params.push("password", password);
         match self.ask(server, "end", &params, None, brief).await {
-            Ok(bytes) => Reply::parse(&bytes)
-                .is_ok_and(|r| r.is_success() || r.message_key().is_some_and(|k| k == "notFound")),
+            Ok(bytes) => {
+                Reply::parse(&bytes).is_ok_and(|r| r.is_success() || r.message_key().is_some_and(|k| k == "notFound"))
+            }
             Err(e) => matches!(e, CallError::Refused { .. }),
         }
     }
