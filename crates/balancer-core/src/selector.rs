@@ -102,17 +102,38 @@ pub struct Turn<'t> {
     random: u64,
     pub(crate) expect: Expect,
     trace: Option<&'t mut Trace>,
+    trial: bool,
 }
 
 impl<'t> Turn<'t> {
     /// A turn at this moment with this seed.
     pub fn new(now: Instant, seed: u64) -> Self {
-        Self { now, random: seed, expect: Expect::Any, trace: None }
+        Self { now, random: seed, expect: Expect::Any, trace: None, trial: false }
     }
 
     /// The same, filling a trace.
     pub fn traced(now: Instant, seed: u64, trace: &'t mut Trace) -> Self {
         Self { trace: Some(trace), ..Self::new(now, seed) }
+    }
+
+    /// The same, only to learn what would be chosen.
+    #[must_use]
+    pub fn trial(mut self) -> Self {
+        self.trial = true;
+        self
+    }
+
+    /// Whether nothing will come of this pick: a selector with a state of its own moves nothing then.
+    pub fn is_trial(&self) -> bool {
+        self.trial
+    }
+
+    /// Forgets what an earlier try of the same pick said; chance goes on.
+    pub(crate) fn again(&mut self) {
+        self.expect = Expect::Any;
+        if let Some(trace) = self.trace() {
+            *trace = Trace::default();
+        }
     }
 
     /// The moment of the pick.
