@@ -24,7 +24,7 @@ pub use board::Slot;
 pub use decision::{Decision, Excluded, MAX_ROWS, Outcome, Row};
 pub use event::Event;
 pub use filter::{Clause, Filter, FilterError, MAX_RUNG_TAGS};
-pub use hash::stable_hash;
+pub use hash::{SimpleRing, stable_hash};
 pub use lease::Lease;
 pub use load::{ByRooms, ByUsers, LoadModel, MAX_COST, Report};
 pub use monitor::{Effect as ProbeEffect, Monitor, MonitorOptions, ProbeOutcome, ProbeWatch};
@@ -32,7 +32,10 @@ pub use pool::{Frozen, Pool, PoolError, PoolOptions, ServerView};
 pub use probe::{HealthProbe, ProbeError};
 #[cfg(feature = "probes")]
 pub use probe::{HttpProbe, TcpProbe};
-pub use selector::{Ask, Change, Plain, Selector, Strategy, Trace, Turn};
+pub use selector::{
+    Ask, Change, ConsistentHash, First, LeastConn, LeastLoaded, Plain, PowerOfTwo, Random, RoundRobin, Selector,
+    Strategy, Trace, Turn, by_name, strategy_names,
+};
 pub use snapshot::{Candidates, MAX_EXCLUDED, Member, Members};
 pub use state::{Admin, Health, HealthRules, Verdict};
 #[cfg(feature = "testing")]

@@ -219,6 +219,8 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         let tracked = self.options.load.is_some();
         let mut list = Vec::with_capacity(definitions.len());
         let mut events = Vec::new();
+        // Written to the board only when every server has its seat.
+        let (mut weights, mut fresh) = (Vec::new(), Vec::new());
         for d in definitions {
             let id = d.id().clone();
             if let Some(m) = old.members.by_id(id.as_str()) {
@@ -227,7 +229,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
                     continue;
                 }
                 if m.backend.weight() != d.weight() {
-                    self.board.set_weight(m.slot(), d.weight());
+                    weights.push((m.slot(), d.weight()));
                 }
                 events.push(Event::Redefined { id });
                 list.push(Arc::new(Member::new(d, m.seat.clone())));
@@ -237,10 +239,16 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
             let Some(seat) = seat.or_else(|| Seat::new(&self.board, now, tracked)) else {
                 return Err(PoolError::TooMany { count: seen.len() });
             };
-            self.board.set_weight(seat.slot, d.weight());
-            self.board.set_state(seat.slot, Admin::Ready, Health::Unknown);
+            weights.push((seat.slot, d.weight()));
+            fresh.push(seat.slot);
             events.push(Event::Added { id });
             list.push(Arc::new(Member::new(d, seat)));
+        }
+        for (slot, weight) in weights {
+            self.board.set_weight(slot, weight);
+        }
+        for slot in fresh {
+            self.board.set_state(slot, Admin::Ready, Health::Unknown);
         }
         let members = Members::new(list);
         w.retired.retain(|_, seat| seat.strong_count() > 0);
@@ -254,13 +262,14 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
                 events.push(Event::Removed { id: id.clone() });
             }
         }
-        let selector = w.strategy.prepare(&members, &[Change::Members]);
-        let selector = selector.or_else(|| old.selector.clone());
-        let next = Arc::new(Snapshot { members, selector });
-        self.snapshot.store(next.clone());
-        for m in next.members.iter() {
+        // Before the strategy looks: it is told of later changes only. Opening early is harmless, since older snapshots
+        // do not have the new servers.
+        for m in members.iter() {
             self.refresh_block(m);
         }
+        let selector = w.strategy.prepare(&members, &[Change::Members]);
+        let selector = selector.or_else(|| old.selector.clone());
+        self.snapshot.store(Arc::new(Snapshot { members, selector }));
         drop(w);
         events.into_iter().for_each(|e| self.tell(e));
         Ok(())
@@ -480,7 +489,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         for rung in ask.filter.map_or(&every[..], |f| f.rungs()) {
             among.set_rung(Resolved::new(rung, &snapshot.members));
             for attempt in 0..TRIES {
-                turn.expect = Expect::Any;
+                turn.again();
                 let Some(slot) = selector.pick(&among, ask, turn) else { break };
                 let Some(m) = snapshot.members.by_slot(slot) else { break };
                 let expect = if attempt < EXACT_TRIES { turn.expect } else { Expect::Any };
