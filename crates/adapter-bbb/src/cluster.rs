@@ -246,11 +246,9 @@ impl Cluster {
                 }
             }
         }
-        if changed {
-            if let Err(e) = self.pool.replace(definitions) {
-                tracing::error!(error = %e, "the stored servers cannot be used");
-                return;
-            }
+        if changed && let Err(e) = self.pool.replace(definitions) {
+            tracing::error!(error = %e, "the stored servers cannot be used");
+            return;
         }
         for record in &registry.servers {
             let before = known.records.get(&record.id);
@@ -288,10 +286,10 @@ impl Cluster {
             }
             _ => {}
         }
-        if before.is_none() {
-            if let Some(load) = record.load {
-                let _ = self.pool.report(id, Report::new(Instant::now()).with_cost(milli(load)));
-            }
+        if before.is_none()
+            && let Some(load) = record.load
+        {
+            let _ = self.pool.report(id, Report::new(Instant::now()).with_cost(milli(load)));
         }
     }
 

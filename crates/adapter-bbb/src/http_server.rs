@@ -259,7 +259,7 @@ async fn connection(
     }
 }
 
-fn value<'h>(headers: &'h HeaderMap, name: header::HeaderName) -> Option<&'h str> {
+fn value(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|v| v.to_str().ok())
 }
 

@@ -36,7 +36,7 @@ pub(super) struct Probe(pub(super) Weak<Cluster>);
 
 pub(super) struct Watch(pub(super) Weak<Cluster>);
 
-fn probe_error(e: CallError) -> ProbeError {
+fn probe_error(e: &CallError) -> ProbeError {
     let text = e.to_string();
     match e {
         CallError::Refused { .. } | CallError::Broken { .. } => ProbeError::Refused(text),
@@ -57,7 +57,7 @@ impl HealthProbe<BbbServer> for Probe {
         cluster.forget_guess(target.id());
         let o = &cluster.options;
         let url = |call| signed_url(target.url(), call, &Params::new(), target.secret().expose(), o.outgoing);
-        let bytes = cluster.client.call(&url("getMeetings"), None, false).await.map_err(probe_error)?;
+        let bytes = cluster.client.call(&url("getMeetings"), None, false).await.map_err(|e| probe_error(&e))?;
         let reply = Reply::parse(&bytes).map_err(|e| ProbeError::Answer(format!("getMeetings: {e}")))?;
         if !reply.is_success() {
             let key = reply.message_key().unwrap_or("no reason").to_owned();

@@ -30,8 +30,8 @@ fn numeral(v: &Value) -> Option<String> {
     }
 }
 
-fn error(code: StatusCode, message: String) -> Response<Bytes> {
-    answer(code, &json!({ "error": message }))
+fn error(code: StatusCode, message: impl Into<String>) -> Response<Bytes> {
+    answer(code, &json!({ "error": message.into() }))
 }
 
 pub(super) fn unknown(id: &str) -> Response<Bytes> {
@@ -104,7 +104,7 @@ impl BbbService {
     async fn get_servers(&self) -> Result<Response<Bytes>, balancer_core::StickError> {
         let registry = self.cluster.store.servers().await?;
         if registry.servers.is_empty() {
-            return Ok(error(StatusCode::NOT_FOUND, "No servers are configured".into()));
+            return Ok(error(StatusCode::NOT_FOUND, "No servers are configured"));
         }
         let all: Vec<Value> = registry.servers.iter().map(server_object).collect();
         Ok(answer(StatusCode::OK, &Value::Array(all)))
@@ -122,7 +122,7 @@ impl BbbService {
         let (Some(url), Some(secret)) =
             (text(server, "url").filter(|u| !u.is_empty()), text(server, "secret").filter(|s| !s.is_empty()))
         else {
-            return Ok(error(StatusCode::BAD_REQUEST, "Server needs a URL and a secret".into()));
+            return Ok(error(StatusCode::BAD_REQUEST, "Server needs a URL and a secret"));
         };
         let usable = (url.starts_with("http://") || url.starts_with("https://")) && url.parse::<http::Uri>().is_ok();
         if !usable {
@@ -168,7 +168,7 @@ impl BbbService {
         if let Some(m) = server.get("load_multiplier") {
             let m = numeral(m).filter(|m| m.parse::<f64>().is_ok_and(|m| m.is_finite() && m > 0.0));
             let Some(m) = m else {
-                return Ok(error(StatusCode::BAD_REQUEST, "Load-multiplier must be a non-zero number".into()));
+                return Ok(error(StatusCode::BAD_REQUEST, "Load-multiplier must be a non-zero number"));
             };
             patch.load_multiplier = Some(m);
         }

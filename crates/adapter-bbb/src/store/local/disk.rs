@@ -98,12 +98,12 @@ impl LocalStore {
                         None => TableChange::Delete(key),
                     })
                     .collect();
-                if !changes.is_empty() {
-                    if let Err(e) = table.batch(changes).await {
-                        tracing::error!(error = %e, "the data file cannot be written");
-                        tell.send_modify(|r| r.failed = Some(e.to_string()));
-                        return;
-                    }
+                if !changes.is_empty()
+                    && let Err(e) = table.batch(changes).await
+                {
+                    tracing::error!(error = %e, "the data file cannot be written");
+                    tell.send_modify(|r| r.failed = Some(e.to_string()));
+                    return;
                 }
                 tell.send_modify(|r| r.seq = r.seq.max(seq));
                 if closing.load(SeqCst) {
