@@ -27,9 +27,9 @@ pub(crate) struct Listing {
     /// The figures of the status table.
     pub(crate) figures: Figures,
     /// The version, when it was asked for.
-    version: Option<String>,
+    pub(super) version: Option<String>,
     /// The server was cordoned before the list was asked for.
-    draining: bool,
+    pub(super) draining: bool,
 }
 
 pub(super) struct Probe(pub(super) Weak<Cluster>);
