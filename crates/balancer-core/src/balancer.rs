@@ -1,5 +1,6 @@
 //! The balancer: look up the stick, otherwise pick, take and claim; one room on one server.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -140,12 +141,21 @@ impl RouteError {
 }
 
 /// A room on its server, with one unit in flight to it.
-#[derive(Debug)]
 #[must_use = "dropping a placement gives its unit back"]
 pub struct Placement<B: Backend> {
     lease: Lease<B>,
     binding: Binding,
     outcome: Outcome,
+}
+
+impl<B: Backend> fmt::Debug for Placement<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Placement")
+            .field("lease", &self.lease)
+            .field("binding", &self.binding)
+            .field("outcome", &self.outcome)
+            .finish()
+    }
 }
 
 impl<B: Backend> Placement<B> {
@@ -212,12 +222,20 @@ impl Claimer for ByStore<'_> {
 }
 
 /// What one attempt to place a room came to.
-#[derive(Debug)]
 pub enum Placed<B: Backend> {
     /// It is bound to the server we picked.
     Here(Placement<B>),
     /// Somebody else bound it first.
     Elsewhere(Binding),
+}
+
+impl<B: Backend> fmt::Debug for Placed<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Here(p) => f.debug_tuple("Here").field(p).finish(),
+            Self::Elsewhere(b) => f.debug_tuple("Elsewhere").field(b).finish(),
+        }
+    }
 }
 
 /// Places rooms on the servers of a pool and keeps them there by a stick table.
@@ -228,8 +246,8 @@ pub struct Balancer<B: Backend, Q: ?Sized = ()> {
     recent: Recent,
 }
 
-impl<B: Backend, Q: ?Sized> std::fmt::Debug for Balancer<B, Q> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<B: Backend, Q: ?Sized> fmt::Debug for Balancer<B, Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Balancer").field("options", &self.options).finish_non_exhaustive()
     }
 }
