@@ -12,7 +12,7 @@ use crate::backend::{Backend, BackendId, Weight};
 use crate::board::{Board, Expect, NO_NEW, NOTHING, Refused, Slot};
 use crate::event::Event;
 use crate::lease::Lease;
-use crate::load::{LoadModel, Report};
+use crate::load::Report;
 use crate::seat::Seat;
 use crate::selector::{Ask, Change, Strategy, Turn};
 use crate::snapshot::{Candidates, Member, Members, Resolved, Snapshot};
