@@ -65,7 +65,7 @@ impl<B> PoolOptions<B> {
     }
 
     /// A server down for longer than this is dead: its sticks break. Default: never; in a pool shared by several
-    /// processes only a shared verdict ([`Pool::declare`]) may say so.
+    /// processes only a shared verdict ([`Pool::declare`](crate::Pool::declare)) may say so.
     #[must_use]
     pub fn dead_after(mut self, grace: Duration) -> Self {
         self.dead_after = Some(grace);
