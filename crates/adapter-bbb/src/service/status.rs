@@ -22,7 +22,7 @@ impl BbbService {
                 json!({
                     "id": r.id,
                     "url": r.url,
-                    "host": host.split(':').next().unwrap_or(&host),
+                    "host": host,
                     "state": r.state.as_str(),
                     "online": r.online,
                     "health": view.map(|v| v.health),

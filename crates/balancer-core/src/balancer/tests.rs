@@ -220,7 +220,7 @@ async fn decisions_name_the_server_the_terms_and_everybody_left_out() {
     let (again, why) = b.route_explained(&Ask::new(&key("r"))).await;
     assert_eq!((again.unwrap().outcome(), why.outcome), (Outcome::Sticky, Outcome::Sticky));
     assert!(why.to_string().contains("sticky hit"), "{why}");
-    assert!(serde_json::to_value(&why).unwrap()["candidates"][0]["placed_since"] == 1);
+    assert!(serde_json::to_value(&why).unwrap()["candidates"][0]["placed_since"] == 1.0);
 }
 
 #[tokio::test]
