@@ -99,6 +99,20 @@ impl LoadFormula {
     }
 }
 
+impl std::fmt::Display for LoadFormula {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.kind {
+            LoadKind::Meetings => f.write_str("meetings x load multiplier"),
+            LoadKind::Attendees => write!(
+                f,
+                "(users + moderators, at least {} in a meeting younger than {} min) x load multiplier",
+                self.min_user_count,
+                self.join_buffer.as_secs() / 60
+            ),
+        }
+    }
+}
+
 /// What a server's list of meetings says about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]

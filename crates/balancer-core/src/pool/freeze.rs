@@ -60,7 +60,15 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         let name = self.write().strategy.name();
         let mut trace = Trace::default();
         let picked = self.place_on(&live, &self.board, ask, &mut Turn::traced(now, seed, &mut trace));
-                let at = Scene { snapshot: &live, board: &board, strategy: name, model: self.options.load.as_ref(), cap: self.window(now), now, seed };
+        let at = Scene {
+            snapshot: &live,
+            board: &board,
+            strategy: name,
+            model: self.options.load.as_ref(),
+            cap: self.window(now),
+            now,
+            seed,
+        };
         let mut decision = at.describe(ask, &trace);
         match &picked {
             Some((m, _)) => decision.backend = Some(m.backend.id().clone()),
@@ -88,7 +96,7 @@ impl<B: Backend, Q: ?Sized + 'static> Frozen<B, Q> {
                 })
             })
         };
-                let at = Scene {
+        let at = Scene {
             snapshot: &self.snapshot,
             board: &self.board,
             strategy: self.strategy,
