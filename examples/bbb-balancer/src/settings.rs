@@ -50,6 +50,7 @@ pub(crate) enum Store {
 
 /// Limits on what comes from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "read where the balancer is put together")]
 pub(crate) struct Limits {
     /// Connections at once.
     pub(crate) connections: usize,
@@ -69,6 +70,7 @@ pub(crate) struct Limits {
 
 /// Everything `serve` needs to know. `Debug` shows nothing secret.
 #[derive(Clone)]
+#[allow(dead_code, reason = "read where the balancer is put together")]
 pub(crate) struct Settings {
     /// The host name requests must have.
     pub(crate) url_host: Option<String>,
