@@ -1,4 +1,5 @@
 //! Runs the program against a canned balancer.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod ask;
 mod canned;
