@@ -1,12 +1,12 @@
 //! The servers and meetings of a cluster as this process sees them, kept in step with the shared store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use balancer_core::{
-    Admin, Backend, BackendId, Balancer, BalancerOptions, Health, HealthRules, Monitor, MonitorOptions, Pool,
-    PoolOptions, ProbeOutcome, Report, StickError, by_name, random,
+    Admin, BackendId, Balancer, BalancerOptions, Health, HealthRules, LeastLoaded, Monitor, MonitorOptions, Plain,
+    Pool, PoolOptions, ProbeOutcome, Report, StickError, random,
 };
 use tokio::time::Instant;
 
@@ -48,7 +48,6 @@ struct Known {
 }
 
 /// The running cluster: pool, balancer, poller and shared store.
-#[derive(Debug)]
 pub struct Cluster {
     pub(crate) options: BbbOptions,
     pub(crate) pool: Arc<Pool<BbbServer>>,
@@ -60,10 +59,20 @@ pub struct Cluster {
     syncing: tokio::sync::Mutex<()>,
     lists: Mutex<HashMap<BackendId, Listing>>,
     guesses: Mutex<HashMap<BackendId, f64>>,
-    last_round: Mutex<Option<Instant>>,
+    /// Meetings that the last sweep saw running although they are bound nowhere.
+    unbound: Mutex<HashSet<(String, BackendId)>>,
     process: u64,
     processes: std::sync::atomic::AtomicU32,
     monitor: std::sync::OnceLock<Monitor<BbbServer>>,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster")
+            .field("pool", &self.pool)
+            .field("store", &self.store.describe())
+            .finish_non_exhaustive()
+    }
 }
 
 pub(crate) fn wall_ms() -> u64 {
@@ -87,10 +96,7 @@ impl Cluster {
     /// Dropping the future leaves nothing behind.
     pub async fn start(options: BbbOptions, store: Arc<dyn MeetingStore>) -> Result<Arc<Self>, ClusterError> {
         let client = BbbClient::new(options.calls)?;
-        let strategy = by_name("least-loaded").unwrap_or_else(|| Box::new(balancer_core::Plain::new(
-            "least-loaded",
-            balancer_core::LeastLoaded,
-        )));
+        let strategy = Box::new(Plain::new("least-loaded", LeastLoaded));
         let mut pool = PoolOptions::default()
             .load(BbbLoad { new_meeting: options.new_meeting })
             .trust_new(false)
@@ -112,7 +118,7 @@ impl Cluster {
             syncing: tokio::sync::Mutex::default(),
             lists: Mutex::default(),
             guesses: Mutex::default(),
-            last_round: Mutex::default(),
+            unbound: Mutex::default(),
             process: random(),
             processes: std::sync::atomic::AtomicU32::new(1),
             monitor: std::sync::OnceLock::new(),
@@ -241,11 +247,9 @@ impl Cluster {
                 }
             }
         }
-        if changed {
-            if let Err(e) = self.pool.replace(definitions) {
-                tracing::error!(error = %e, "the stored servers cannot be used");
-                return;
-            }
+        if changed && let Err(e) = self.pool.replace(definitions) {
+            tracing::error!(error = %e, "the stored servers cannot be used");
+            return;
         }
         for record in &registry.servers {
             let before = known.records.get(&record.id);
@@ -283,10 +287,10 @@ impl Cluster {
             }
             _ => {}
         }
-        if before.is_none() {
-            if let Some(load) = record.load {
-                let _ = self.pool.report(id, Report::new(Instant::now()).with_cost(milli(load)));
-            }
+        if before.is_none()
+            && let Some(load) = record.load
+        {
+            let _ = self.pool.report(id, Report::new(Instant::now()).with_cost(milli(load)));
         }
     }
 
@@ -341,14 +345,8 @@ impl Cluster {
             Some(m) => m.poll_now().await,
             None => Vec::new(),
         };
-        *lock(&self.last_round) = Some(Instant::now());
         self.sweep().await;
         self.sync().await?;
         Ok(outcomes)
     }
-}
-
-/// The id of a definition, for messages.
-pub(crate) fn id_of(server: &BbbServer) -> BackendId {
-    server.id().clone()
 }

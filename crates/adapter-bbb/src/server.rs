@@ -67,8 +67,11 @@ pub struct BbbLoad {
 /// Points to thousandths.
 pub(crate) fn milli(points: f64) -> u64 {
     let scaled = points * MILLI;
-    // Values are held well below the largest cost of the pool; negative and undefined ones count as nothing.
-    if scaled.is_finite() && scaled > 0.0 { scaled.min(1e14).round() as u64 } else { 0 }
+    // Held well below the largest cost of the pool and 2^53, where the cast is exact; negative and undefined ones
+    // count as nothing.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let whole = if scaled.is_finite() && scaled > 0.0 { scaled.min(1e14).round() as u64 } else { 0 };
+    whole
 }
 
 impl LoadModel<BbbServer> for BbbLoad {

@@ -14,7 +14,6 @@ use crate::cluster::Cluster;
 
 mod admin;
 mod create;
-mod explain;
 mod meeting;
 mod operate;
 mod status;

@@ -140,6 +140,8 @@ pub struct PollRecord {
     pub measured: Option<(f64, Figures)>,
     /// The version, when it was asked for.
     pub bbb_version: Option<String>,
+    /// The server was cordoned before the poll began: without load it is drained, and becomes disabled.
+    pub draining: bool,
 }
 
 /// A meeting as it is stored.

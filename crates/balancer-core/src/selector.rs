@@ -11,6 +11,49 @@ use crate::hash::mix;
 use crate::snapshot::{Candidates, Members};
 use crate::stick::StickKey;
 
+/// Makes a strategy of a selector without a state of its own.
+macro_rules! plain {
+    ($selector:ident, $name:literal) => {
+        impl<B: $crate::backend::Backend, Q: ?Sized> $crate::selector::Strategy<B, Q> for $selector {
+            fn name(&self) -> &'static str {
+                $name
+            }
+
+            fn prepare(
+                &mut self,
+                _members: &$crate::snapshot::Members<B>,
+                changes: &[$crate::selector::Change],
+            ) -> Option<std::sync::Arc<dyn $crate::selector::Selector<B, Q>>> {
+                let first = changes.contains(&$crate::selector::Change::Members);
+                first.then(|| std::sync::Arc::new(*self) as std::sync::Arc<dyn $crate::selector::Selector<B, Q>>)
+            }
+
+            fn fork(&self) -> Box<dyn $crate::selector::Strategy<B, Q>> {
+                Box::new(*self)
+            }
+        }
+    };
+}
+
+mod first;
+mod hash;
+mod least;
+mod least_loaded;
+mod leastconn;
+mod p2c;
+mod random;
+mod rotate;
+#[cfg(test)]
+mod tests;
+
+pub use first::First;
+pub use hash::ConsistentHash;
+pub use least_loaded::LeastLoaded;
+pub use leastconn::LeastConn;
+pub use p2c::PowerOfTwo;
+pub use random::Random;
+pub use rotate::RoundRobin;
+
 /// What is asked for: a server for this room.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -102,17 +145,38 @@ pub struct Turn<'t> {
     random: u64,
     pub(crate) expect: Expect,
     trace: Option<&'t mut Trace>,
+    trial: bool,
 }
 
 impl<'t> Turn<'t> {
     /// A turn at this moment with this seed.
     pub fn new(now: Instant, seed: u64) -> Self {
-        Self { now, random: seed, expect: Expect::Any, trace: None }
+        Self { now, random: seed, expect: Expect::Any, trace: None, trial: false }
     }
 
     /// The same, filling a trace.
     pub fn traced(now: Instant, seed: u64, trace: &'t mut Trace) -> Self {
         Self { trace: Some(trace), ..Self::new(now, seed) }
+    }
+
+    /// The same, only to learn what would be chosen.
+    #[must_use]
+    pub fn trial(mut self) -> Self {
+        self.trial = true;
+        self
+    }
+
+    /// Whether nothing will come of this pick: a selector with a state of its own moves nothing then.
+    pub fn is_trial(&self) -> bool {
+        self.trial
+    }
+
+    /// Forgets what an earlier try of the same pick said; chance goes on.
+    pub(crate) fn again(&mut self) {
+        self.expect = Expect::Any;
+        if let Some(trace) = self.trace() {
+            *trace = Trace::default();
+        }
     }
 
     /// The moment of the pick.
@@ -201,4 +265,24 @@ impl<B: Backend, Q: ?Sized, S: Selector<B, Q> + Clone + 'static> Strategy<B, Q> 
     fn fork(&self) -> Box<dyn Strategy<B, Q>> {
         Box::new(self.clone())
     }
+}
+
+/// The names that [`by_name`] knows.
+pub fn strategy_names() -> &'static [&'static str] {
+    &["leastconn", "least-loaded", "consistent-hash", "p2c", "roundrobin", "random", "first"]
+}
+
+/// The strategy of this name with its defaults, for every kind of server and query; `None` for an unknown name. The
+/// names are those of [`strategy_names`].
+pub fn by_name<B: Backend, Q: ?Sized + 'static>(name: &str) -> Option<Box<dyn Strategy<B, Q>>> {
+    Some(match name {
+        "leastconn" => Box::new(LeastConn),
+        "least-loaded" => Box::new(LeastLoaded),
+        "consistent-hash" => Box::new(ConsistentHash::new()),
+        "p2c" => Box::new(PowerOfTwo),
+        "roundrobin" => Box::new(RoundRobin::new()),
+        "random" => Box::new(Random),
+        "first" => Box::new(First),
+        _ => return None,
+    })
 }

@@ -73,6 +73,12 @@ impl<B: Backend> Member<B> {
         self.seat.board.state(self.seat.slot).1
     }
 
+    /// Whether it takes new rooms: ordered to, healthy enough, of a weight above 0.
+    pub fn is_open(&self) -> bool {
+        let slot = self.seat.slot.index();
+        self.seat.board.open_word(slot / 64) & (1 << (slot % 64)) != 0
+    }
+
     /// The weight in force.
     pub fn weight(&self) -> Weight {
         self.seat.board.weight(self.seat.slot)

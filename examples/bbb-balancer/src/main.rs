@@ -131,9 +131,13 @@ fn environment() -> impl Iterator<Item = (String, String)> {
 }
 
 fn runtime(threads: Option<usize>) -> Result<tokio::runtime::Runtime, Failure> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = threads {
-        builder.worker_threads(threads.max(1));
+    let mut builder = match threads {
+        // On one core nothing is gained by handing tasks to another thread.
+        Some(0 | 1) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if let Some(threads) = threads.filter(|n| *n > 1) {
+        builder.worker_threads(threads);
     }
     builder
         .enable_all()

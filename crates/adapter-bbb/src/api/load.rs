@@ -52,6 +52,15 @@ impl LoadFormula {
         self
     }
 
+    /// What a meeting counts for that has just begun, before a server's multiplier; at least 1.
+    #[must_use]
+    pub fn new_meeting(&self) -> f64 {
+        match self.kind {
+            LoadKind::Meetings => 1.0,
+            LoadKind::Attendees => f64::from(self.min_user_count.max(1)),
+        }
+    }
+
     /// The figures of a server that holds these meetings.
     ///
     /// `now_ms` is the time in milliseconds since 1970; `multiplier` is the server's (higher means fewer meetings). A

@@ -1,7 +1,7 @@
 //! Polling: one `getMeetings` per server and round, and its version now and then.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
 use async_trait::async_trait;
 use balancer_core::{
@@ -13,7 +13,7 @@ use super::{Cluster, lock, wall_ms};
 use crate::api::{Params, Reply, meetings, signed_url};
 use crate::client::CallError;
 use crate::server::{BbbServer, milli};
-use crate::store::{Figures, PollRecord};
+use crate::store::{Figures, PollRecord, ServerState};
 
 /// The last whole list of meetings a server gave.
 #[derive(Clone, Debug)]
@@ -27,14 +27,16 @@ pub(crate) struct Listing {
     /// The figures of the status table.
     pub(crate) figures: Figures,
     /// The version, when it was asked for.
-    version: Option<String>,
+    pub(super) version: Option<String>,
+    /// The server was cordoned before the list was asked for.
+    pub(super) draining: bool,
 }
 
 pub(super) struct Probe(pub(super) Weak<Cluster>);
 
 pub(super) struct Watch(pub(super) Weak<Cluster>);
 
-fn probe_error(e: CallError) -> ProbeError {
+fn probe_error(e: &CallError) -> ProbeError {
     let text = e.to_string();
     match e {
         CallError::Refused { .. } | CallError::Broken { .. } => ProbeError::Refused(text),
@@ -51,10 +53,11 @@ impl HealthProbe<BbbServer> for Probe {
             return Err(ProbeError::Silent("shutting down".into()));
         };
         let began_ms = wall_ms();
+        let draining = cluster.record(target.id()).is_some_and(|r| r.state == ServerState::Cordoned);
         cluster.forget_guess(target.id());
         let o = &cluster.options;
         let url = |call| signed_url(target.url(), call, &Params::new(), target.secret().expose(), o.outgoing);
-        let bytes = cluster.client.call(&url("getMeetings"), None, false).await.map_err(probe_error)?;
+        let bytes = cluster.client.call(&url("getMeetings"), None, false).await.map_err(|e| probe_error(&e))?;
         let reply = Reply::parse(&bytes).map_err(|e| ProbeError::Answer(format!("getMeetings: {e}")))?;
         if !reply.is_success() {
             let key = reply.message_key().unwrap_or("no reason").to_owned();
@@ -79,7 +82,7 @@ impl HealthProbe<BbbServer> for Probe {
             largest_meeting: figures.largest_meeting,
             videos: figures.videos,
         };
-        let listing = Listing { began_ms, people, load: figures.load, figures: numbers, version };
+        let listing = Listing { began_ms, people, load: figures.load, figures: numbers, version, draining };
         lock(&cluster.lists).insert(target.id().clone(), listing);
         Ok(Report::new(Instant::now())
             .with_rooms(figures.meetings)
@@ -115,6 +118,7 @@ impl Cluster {
             }
             record.bbb_version.clone_from(&listing.version);
             record.measured = Some((listing.load, listing.figures));
+            record.draining = listing.draining;
             self.store.record_poll(id, &record).await?;
             if record.online.is_some() {
                 self.note_online(id, true);
@@ -140,10 +144,5 @@ impl Cluster {
     /// Whether a server's last list of meetings is current.
     pub(crate) fn listing(&self, id: &BackendId) -> Option<Listing> {
         lock(&self.lists).get(id).cloned()
-    }
-
-    /// A server by its definition, for calls that outlive a request.
-    pub(crate) fn shared(self: &Arc<Self>) -> Arc<Self> {
-        self.clone()
     }
 }

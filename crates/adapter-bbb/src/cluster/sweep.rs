@@ -1,8 +1,8 @@
 //! Keeping bindings in step with what the servers say they run.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use balancer_core::{BackendId, StickKey};
+use balancer_core::{BackendId, Claim, StickError, StickKey, Token, Want, random};
 
 use super::{Cluster, Listing, lock};
 use crate::store::MeetingRecord;
@@ -73,6 +73,15 @@ impl Cluster {
         for (_, server, people) in &found.strays {
             tracing::warn!(backend = %server, people, "a meeting runs here although it lives on another server");
         }
+        // Unbound twice in a row: its binding was lost. Once may be a meeting that is just ending.
+        let now: HashSet<(String, BackendId)> = found.unbound.into_iter().collect();
+        let before = std::mem::replace(&mut *lock(&self.unbound), now.clone());
+        let lost: Vec<(String, BackendId)> = now.intersection(&before).cloned().collect();
+        match self.bind_lost(lost, &lists).await {
+            Ok(0) => {}
+            Ok(n) => tracing::info!(meetings = n, "running meetings that were bound nowhere are bound again"),
+            Err(e) => tracing::warn!(error = %e, "running meetings cannot be bound again"),
+        }
     }
 
     /// After a lost store: binds every meeting that runs somewhere and is bound nowhere. The answer is how many.
@@ -86,11 +95,19 @@ impl Cluster {
     /// # Cancel safety
     ///
     /// Dropping the future leaves some meetings bound and others not; call it again.
-    pub async fn rebuild(&self) -> Result<usize, balancer_core::StickError> {
+    pub async fn rebuild(&self) -> Result<usize, StickError> {
         let bound = self.store.meetings(None).await?;
         let lists = lock(&self.lists).clone();
-        let mut homes: HashMap<String, (bool, BackendId)> = HashMap::new();
-        for (id, server) in compare(&bound, &lists, 0).unbound {
+        self.bind_lost(compare(&bound, &lists, 0).unbound, &lists).await
+    }
+
+    async fn bind_lost(
+        &self,
+        lost: Vec<(String, BackendId)>,
+        lists: &HashMap<BackendId, Listing>,
+    ) -> Result<usize, StickError> {
+        let mut homes: BTreeMap<String, (bool, BackendId)> = BTreeMap::new();
+        for (id, server) in lost {
             let busy = lists.get(&server).and_then(|l| l.people.get(&id)).is_some_and(|people| *people > 0);
             match homes.get(&id) {
                 Some((true, _)) => {}
@@ -103,11 +120,8 @@ impl Cluster {
         let mut rebuilt = 0;
         for (id, (_, server)) in homes {
             let Ok(key) = StickKey::new(id) else { continue };
-            let want = balancer_core::Want { backend: server, token: balancer_core::Token(balancer_core::random()) };
-            if matches!(
-                self.store.claim(&key, &want, self.options.meeting_ttl).await?,
-                balancer_core::Claim::Won(_)
-            ) {
+            let want = Want { backend: server, token: Token(random()) };
+            if matches!(self.store.claim(&key, &want, self.options.meeting_ttl).await?, Claim::Won(_)) {
                 rebuilt += 1;
             }
         }
@@ -134,7 +148,7 @@ mod tests {
 
     fn list(began_ms: u64, ids: &[(&str, u32)]) -> Listing {
         let people = ids.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect();
-        Listing { began_ms, people, load: 0.0, figures: Figures::default(), version: None }
+        Listing { began_ms, people, load: 0.0, figures: Figures::default(), version: None, draining: false }
     }
 
     #[test]

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use balancer_core::{BackendId, StickKey};
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use http_body_util::Either;
 
-use super::{BbbService, Done, Payload, fault, relay, status, store_fault, xml};
-use crate::api::{Fault, Params, Reply, join_params, meetings, signed_url, write_meetings, write_no_meetings, write_running};
+use super::{BbbService, Done, Payload, relay, status, store_fault, xml};
+use crate::api::{
+    Fault, Params, Reply, join_params, meetings, signed_url, write_meetings, write_no_meetings, write_running,
+};
 use crate::client::{CallError, Upload};
 use crate::cluster::Cluster;
 use crate::server::BbbServer;
@@ -208,19 +210,33 @@ impl Cluster {
         self.guess(id, points);
     }
 
+    /// Ends meetings on a server in the background, many at once; nobody waits for a server that hangs.
+    pub(super) fn end_later(self: &Arc<Self>, id: &BackendId, meetings: Vec<MeetingRecord>) {
+        let Some(server) = self.server(id) else { return };
+        let cluster = self.clone();
+        tokio::spawn(async move {
+            let slots = Arc::new(tokio::sync::Semaphore::new(16));
+            let mut ends = tokio::task::JoinSet::new();
+            for m in meetings {
+                let (cluster, server, slots) = (cluster.clone(), server.clone(), slots.clone());
+                ends.spawn(async move {
+                    let _slot = slots.acquire().await;
+                    cluster.end_on(&server, &m.id, &m.moderator_pw, true).await
+                });
+            }
+            while ends.join_next().await.is_some() {}
+        });
+    }
+
     /// Ends a meeting on a server, whatever comes of it. `true` when it certainly runs there no more.
     pub(super) async fn end_on(&self, server: &BbbServer, id: &str, password: &str, brief: bool) -> bool {
         let mut params = only_id(id);
         params.push("password", password);
         match self.ask(server, "end", &params, None, brief).await {
-            Ok(bytes) => Reply::parse(&bytes)
-                .is_ok_and(|r| r.is_success() || r.message_key().is_some_and(|k| k == "notFound")),
+            Ok(bytes) => {
+                Reply::parse(&bytes).is_ok_and(|r| r.is_success() || r.message_key().is_some_and(|k| k == "notFound"))
+            }
             Err(e) => matches!(e, CallError::Refused { .. }),
         }
     }
-}
-
-/// Kept for the one caller outside: a failure document.
-pub(super) fn failed(f: &Fault) -> Response<Bytes> {
-    fault(f)
 }

@@ -208,11 +208,8 @@ impl LocalStore {
             voice_bridge,
             ending: false,
         };
-        let held = Held {
-            record: record.clone(),
-            expires_ms: now.saturating_add(millis(claim.ttl)),
-            ending_until_ms: 0,
-        };
+        let held =
+            Held { record: record.clone(), expires_ms: now.saturating_add(millis(claim.ttl)), ending_until_ms: 0 };
         s.meetings.insert(claim.id.to_owned(), held);
         s.save_meeting(claim.id);
         if let Some(load) = s.servers.get_mut(wanted).and_then(|r| r.load.as_mut()) {
@@ -229,8 +226,7 @@ impl LocalStore {
         ttl: Duration,
     ) -> Result<Claim, StickError> {
         let bridges: Vec<String> = crate::api::VoiceBridges::new(key.as_str(), 9).take(10).collect();
-        let claim =
-            MeetingClaim { id: key.as_str(), over, want, moderator_pw: "", bridges: &bridges, load: 0.0, ttl };
+        let claim = MeetingClaim { id: key.as_str(), over, want, moderator_pw: "", bridges: &bridges, load: 0.0, ttl };
         Ok(self.claim_meeting(&claim).await?.claim)
     }
 }
@@ -416,7 +412,7 @@ impl MeetingStore for LocalStore {
                 (Some((load, figures)), true) => {
                     r.figures = *figures;
                     r.load = (r.state != ServerState::Disabled).then_some(*load);
-                    if r.state == ServerState::Cordoned && *load == 0.0 {
+                    if poll.draining && r.state == ServerState::Cordoned && *load == 0.0 {
                         r.state = ServerState::Disabled;
                         r.load = None;
                     }

@@ -13,8 +13,8 @@ use balancer_core::{
 };
 
 use super::{
-    Claimed, Figures, Look, MeetingClaim, MeetingRecord, MeetingStore, PollRecord, Registry, ServerPatch,
-    ServerRecord, ServerState,
+    Claimed, Figures, Look, MeetingClaim, MeetingRecord, MeetingStore, PollRecord, Registry, ServerPatch, ServerRecord,
+    ServerState,
 };
 use crate::secret::Secret;
 
@@ -101,8 +101,7 @@ impl RedisMeetings {
         if server.is_empty() {
             return None;
         }
-        let binding =
-            Binding { backend: server.into(), token: Token(number(row.get(3))), stamp: number(row.get(4)) };
+        let binding = Binding { backend: server.into(), token: Token(number(row.get(3))), stamp: number(row.get(4)) };
         Some(MeetingRecord {
             id: id.to_owned(),
             binding,
@@ -120,8 +119,7 @@ impl RedisMeetings {
         ttl: Duration,
     ) -> Result<Claim, StickError> {
         let bridges: Vec<String> = crate::api::VoiceBridges::new(key.as_str(), 9).take(10).collect();
-        let claim =
-            MeetingClaim { id: key.as_str(), over, want, moderator_pw: "", bridges: &bridges, load: 0.0, ttl };
+        let claim = MeetingClaim { id: key.as_str(), over, want, moderator_pw: "", bridges: &bridges, load: 0.0, ttl };
         Ok(self.claim_meeting(&claim).await?.claim)
     }
 }
@@ -301,7 +299,8 @@ impl MeetingStore for RedisMeetings {
                 .collect(),
             None => Vec::new(),
         };
-        let mut args = vec![id.as_str(), online, version];
+        let draining = if poll.draining { "1" } else { "" };
+        let mut args = vec![id.as_str(), online, version, draining];
         args.extend(measured.iter().map(String::as_str));
         self.run(&self.scripts.record_poll, &args).await?;
         Ok(())

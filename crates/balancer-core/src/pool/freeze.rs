@@ -80,10 +80,12 @@ impl<B: Backend, Q: ?Sized + 'static> Frozen<B, Q> {
             selector.and_then(|s| {
                 let mut among = candidates(&self.snapshot, &self.board, ask, self.cap);
                 let every = [Vec::new()];
+                // One turn for all rungs, as when a room is placed, so that the same seed gives the same answer.
+                let mut turn = Turn::traced(self.now, seed, &mut trace).trial();
                 ask.filter.map_or(&every[..], |f| f.rungs()).iter().find_map(|rung| {
                     among.set_rung(Resolved::new(rung, &self.snapshot.members));
-                    trace = Trace::default();
-                    s.pick(&among, ask, &mut Turn::traced(self.now, seed, &mut trace))
+                    turn.again();
+                    s.pick(&among, ask, &mut turn)
                 })
             })
         };

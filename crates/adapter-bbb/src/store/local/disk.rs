@@ -62,7 +62,7 @@ impl LocalStore {
     pub async fn open(path: impl AsRef<std::path::Path>) -> Result<Arc<Self>, StickError> {
         let path = path.as_ref().to_owned();
         let name = path.display().to_string();
-        let opened = tokio::task::spawn_blocking(move || FileStore::open(path, FileOptions::new())).await;
+        let opened = tokio::task::spawn_blocking(move || FileStore::open(path, &FileOptions::new())).await;
         let file = opened.map_err(|e| StickError::Lost {
             target: name.clone(),
             why: "opening it was broken off".into(),
@@ -98,12 +98,12 @@ impl LocalStore {
                         None => TableChange::Delete(key),
                     })
                     .collect();
-                if !changes.is_empty() {
-                    if let Err(e) = table.batch(changes).await {
-                        tracing::error!(error = %e, "the data file cannot be written");
-                        tell.send_modify(|r| r.failed = Some(e.to_string()));
-                        return;
-                    }
+                if !changes.is_empty()
+                    && let Err(e) = table.batch(changes).await
+                {
+                    tracing::error!(error = %e, "the data file cannot be written");
+                    tell.send_modify(|r| r.failed = Some(e.to_string()));
+                    return;
                 }
                 tell.send_modify(|r| r.seq = r.seq.max(seq));
                 if closing.load(SeqCst) {

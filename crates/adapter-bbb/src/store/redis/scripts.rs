@@ -211,7 +211,8 @@ return known
 ";
 
 const RECORD_POLL: &str = "
-local p, id, online, version = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local p, id, online, version, draining = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local load = ARGV[6]
 local key = p..'server:'..id
 if redis.call('SISMEMBER', p..'servers', id) == 0 then return 0 end
 if version ~= '' then redis.call('HSET', key, 'bbb_version', version) end
@@ -222,20 +223,20 @@ if redis.call('HGET', key, 'online') ~= 'true' then
   redis.call('ZREM', p..'cordoned_server_load', id)
   return 1
 end
-if not ARGV[5] then return 1 end
-redis.call('HSET', key, 'meetings', ARGV[6], 'users', ARGV[7], 'largest_meeting', ARGV[8], 'videos', ARGV[9])
+if not load then return 1 end
+redis.call('HSET', key, 'meetings', ARGV[7], 'users', ARGV[8], 'largest_meeting', ARGV[9], 'videos', ARGV[10])
 local state = redis.call('HGET', key, 'state')
 if not state then
   state = redis.call('SISMEMBER', p..'server_enabled', id) == 1 and 'enabled' or 'disabled'
 end
 if state == 'enabled' then
-  redis.call('ZADD', p..'server_load', ARGV[5], id)
+  redis.call('ZADD', p..'server_load', load, id)
 elseif state == 'cordoned' then
-  if tonumber(ARGV[5]) == 0 then
+  if draining ~= '' and tonumber(load) == 0 then
     redis.call('HSET', key, 'state', 'disabled')
     redis.call('ZREM', p..'cordoned_server_load', id)
   else
-    redis.call('ZADD', p..'cordoned_server_load', ARGV[5], id)
+    redis.call('ZADD', p..'cordoned_server_load', load, id)
   end
 end
 return 1

@@ -1,0 +1,155 @@
+//! Our own calls for operators, signed like Scalelite's admin API: poll, status, explain, meetings, removeServer.
+
+use balancer_core::{BackendId, Health, StickKey};
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::admin::{parse, trouble, unknown};
+use super::create::decide;
+use super::{BbbService, Payload, RequestHead, fault, json as answer, parameters, plain};
+use crate::api::{BodyKind, Fault, Params, TagWish, effective_tag};
+use crate::store::MeetingRecord;
+
+impl BbbService {
+    pub(super) async fn operate(&self, name: &str, head: &RequestHead<'_>, body: Payload) -> Response<Bytes> {
+        let is_post = matches!(name, "poll" | "removeServer");
+        let known = is_post || matches!(name, "status" | "explain" | "meetings");
+        if !known || (head.method == "POST") != is_post {
+            return fault(&Fault::UnsupportedRequest);
+        }
+        let Payload::Whole(body) = body else { return fault(&Fault::UnsupportedContentType) };
+        let is_json = head.content_type.is_some_and(|t| t.trim_start().starts_with("application/json"));
+        if is_post && !is_json {
+            return fault(&Fault::UnsupportedContentType);
+        }
+        let params = match parameters(head, BodyKind::None, &[]) {
+            Ok(p) => p,
+            Err(e) => return plain(StatusCode::BAD_REQUEST, &e.to_string()),
+        };
+        let given = params.get("checksum").unwrap_or("");
+        if let Err(why) = self.cluster.options.checksums.verify(name, head.query, given) {
+            tracing::info!(call = name, reason = %why, "checksum refused");
+            return fault(&Fault::Checksum);
+        }
+        let done = match name {
+            "poll" => self.poll().await,
+            "status" => Ok(self.status()),
+            "explain" => self.explain(&params).await,
+            "meetings" => self.list_meetings(&params).await,
+            _ => self.remove_checked(&parse(&body)).await,
+        };
+        done.unwrap_or_else(|e| trouble(&e))
+    }
+
+    async fn poll(&self) -> Result<Response<Bytes>, balancer_core::StickError> {
+        let outcomes = self.cluster.poll_now().await?;
+        let results: Vec<Value> = outcomes
+            .iter()
+            .map(|o| {
+                let listing = if o.ok() { self.cluster.listing(o.id()) } else { None };
+                json!({
+                    "id": o.id(),
+                    "url": o.backend.url(),
+                    "ok": o.ok(),
+                    "error": if o.ok() { Value::Null } else { json!(o.text()) },
+                    "seconds": o.took.as_secs_f64(),
+                    "meetings": listing.as_ref().map_or(0, |l| l.figures.meetings),
+                    "users": listing.as_ref().map_or(0, |l| l.figures.users),
+                    "load": listing.as_ref().map(|l| l.load),
+                })
+            })
+            .collect();
+        Ok(answer(StatusCode::OK, &json!({ "results": results })))
+    }
+
+    async fn explain(&self, params: &Params<'_>) -> Result<Response<Bytes>, balancer_core::StickError> {
+        let Some(id) = params.present("meetingID") else { return Ok(fault(&Fault::MissingMeetingId)) };
+        let Ok(key) = StickKey::new(id) else { return Ok(fault(&Fault::MeetingNotFound)) };
+        let look = self.cluster.store.look(id).await?;
+        let wish = params
+            .present("tag")
+            .or_else(|| effective_tag(params, &self.cluster.options.create))
+            .and_then(TagWish::parse);
+        let mut decision = decide(&self.cluster, &key, wish.as_ref());
+        let meeting = look.meeting.as_ref();
+        if let Some(m) = meeting {
+            let alone = decision.backend.as_ref().map_or("nobody".to_owned(), |b| self.name_of(b));
+            decision.note(format!("a new meeting would go to {alone} now"));
+            decision.backend = Some(m.binding.backend.clone());
+            decision.outcome = balancer_core::Outcome::Sticky;
+            decision.note(match look.server {
+                None => "its server was removed: the next create places it anew".to_owned(),
+                Some((state, online)) => {
+                    let online = if online { "online" } else { "offline: the next create moves it" };
+                    format!("its server {} is {state}, {online}", self.name_of(&m.binding.backend))
+                }
+            });
+            if m.ending {
+                decision.note("it is being ended");
+            }
+        }
+        // Ids are what machines want; people know host names.
+        let mut text = decision.to_string();
+        for r in self.cluster.records() {
+            let host = crate::client::host_of(&r.url);
+            text = text.replace(r.id.as_str(), &format!("{host} [{}]", r.id));
+        }
+        let value = json!({
+            "meeting": meeting.map(|m| self.meeting_object(m)),
+            "text": text,
+            "decision": decision,
+        });
+        Ok(answer(StatusCode::OK, &value))
+    }
+
+    fn name_of(&self, id: &BackendId) -> String {
+        id.to_string()
+    }
+
+    fn meeting_object(&self, m: &MeetingRecord) -> Value {
+        json!({
+            "id": m.id,
+            "server": m.binding.backend,
+            "url": self.cluster.server(&m.binding.backend).map(|s| s.url().to_owned()),
+            "voice_bridge": m.voice_bridge,
+            "stamp_ms": m.binding.stamp,
+        })
+    }
+
+    async fn list_meetings(&self, params: &Params<'_>) -> Result<Response<Bytes>, balancer_core::StickError> {
+        let server = params.present("server").map(BackendId::from);
+        let mut list = self.cluster.store.meetings(server.as_ref()).await?;
+        list.sort_by(|a, b| a.id.cmp(&b.id));
+        let list: Vec<Value> = list.iter().map(|m| self.meeting_object(m)).collect();
+        Ok(answer(StatusCode::OK, &json!({ "meetings": list })))
+    }
+
+    /// Refuses to remove a server that still has meetings, unless told to.
+    async fn remove_checked(&self, body: &Value) -> Result<Response<Bytes>, balancer_core::StickError> {
+        let id = body.get("id").and_then(Value::as_str).unwrap_or("");
+        let force = body.get("force").and_then(Value::as_bool).unwrap_or(false);
+        let Some(record) = self.cluster.fresh_record(id).await? else { return Ok(unknown(id)) };
+        let backend = BackendId::from(id);
+        if !force {
+            // What is bound, unless the server itself said lately that it has ended.
+            let alive = record.online || self.cluster.pool.verdict(&backend).is_some_and(|v| v.health == Health::Up);
+            let mut running: Vec<String> =
+                self.cluster.store.meetings(Some(&backend)).await?.into_iter().map(|m| m.id).collect();
+            if let Some(l) = self.cluster.listing(&backend).filter(|_| alive) {
+                running.extend(l.people.into_keys());
+            }
+            running.sort();
+            running.dedup();
+            if !running.is_empty() && alive {
+                let n = running.len();
+                let error = format!("server id={id} has {n} meetings: cordon it and wait, or use force to end them");
+                return Ok(answer(StatusCode::CONFLICT, &json!({ "error": error, "meetings": running })));
+            }
+        }
+        if self.remove(id).await? {
+            return Ok(answer(StatusCode::OK, &json!({ "success": format!("Server id={id} was removed") })));
+        }
+        Ok(unknown(id))
+    }
+}
