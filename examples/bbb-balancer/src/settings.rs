@@ -50,7 +50,6 @@ pub(crate) enum Store {
 
 /// Limits on what comes from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code, reason = "read where the balancer is put together")]
 pub(crate) struct Limits {
     /// Connections at once.
     pub(crate) connections: usize,
@@ -70,7 +69,6 @@ pub(crate) struct Limits {
 
 /// Everything `serve` needs to know. `Debug` shows nothing secret.
 #[derive(Clone)]
-#[allow(dead_code, reason = "read where the balancer is put together")]
 pub(crate) struct Settings {
     /// The host name requests must have.
     pub(crate) url_host: Option<String>,
@@ -96,8 +94,6 @@ pub(crate) struct Settings {
     pub(crate) id_is_hostname: bool,
     /// How load is computed.
     pub(crate) formula: LoadFormula,
-    /// What a young meeting counts at least; what a new one is expected to count.
-    pub(crate) min_user_count: u32,
     /// The load formula in words.
     pub(crate) formula_text: String,
     /// Longest meeting in minutes; 0 is no limit.
@@ -192,7 +188,6 @@ impl Settings {
             unhealthy_threshold: r.number("server_unhealthy_threshold", 1, 1000),
             id_is_hostname: r.switch("server_id_is_hostname"),
             formula,
-            min_user_count,
             formula_text,
             max_meeting_minutes: r.number("max_meeting_duration", 0, 525_600),
             meeting_ttl: Duration::from_secs(r.number("default_meeting_ttl", 60, 31_536_000).into()),
