@@ -40,7 +40,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Run the balancer
     #[command(after_help = "Every option can stand in the environment or in the file; options weigh most, then the \
-        environment, then the file.\nSecrets have no options: any user of the machine can read a command line.\n\n\
+        environment, then the file.\nSecrets have no options, since any user of the \
+        machine can read a command line: set LOADBALANCER_SECRET, or LOADBALANCER_SECRETS for several.\n\n\
         Example:\n  LOADBALANCER_SECRET=$(openssl rand -hex 32) bbb-balancer serve --bind 127.0.0.1:3000")]
     Serve(SettingFlags),
     /// Show a balancer and pretended servers at work, on this machine alone

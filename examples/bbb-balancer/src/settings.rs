@@ -94,8 +94,6 @@ pub(crate) struct Settings {
     pub(crate) id_is_hostname: bool,
     /// How load is computed.
     pub(crate) formula: LoadFormula,
-    /// What a young meeting counts at least; what a new one is expected to count.
-    pub(crate) min_user_count: u32,
     /// The load formula in words.
     pub(crate) formula_text: String,
     /// Longest meeting in minutes; 0 is no limit.
@@ -190,7 +188,6 @@ impl Settings {
             unhealthy_threshold: r.number("server_unhealthy_threshold", 1, 1000),
             id_is_hostname: r.switch("server_id_is_hostname"),
             formula,
-            min_user_count,
             formula_text,
             max_meeting_minutes: r.number("max_meeting_duration", 0, 525_600),
             meeting_ttl: Duration::from_secs(r.number("default_meeting_ttl", 60, 31_536_000).into()),

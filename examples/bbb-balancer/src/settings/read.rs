@@ -1,6 +1,5 @@
 //! From text to values, collecting what is wrong.
 
-use std::fmt::Display;
 use std::time::Duration;
 
 use super::keys::{KEYS, Key, Show};
@@ -101,7 +100,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
     }
 }
 
-fn in_range<N: PartialOrd + Display>(number: Option<N>, least: N, most: N) -> Result<N, String> {
+fn in_range(number: Option<u32>, least: u32, most: u32) -> Result<u32, String> {
     match number {
         Some(n) if n >= least && n <= most => Ok(n),
         _ => Err(format!("must be a whole number from {least} to {most}")),

@@ -31,7 +31,7 @@ fn defaults_are_those_of_scalelite() {
     assert_eq!(s.store, Store::File("./bbb-balancer-data".into()));
     assert_eq!((s.poll_interval, s.meeting_ttl), (Duration::from_secs(60), Duration::from_secs(86_400)));
     assert_eq!((s.connect_timeout, s.response_timeout), (Duration::from_secs(5), Duration::from_secs(10)));
-    assert_eq!((s.healthy_threshold, s.unhealthy_threshold, s.min_user_count), (1, 2, 15));
+    assert_eq!((s.healthy_threshold, s.unhealthy_threshold), (1, 2));
     assert_eq!(s.formula, LoadFormula::default());
     assert_eq!((s.max_meeting_minutes, s.voice_digits, s.threads), (0, 9, None));
     assert_eq!(s.checksums.algorithms(), Algorithms::default());
@@ -198,6 +198,7 @@ fn the_rest_is_understood() {
     assert_eq!(threads(&[("WEB_CONCURRENCY", "4"), ("RAILS_MAX_THREADS", "5")]), Ok(Some(4)));
     let s = read(&[("load", "meetings")], &[("BALANCER_MAX_HEAD", "32k"), ("RAILS_LOG_LEVEL", "fatal")], "").unwrap();
     assert_eq!(s.formula, LoadFormula::default().with_kind(LoadKind::Meetings));
+    assert!(s.formula_text.starts_with("meetings"));
     assert_eq!((s.limits.head, s.log_level), (32 << 10, tracing::Level::ERROR));
     let s = read(&[], &[("RECORDING_SPOOL_DIR", "/x"), ("SECRET_KEY_BASE", "x"), ("OTHER", "x")], "").unwrap();
     assert_eq!(s.notices().len(), 2, "{:?}", s.notices());
