@@ -55,7 +55,10 @@ pub(crate) enum Action {
         force: bool,
     },
     /// Ask every server for its figures now.
-    Poll,
+    Poll {
+        /// Whether servers that do not answer are no failure, as with rake.
+        lenient: bool,
+    },
     /// Print the table of servers.
     Status {
         /// Print it again and again, that often.
@@ -118,7 +121,7 @@ impl fmt::Debug for Action {
             Self::Update { .. } => "Update",
             Self::Panic { .. } => "Panic",
             Self::Remove { .. } => "Remove",
-            Self::Poll => "Poll",
+            Self::Poll { .. } => "Poll",
             Self::Status { .. } => "Status",
             Self::Explain { .. } => "Explain",
             Self::Meetings { .. } => "Meetings",

@@ -268,7 +268,7 @@ impl Command {
                 let list = Action::List { show_secrets: list.show_secrets };
                 Order::Ask(what.map_or(Ok(list.clone()), |what| what.action(list))?, target)
             }
-            Self::Poll { target } => Order::Ask(Action::Poll, target),
+            Self::Poll { target } => Order::Ask(Action::Poll { lenient: false }, target),
             Self::Status { watch, target } => {
                 Order::Ask(Action::Status { watch: watch.map(Duration::from_secs) }, target)
             }

@@ -45,7 +45,7 @@ pub(crate) async fn run(client: &Client, action: Action, view: View) -> Result<O
         Action::Update { id, change } => servers::update(client, &id, change, view).await,
         Action::Panic { id, keep_state } => servers::panic(client, &id, keep_state, view).await,
         Action::Remove { id, force } => servers::remove(client, &id, force, view).await,
-        Action::Poll => poll::poll(client, view).await,
+        Action::Poll { lenient } => poll::poll(client, lenient, view).await,
         Action::Status { .. } => status::status(client, view).await,
         Action::Explain { meeting, tag } => meetings::explain(client, &meeting, tag.as_deref(), view).await,
         Action::Meetings { servers } => meetings::list(client, &servers, view).await,

@@ -99,7 +99,7 @@ pub(crate) fn parse(text: &str) -> Result<Action, Failure> {
             id: need(0)?,
             change: Change { tag: Some(given(1).unwrap_or_default()), ..Change::default() },
         }),
-        "poll:all" | "poll:servers" | "poll:meetings" | "poll:versions" => Ok(Action::Poll),
+        "poll:all" | "poll:servers" | "poll:meetings" | "poll:versions" => Ok(Action::Poll { lenient: true }),
         "status" => Ok(Action::Status { watch: None }),
         // The remaining ones list meetings, of some servers or of all.
         _ => Ok(Action::Meetings {

@@ -36,7 +36,7 @@ fn tasks_become_actions() {
         ("servers:update[a1,new]", change(Some("new"), None, None)),
         ("servers:update[a1,,2,]", change(None, Some("2"), Some(""))),
         ("servers:meeting_list[a:b]", Action::Meetings { servers: vec!["a".into(), "b".into()] }),
-        ("poll:all", Action::Poll),
+        ("poll:all", Action::Poll { lenient: true }),
         ("status", Action::Status { watch: None }),
         ("meetings", Action::Meetings { servers: Vec::new() }),
         ("meetings:list[]", Action::Meetings { servers: Vec::new() }),
