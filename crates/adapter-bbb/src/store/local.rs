@@ -16,9 +16,6 @@ use super::{
 mod disk;
 mod rows;
 
-/// How many entries a page of a listing has.
-const PAGE: usize = 500;
-
 /// Servers and meetings of one process: what several processes share belongs into Redis.
 #[derive(Debug)]
 pub struct LocalStore {
@@ -288,17 +285,7 @@ impl StickStore for LocalStore {
     }
 
     async fn list(&self, backend: &BackendId, from: Option<&str>) -> Result<StickPage, StickError> {
-        let mut of = self.meetings(Some(backend)).await?;
-        of.sort_by(|a, b| a.id.cmp(&b.id));
-        let after = from.map_or(0, |f| of.partition_point(|m| m.id.as_str() <= f));
-        let rest = &of[after.min(of.len())..];
-        let page = &rest[..rest.len().min(PAGE)];
-        let mut entries = Vec::with_capacity(page.len());
-        for m in page {
-            entries.push((StickKey::new(m.id.as_str())?, m.binding.clone()));
-        }
-        let next = (rest.len() > PAGE).then(|| page.last().map(|m| m.id.clone())).flatten();
-        Ok(StickPage { entries, next })
+        super::page(self.meetings(Some(backend)).await?, from)
     }
 
     async fn count(&self, backend: &BackendId) -> Result<u64, StickError> {
@@ -360,7 +347,7 @@ impl MeetingStore for LocalStore {
         self.change(|s, _| {
             let Some(r) = s.servers.get_mut(id) else { return false };
             if let Some(state) = patch.state {
-                if state != ServerState::Enabled && r.state == ServerState::Enabled && state == ServerState::Disabled {
+                if state == ServerState::Disabled {
                     r.load = None;
                 }
                 r.state = state;

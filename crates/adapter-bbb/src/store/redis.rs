@@ -20,8 +20,6 @@ use crate::secret::Secret;
 
 mod scripts;
 
-const PAGE: usize = 500;
-
 /// Servers and meetings on a Redis server that any number of processes share.
 #[derive(Debug)]
 pub struct RedisMeetings {
@@ -158,16 +156,7 @@ impl StickStore for RedisMeetings {
     }
 
     async fn list(&self, backend: &BackendId, from: Option<&str>) -> Result<StickPage, StickError> {
-        let mut of = self.meetings(Some(backend)).await?;
-        of.sort_by(|a, b| a.id.cmp(&b.id));
-        let after = from.map_or(0, |f| of.partition_point(|m| m.id.as_str() <= f));
-        let more = of.len() - after > PAGE;
-        let mut entries = Vec::new();
-        for m in of.into_iter().skip(after).take(PAGE) {
-            entries.push((StickKey::new(m.id)?, m.binding));
-        }
-        let next = if more { entries.last().map(|(k, _)| k.as_str().to_owned()) } else { None };
-        Ok(StickPage { entries, next })
+        super::page(self.meetings(Some(backend)).await?, from)
     }
 
     async fn count(&self, backend: &BackendId) -> Result<u64, StickError> {
