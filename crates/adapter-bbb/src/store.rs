@@ -209,6 +209,8 @@ pub struct MeetingClaim<'a> {
     pub bridges: &'a [String],
     /// By how much the server's stored load grows.
     pub load: f64,
+    /// The meeting runs there already: that the server is closed to new ones does not matter.
+    pub adopt: bool,
     /// How long the binding lives.
     pub ttl: Duration,
 }

@@ -81,6 +81,7 @@ impl Claimer for CreateClaim<'_> {
                 moderator_pw: &self.moderator_pw,
                 bridges: &self.bridges,
                 load: self.cluster.options.new_meeting * multiplier,
+                adopt: false,
                 ttl,
             })
             .await?;
@@ -272,6 +273,7 @@ impl Creation<'_> {
                 moderator_pw: &m.moderator_pw,
                 bridges: std::slice::from_ref(&m.voice_bridge),
                 load: 0.0,
+                adopt: false,
                 ttl,
             };
             match store.claim_meeting(&claim).await.map_err(|e| store_fault(&e))?.claim {

@@ -173,7 +173,7 @@ impl LocalStore {
         }
         // Writing a room's own server again is no new work there.
         let stays = held.as_ref().is_some_and(|m| m.binding.backend == *wanted);
-        if !stays && s.is_closed(wanted) {
+        if !stays && !claim.adopt && s.is_closed(wanted) {
             return Ok(Claimed { claim: Claim::Closed, meeting: None });
         }
         if held.is_none() && s.meetings.len() >= self.capacity {
@@ -223,7 +223,7 @@ impl LocalStore {
         ttl: Duration,
     ) -> Result<Claim, StickError> {
         let bridges: Vec<String> = crate::api::VoiceBridges::new(key.as_str(), 9).take(10).collect();
-        let claim = MeetingClaim { id: key.as_str(), over, want, moderator_pw: "", bridges: &bridges, load: 0.0, ttl };
+        let claim = MeetingClaim { id: key.as_str(), over, want, moderator_pw: "", bridges: &bridges, load: 0.0, adopt: false, ttl };
         Ok(self.claim_meeting(&claim).await?.claim)
     }
 }
@@ -322,7 +322,8 @@ impl MeetingStore for LocalStore {
         let s = self.lock();
         let now = now_ms();
         let mine = |h: &&Held| h.expires_ms > now && server.is_none_or(|id| h.record.binding.backend == *id);
-        Ok(s.meetings.values().filter(mine).map(|h| h.record.clone()).collect())
+        let told = |h: &Held| MeetingRecord { ending: h.ending_until_ms > now, ..h.record.clone() };
+        Ok(s.meetings.values().filter(mine).map(told).collect())
     }
 
     async fn servers(&self) -> Result<Registry, StickError> {

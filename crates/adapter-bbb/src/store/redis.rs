@@ -117,7 +117,7 @@ impl RedisMeetings {
         ttl: Duration,
     ) -> Result<Claim, StickError> {
         let bridges: Vec<String> = crate::api::VoiceBridges::new(key.as_str(), 9).take(10).collect();
-        let claim = MeetingClaim { id: key.as_str(), over, want, moderator_pw: "", bridges: &bridges, load: 0.0, ttl };
+        let claim = MeetingClaim { id: key.as_str(), over, want, moderator_pw: "", bridges: &bridges, load: 0.0, adopt: false, ttl };
         Ok(self.claim_meeting(&claim).await?.claim)
     }
 }
@@ -193,6 +193,7 @@ impl MeetingStore for RedisMeetings {
             seen_server,
             seen_token,
             seen_stamp,
+            if claim.adopt { "1" } else { "" },
         ];
         args.extend(claim.bridges.iter().map(String::as_str));
         let reply = self.run(&self.scripts.claim, &args).await?;

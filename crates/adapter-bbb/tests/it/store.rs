@@ -119,7 +119,7 @@ fn polled(load: f64) -> PollRecord {
 async fn bind(store: &dyn MeetingStore, id: &str, server: &str, load: f64) -> Binding {
     let want = Want { backend: server.into(), token: Token(7) };
     let bridges = ["715622307".to_owned()];
-    let claim = MeetingClaim { id, over: None, want: &want, moderator_pw: "mp", bridges: &bridges, load, ttl: DAY };
+    let claim = MeetingClaim { id, over: None, want: &want, moderator_pw: "mp", bridges: &bridges, load, adopt: false, ttl: DAY };
     match store.claim_meeting(&claim).await.unwrap().claim {
         Claim::Won(b) => b,
         other => panic!("{other:?}"),
@@ -231,6 +231,7 @@ async fn the_redis_layout_is_scalelites() {
     assert!(!store.begin_end("m 1", &binding, Duration::from_secs(9)).await.unwrap());
     assert_ne!(word(&link, &["HGET", "scalelite:meeting:m 1", "ending"]).await, "");
     assert!(store.look("m 1").await.unwrap().meeting.unwrap().ending);
+    assert!(store.meetings(None).await.unwrap()[0].ending);
     assert!(store.release(&StickKey::new("m 1").unwrap(), &binding).await.unwrap());
     assert_eq!(word(&link, &["EXISTS", "scalelite:meeting:m 1", "scalelite:meetings"]).await, "0");
     assert_eq!(word(&link, &["EXISTS", "scalelite:voice_bridges"]).await, "0");
@@ -307,6 +308,7 @@ async fn rows_of_scalelite_are_read_and_taken_over() {
         moderator_pw: "other",
         bridges: &["1".to_owned()],
         load: 1.0,
+        adopt: false,
         ttl: DAY,
     };
     let claimed = store.claim_meeting(&claim).await.unwrap();
@@ -402,6 +404,8 @@ async fn what_a_file_acknowledged_is_there_after_reopening() {
     store.update_server(&"b".into(), &order(ServerState::Cordoned)).await.unwrap();
     assert!(store.remove_server(&"c".into()).await.unwrap());
     let before = store.look("kept").await.unwrap().meeting.unwrap();
+    assert!(store.begin_end("kept", &kept, PATIENCE).await.unwrap());
+    assert!(store.meetings(None).await.unwrap()[0].ending);
     assert!(LocalStore::open(&path).await.is_err(), "two processes must not share a file");
     drop(store);
 
