@@ -273,3 +273,13 @@ impl Stage {
 pub(crate) fn id(n: usize) -> BackendId {
     format!("s{n}").into()
 }
+
+/// Asks until something is so.
+pub(crate) async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
+    let asked = timeout(PATIENCE, async {
+        while !so().await {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(asked.await.is_ok(), "it did not come to this: {what}");
+}
