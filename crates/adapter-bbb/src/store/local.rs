@@ -223,7 +223,16 @@ impl LocalStore {
         ttl: Duration,
     ) -> Result<Claim, StickError> {
         let bridges: Vec<String> = crate::api::VoiceBridges::new(key.as_str(), 9).take(10).collect();
-        let claim = MeetingClaim { id: key.as_str(), over, want, moderator_pw: "", bridges: &bridges, load: 0.0, adopt: false, ttl };
+        let claim = MeetingClaim {
+            id: key.as_str(),
+            over,
+            want,
+            moderator_pw: "",
+            bridges: &bridges,
+            load: 0.0,
+            adopt: false,
+            ttl,
+        };
         Ok(self.claim_meeting(&claim).await?.claim)
     }
 }

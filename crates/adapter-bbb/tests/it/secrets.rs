@@ -41,8 +41,9 @@ const NEVER: [&str; 6] = [SECRET, "server-secret", "Zk9", "Password-a1", "Passwo
 #[tokio::test]
 async fn no_secret_is_logged_or_shown() {
     let log = Log::default();
-    let subscriber =
-        tracing_subscriber::fmt().with_max_level(tracing_subscriber::filter::LevelFilter::TRACE).with_writer(log.clone());
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_writer(log.clone());
     // One thread: everything that this test does is logged here.
     let _guard = tracing::subscriber::set_default(subscriber.finish());
     let Some(stage) = Stage::redis(3).await else { return };

@@ -119,7 +119,16 @@ fn polled(load: f64) -> PollRecord {
 async fn bind(store: &dyn MeetingStore, id: &str, server: &str, load: f64) -> Binding {
     let want = Want { backend: server.into(), token: Token(7) };
     let bridges = ["715622307".to_owned()];
-    let claim = MeetingClaim { id, over: None, want: &want, moderator_pw: "mp", bridges: &bridges, load, adopt: false, ttl: DAY };
+    let claim = MeetingClaim {
+        id,
+        over: None,
+        want: &want,
+        moderator_pw: "mp",
+        bridges: &bridges,
+        load,
+        adopt: false,
+        ttl: DAY,
+    };
     match store.claim_meeting(&claim).await.unwrap().claim {
         Claim::Won(b) => b,
         other => panic!("{other:?}"),
@@ -129,11 +138,8 @@ async fn bind(store: &dyn MeetingStore, id: &str, server: &str, load: f64) -> Bi
 /// A hash as sorted `field=value` words.
 async fn hash(link: &RedisLink, key: &str) -> String {
     let reply = link.call(&["HGETALL", key]).await.unwrap();
-    let mut pairs: Vec<String> = reply
-        .as_list()
-        .chunks(2)
-        .map(|p| format!("{}={}", p[0].as_str().unwrap(), p[1].as_str().unwrap()))
-        .collect();
+    let mut pairs: Vec<String> =
+        reply.as_list().chunks(2).map(|p| format!("{}={}", p[0].as_str().unwrap(), p[1].as_str().unwrap())).collect();
     pairs.sort();
     pairs.join(" ")
 }
@@ -191,10 +197,7 @@ async fn the_redis_layout_is_scalelites() {
     let binding = bind(&*store, "m 1", "a", 2.0).await;
     assert_eq!(
         hash(&link, "scalelite:meeting:m 1").await,
-        format!(
-            "moderator_pw=mp server_id=a stamp={} tenant_id= token=7 voice_bridge=715622307",
-            binding.stamp
-        )
+        format!("moderator_pw=mp server_id=a stamp={} tenant_id= token=7 voice_bridge=715622307", binding.stamp)
     );
     let ttl: i64 = word(&link, &["TTL", "scalelite:meeting:m 1"]).await.parse().unwrap();
     assert!((86_390..=86_400).contains(&ttl), "{ttl}");
@@ -315,10 +318,7 @@ async fn rows_of_scalelite_are_read_and_taken_over() {
     let Claim::Won(binding) = claimed.claim else { panic!("{:?}", claimed.claim) };
     assert_eq!(
         hash(&link, "scalelite:meeting:m").await,
-        format!(
-            "moderator_pw=pw server_id=off stamp={} tenant_id=ten token=1 voice_bridge=123456789",
-            binding.stamp
-        )
+        format!("moderator_pw=pw server_id=off stamp={} tenant_id=ten token=1 voice_bridge=123456789", binding.stamp)
     );
     // A meeting of Scalelite can be ended and forgotten by us.
     link.call(&["HDEL", "scalelite:meeting:m", "token", "stamp"]).await.unwrap();

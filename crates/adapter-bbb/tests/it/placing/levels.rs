@@ -93,7 +93,8 @@ async fn tags_are_preferred_required_or_none() {
     let answer = process.create("j").await;
     assert_eq!(answer.text("message"), "Could not find any available servers.", "tagged servers take no untagged");
     // What the server gets to see is its own tag.
-    let tags: Vec<_> = stage.fakes[1].calls_of("create").iter().map(|r| r.param("meta_server-tag").map(str::to_owned)).collect();
+    let tags: Vec<_> =
+        stage.fakes[1].calls_of("create").iter().map(|r| r.param("meta_server-tag").map(str::to_owned)).collect();
     assert!(!tags.is_empty() && tags.iter().all(|t| t.as_deref() == Some("gpu")), "{tags:?}");
     assert!(stage.fakes[0].calls_of("create").iter().all(|r| r.param("meta_server-tag").is_none()));
 }
