@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -119,6 +120,9 @@ impl HttpServer {
     pub async fn bind(bind: &Bind, service: BbbService, limits: HttpLimits) -> Result<Self, BindError> {
         let fail = |source: std::io::Error| {
             let hint = match source.kind() {
+                std::io::ErrorKind::AddrInUse if matches!(bind, Bind::Unix(_)) => {
+                    "another program listens there, or it is no socket: stop that program or choose another path"
+                }
                 std::io::ErrorKind::AddrInUse => "another program listens there: stop it or choose another port",
                 std::io::ErrorKind::PermissionDenied => "no permission: choose a port above 1023 or another path",
                 std::io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
@@ -129,8 +133,9 @@ impl HttpServer {
         let listener = match bind {
             Bind::Tcp(addr) => Listener::Tcp(TcpListener::bind(addr).await.map_err(fail)?),
             Bind::Unix(path) => {
-                let live = tokio::net::UnixStream::connect(path).await.is_ok();
-                if path.exists() && !live {
+                // Only a socket that nobody serves is replaced: a wrong path must not cost a file.
+                let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
+                if is_socket && tokio::net::UnixStream::connect(path).await.is_err() {
                     std::fs::remove_file(path).map_err(fail)?;
                 }
                 Listener::Unix(UnixListener::bind(path).map_err(fail)?, path.clone())

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use balancer_core::{BackendId, Binding, Claim, StickError, StickStore, Want};
+use balancer_core::{BackendId, Binding, Claim, StickError, StickKey, StickPage, StickStore, Want};
 
 use crate::secret::Secret;
 
@@ -14,6 +14,29 @@ mod redis;
 pub use local::LocalStore;
 #[cfg(feature = "redis")]
 pub use redis::RedisMeetings;
+
+/// How many entries a page of a listing has.
+const PAGE: usize = 500;
+/// How a position in a listing begins.
+const AFTER: &str = "after ";
+
+/// The page of a server's meetings that begins at a position of ours, by id.
+fn page(mut of: Vec<MeetingRecord>, from: Option<&str>) -> Result<StickPage, StickError> {
+    let foreign = || StickError::Config {
+        what: "position of a listing".into(),
+        why: "not one that this store gave; begin without a position".into(),
+    };
+    of.sort_by(|a, b| a.id.cmp(&b.id));
+    let after = from.map(|from| from.strip_prefix(AFTER).ok_or_else(foreign)).transpose()?;
+    let begin = after.map_or(0, |id| of.partition_point(|m| m.id.as_str() <= id));
+    let more = of.len() - begin > PAGE;
+    let mut entries = Vec::with_capacity(PAGE.min(of.len() - begin));
+    for m in of.into_iter().skip(begin).take(PAGE) {
+        entries.push((StickKey::new(m.id)?, m.binding));
+    }
+    let next = entries.last().filter(|_| more).map(|(key, _)| format!("{AFTER}{}", key.as_str()));
+    Ok(StickPage { entries, next })
+}
 
 /// What the operator ordered, in Scalelite's words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -186,6 +209,8 @@ pub struct MeetingClaim<'a> {
     pub bridges: &'a [String],
     /// By how much the server's stored load grows.
     pub load: f64,
+    /// The meeting runs there already: that the server is closed to new ones does not matter.
+    pub adopt: bool,
     /// How long the binding lives.
     pub ttl: Duration,
 }

@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use balancer_core::{BackendId, Claim, StickError, StickKey, Token, Want, random};
 
 use super::{Cluster, Listing, lock};
-use crate::store::MeetingRecord;
+use crate::api::VoiceBridges;
+use crate::store::{MeetingClaim, MeetingRecord};
+
+/// How many numbers are tried for a voice bridge.
+const BRIDGES: usize = 10;
 
 /// What one sweep finds.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -119,9 +123,23 @@ impl Cluster {
         }
         let mut rebuilt = 0;
         for (id, (_, server)) in homes {
-            let Ok(key) = StickKey::new(id) else { continue };
+            if StickKey::new(id.as_str()).is_err() {
+                continue;
+            }
             let want = Want { backend: server, token: Token(random()) };
-            if matches!(self.store.claim(&key, &want, self.options.meeting_ttl).await?, Claim::Won(_)) {
+            let bridges: Vec<String> = VoiceBridges::new(&id, self.options.voice_digits).take(BRIDGES).collect();
+            let claim = MeetingClaim {
+                id: &id,
+                over: None,
+                want: &want,
+                moderator_pw: "",
+                bridges: &bridges,
+                load: 0.0,
+                // It runs there, whatever was ordered for that server meanwhile.
+                adopt: true,
+                ttl: self.options.meeting_ttl,
+            };
+            if matches!(self.store.claim_meeting(&claim).await?.claim, Claim::Won(_)) {
                 rebuilt += 1;
             }
         }
@@ -131,7 +149,7 @@ impl Cluster {
 
 #[cfg(test)]
 mod tests {
-    use balancer_core::{Binding, Token};
+    use balancer_core::Binding;
 
     use super::*;
     use crate::store::Figures;

@@ -81,6 +81,7 @@ impl Claimer for CreateClaim<'_> {
                 moderator_pw: &self.moderator_pw,
                 bridges: &self.bridges,
                 load: self.cluster.options.new_meeting * multiplier,
+                adopt: false,
                 ttl,
             })
             .await?;
@@ -130,6 +131,8 @@ struct Creation<'a> {
     key: StickKey,
     params: &'a Params<'a>,
     document: Option<Bytes>,
+    /// What this request bound last, at a server that then failed it.
+    own: Option<Binding>,
     /// Servers that this request found unable to take the meeting.
     tried: Vec<BackendId>,
     /// Servers where the meeting may have been created although nobody answered.
@@ -156,6 +159,7 @@ impl BbbService {
                 key,
                 params: &params,
                 document,
+                own: None,
                 tried: Vec::new(),
                 doubtful: Vec::new(),
                 last: None,
@@ -186,7 +190,8 @@ impl Creation<'_> {
         let wish = effective_tag(self.params, &self.cluster.options.create).and_then(TagWish::parse);
         let filter = filter_of(wish.as_ref());
         let deadline = Instant::now() + self.cluster.options.call_time() * 3;
-        for _ in 0..ATTEMPTS {
+        let mut attempts = 0;
+        while attempts < ATTEMPTS {
             let look = self.cluster.store.look(self.id).await.map_err(|e| store_fault(&e))?;
             // A store that cannot list its servers now was just asked successfully; what we know still serves.
             let _ = self.cluster.sync_if(look.epoch).await;
@@ -195,13 +200,17 @@ impl Creation<'_> {
                     if Instant::now() >= deadline {
                         return Err(Fault::CreateFailed);
                     }
+                    // Waiting is no attempt: the mark of an end outlives its call by seconds only.
                     tokio::time::sleep(WAIT).await;
                     continue;
                 }
                 Some(m) => match self.next(&m, look.server).await? {
                     Next::Stay(server) => match self.repeat(&m, &server).await? {
                         Some(done) => return Ok(done),
-                        None => continue,
+                        None => {
+                            attempts += 1;
+                            continue;
+                        }
                     },
                     Next::Move => Some(m.binding),
                 },
@@ -210,6 +219,7 @@ impl Creation<'_> {
             if let Some(done) = self.place(over.as_ref(), filter.as_ref(), wish.as_ref()).await? {
                 return Ok(done);
             }
+            attempts += 1;
         }
         Err(self.last.take().unwrap_or(Fault::CreateFailed))
     }
@@ -220,8 +230,11 @@ impl Creation<'_> {
         let (Some((state, online)), Some(server)) = (server, self.cluster.server(id)) else {
             return Ok(Next::Move);
         };
+        // Hard proof counts for our own binding at once, for one of others when it has settled.
+        if self.own.as_ref() == Some(&m.binding) {
+            return Ok(Next::Move);
+        }
         if self.tried.contains(id) {
-            // Hard proof counts for our own binding at once, for one of others when it has settled.
             let age = wall_ms().saturating_sub(m.binding.stamp);
             if age < SETTLED_MS {
                 tokio::time::sleep(Duration::from_millis(SETTLED_MS - age)).await;
@@ -272,6 +285,7 @@ impl Creation<'_> {
                 moderator_pw: &m.moderator_pw,
                 bridges: std::slice::from_ref(&m.voice_bridge),
                 load: 0.0,
+                adopt: false,
                 ttl,
             };
             match store.claim_meeting(&claim).await.map_err(|e| store_fault(&e))?.claim {
@@ -352,10 +366,12 @@ impl Creation<'_> {
                 done.map(Some)
             }
             Sent::NotThere => {
+                self.own = Some(m.binding.clone());
                 self.give_up_on(&m.binding.backend);
                 Ok(None)
             }
             Sent::Unknown(f) => {
+                self.own = Some(m.binding.clone());
                 self.doubtful.push((server.clone(), m.moderator_pw.clone()));
                 self.give_up_on(&m.binding.backend);
                 self.last = Some(f);

@@ -16,9 +16,6 @@ use super::{
 mod disk;
 mod rows;
 
-/// How many entries a page of a listing has.
-const PAGE: usize = 500;
-
 /// Servers and meetings of one process: what several processes share belongs into Redis.
 #[derive(Debug)]
 pub struct LocalStore {
@@ -176,7 +173,7 @@ impl LocalStore {
         }
         // Writing a room's own server again is no new work there.
         let stays = held.as_ref().is_some_and(|m| m.binding.backend == *wanted);
-        if !stays && s.is_closed(wanted) {
+        if !stays && !claim.adopt && s.is_closed(wanted) {
             return Ok(Claimed { claim: Claim::Closed, meeting: None });
         }
         if held.is_none() && s.meetings.len() >= self.capacity {
@@ -226,7 +223,16 @@ impl LocalStore {
         ttl: Duration,
     ) -> Result<Claim, StickError> {
         let bridges: Vec<String> = crate::api::VoiceBridges::new(key.as_str(), 9).take(10).collect();
-        let claim = MeetingClaim { id: key.as_str(), over, want, moderator_pw: "", bridges: &bridges, load: 0.0, ttl };
+        let claim = MeetingClaim {
+            id: key.as_str(),
+            over,
+            want,
+            moderator_pw: "",
+            bridges: &bridges,
+            load: 0.0,
+            adopt: false,
+            ttl,
+        };
         Ok(self.claim_meeting(&claim).await?.claim)
     }
 }
@@ -288,17 +294,7 @@ impl StickStore for LocalStore {
     }
 
     async fn list(&self, backend: &BackendId, from: Option<&str>) -> Result<StickPage, StickError> {
-        let mut of = self.meetings(Some(backend)).await?;
-        of.sort_by(|a, b| a.id.cmp(&b.id));
-        let after = from.map_or(0, |f| of.partition_point(|m| m.id.as_str() <= f));
-        let rest = &of[after.min(of.len())..];
-        let page = &rest[..rest.len().min(PAGE)];
-        let mut entries = Vec::with_capacity(page.len());
-        for m in page {
-            entries.push((StickKey::new(m.id.as_str())?, m.binding.clone()));
-        }
-        let next = (rest.len() > PAGE).then(|| page.last().map(|m| m.id.clone())).flatten();
-        Ok(StickPage { entries, next })
+        super::page(self.meetings(Some(backend)).await?, from)
     }
 
     async fn count(&self, backend: &BackendId) -> Result<u64, StickError> {
@@ -335,7 +331,8 @@ impl MeetingStore for LocalStore {
         let s = self.lock();
         let now = now_ms();
         let mine = |h: &&Held| h.expires_ms > now && server.is_none_or(|id| h.record.binding.backend == *id);
-        Ok(s.meetings.values().filter(mine).map(|h| h.record.clone()).collect())
+        let told = |h: &Held| MeetingRecord { ending: h.ending_until_ms > now, ..h.record.clone() };
+        Ok(s.meetings.values().filter(mine).map(told).collect())
     }
 
     async fn servers(&self) -> Result<Registry, StickError> {
@@ -360,7 +357,7 @@ impl MeetingStore for LocalStore {
         self.change(|s, _| {
             let Some(r) = s.servers.get_mut(id) else { return false };
             if let Some(state) = patch.state {
-                if state != ServerState::Enabled && r.state == ServerState::Enabled && state == ServerState::Disabled {
+                if state == ServerState::Disabled {
                     r.load = None;
                 }
                 r.state = state;

@@ -20,8 +20,6 @@ use crate::secret::Secret;
 
 mod scripts;
 
-const PAGE: usize = 500;
-
 /// Servers and meetings on a Redis server that any number of processes share.
 #[derive(Debug)]
 pub struct RedisMeetings {
@@ -119,7 +117,16 @@ impl RedisMeetings {
         ttl: Duration,
     ) -> Result<Claim, StickError> {
         let bridges: Vec<String> = crate::api::VoiceBridges::new(key.as_str(), 9).take(10).collect();
-        let claim = MeetingClaim { id: key.as_str(), over, want, moderator_pw: "", bridges: &bridges, load: 0.0, ttl };
+        let claim = MeetingClaim {
+            id: key.as_str(),
+            over,
+            want,
+            moderator_pw: "",
+            bridges: &bridges,
+            load: 0.0,
+            adopt: false,
+            ttl,
+        };
         Ok(self.claim_meeting(&claim).await?.claim)
     }
 }
@@ -158,16 +165,7 @@ impl StickStore for RedisMeetings {
     }
 
     async fn list(&self, backend: &BackendId, from: Option<&str>) -> Result<StickPage, StickError> {
-        let mut of = self.meetings(Some(backend)).await?;
-        of.sort_by(|a, b| a.id.cmp(&b.id));
-        let after = from.map_or(0, |f| of.partition_point(|m| m.id.as_str() <= f));
-        let more = of.len() - after > PAGE;
-        let mut entries = Vec::new();
-        for m in of.into_iter().skip(after).take(PAGE) {
-            entries.push((StickKey::new(m.id)?, m.binding));
-        }
-        let next = if more { entries.last().map(|(k, _)| k.as_str().to_owned()) } else { None };
-        Ok(StickPage { entries, next })
+        super::page(self.meetings(Some(backend)).await?, from)
     }
 
     async fn count(&self, backend: &BackendId) -> Result<u64, StickError> {
@@ -204,6 +202,7 @@ impl MeetingStore for RedisMeetings {
             seen_server,
             seen_token,
             seen_stamp,
+            if claim.adopt { "1" } else { "" },
         ];
         args.extend(claim.bridges.iter().map(String::as_str));
         let reply = self.run(&self.scripts.claim, &args).await?;

@@ -126,7 +126,7 @@ async fn load(table: &FileTable, name: &str) -> Result<State, StickError> {
         s.servers.insert(record.id.clone(), record);
     }
     for (key, _) in table.list("closed/").await? {
-        s.closed.insert(key.trim_start_matches("closed/").into());
+        s.closed.insert(key.strip_prefix("closed/").unwrap_or(&key).into());
     }
     for (key, row) in table.list("meeting/").await? {
         let held = rows::read_meeting(&row).map_err(|e| corrupt(&key, e))?;

@@ -62,12 +62,12 @@ return out
 const CLAIM: &str = "
 local p, id, server, token, pw = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local load, ttl = ARGV[6], ARGV[7]
-local seen_server, seen_token, seen_stamp = ARGV[8], ARGV[9], ARGV[10]
+local seen_server, seen_token, seen_stamp, adopt = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
 local m = fields(p, id)
 if m[1] and not (seen_server ~= '' and same(m, seen_server, seen_token, seen_stamp)) then
   return {'held', m[1], m[2], m[3], m[4], m[5]}
 end
-if m[1] ~= server then
+if m[1] ~= server and adopt == '' then
   local state = redis.call('HGET', p..'server:'..server, 'state')
   if state == 'cordoned' or state == 'disabled' or redis.call('SISMEMBER', p..'balancer:closed', server) == 1 then
     return {'closed'}
@@ -75,7 +75,7 @@ if m[1] ~= server then
 end
 local bridge = m[3] or ''
 if bridge == '' then
-  for i = 11, #ARGV do
+  for i = 12, #ARGV do
     redis.call('HSETNX', p..'voice_bridges', ARGV[i], id)
     if redis.call('HGET', p..'voice_bridges', ARGV[i]) == id then
       bridge = ARGV[i]
@@ -127,13 +127,14 @@ return 1
 
 const MEETINGS: &str = "
 local p, server = ARGV[1], ARGV[2]
-local out = {}
+local out, now = {}, now_ms()
 for _, id in ipairs(redis.call('SMEMBERS', p..'meetings')) do
   local m = fields(p, id)
   if not m[1] then
     redis.call('SREM', p..'meetings', id)
   elseif server == '' or m[1] == server then
-    out[#out + 1] = {id, m[1], m[2], m[3], m[4], m[5]}
+    local ending = m[6] and tonumber(m[6]) > now and 1 or 0
+    out[#out + 1] = {id, m[1], m[2], m[3], m[4], m[5], ending}
   end
 end
 return out

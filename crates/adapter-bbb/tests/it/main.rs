@@ -1,0 +1,9 @@
+//! Tests against the public interface, with real servers: Redis, fake BigBlueButton servers, our own HTTP server.
+#![allow(clippy::unwrap_used)]
+
+mod http;
+mod placing;
+mod redis_server;
+mod secrets;
+mod stage;
+mod store;

@@ -1,0 +1,8 @@
+//! Where meetings go, and where they stay: fake servers, and a real Redis where two processes matter.
+
+mod failing;
+mod levels;
+mod orders;
+mod overtaking;
+mod rebuilding;
+mod together;

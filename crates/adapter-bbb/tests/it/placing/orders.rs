@@ -1,0 +1,126 @@
+//! What operators order: cordon, disable, panic, remove.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter_bbb::ServerState;
+use adapter_bbb::testing::{MeetingSpec, Mode};
+use tokio::time::{Instant, timeout};
+
+use crate::stage::{PATIENCE, Stage, options, patient};
+
+/// Meetings `runs`, `empty` and `over` on the first server, the last of which has ended there; then the order.
+async fn ordered(state: ServerState) -> (Stage, crate::stage::Process) {
+    let stage = Stage::memory(2).await;
+    stage.burden(1, 1_000);
+    let process = stage.process(patient()).await;
+    for id in ["runs", "empty", "over"] {
+        assert!(process.create(id).await.ok());
+        assert_eq!(stage.having(id), [0]);
+    }
+    stage.fakes[0].set_people("runs", 5, 1, 0);
+    assert!(stage.fakes[0].remove_meeting("over"));
+    stage.state(0, state).await;
+    (stage, process)
+}
+
+#[tokio::test]
+async fn a_cordoned_server_keeps_what_it_has_and_gets_nothing_new() {
+    let (stage, process) = ordered(ServerState::Cordoned).await;
+    for id in ["runs", "empty", "over", "new"] {
+        let answer = process.create(id).await;
+        assert!(answer.ok(), "{id}: {answer:?}");
+    }
+    assert_eq!((stage.having("runs"), stage.having("empty")), (vec![0], vec![0]));
+    assert_eq!((stage.having("over"), stage.having("new")), (vec![1], vec![1]));
+    assert_eq!(stage.led_to(&process.join("empty").await), Some(0));
+    assert_eq!(stage.led_to(&process.join("over").await), Some(1));
+    // Empty at last, it is disabled by a poll.
+    for id in ["runs", "empty"] {
+        stage.fakes[0].remove_meeting(id);
+    }
+    process.poll().await;
+    process.poll().await;
+    let info = process.call("getServerInfo", "id=s0").await;
+    assert!(info.body.contains(r#""state":"disabled""#), "{info:?}");
+}
+
+#[tokio::test]
+async fn a_meeting_of_a_disabled_server_ends_there_and_begins_anew() {
+    let (stage, process) = ordered(ServerState::Disabled).await;
+    assert_eq!(process.join("runs").await.text("messageKey"), "serverUnavailable");
+    assert!(process.create("runs").await.ok());
+    assert_eq!(stage.having("runs"), [1]);
+    assert!(stage.fakes[0].inspect(|s| s.ended().iter().any(|id| id == "runs")));
+    assert_eq!(stage.led_to(&process.join("runs").await), Some(1));
+    assert!(process.create("over").await.ok());
+    assert_eq!(stage.having("over"), [1]);
+}
+
+#[tokio::test]
+async fn panic_of_a_hung_server_returns_at_once() {
+    let stage = Stage::memory(2).await;
+    let process = stage.process(options()).await;
+    for n in 0..10 {
+        assert!(process.create(&format!("m{n}")).await.ok());
+    }
+    stage.fakes[0].set_mode(Mode::Hang).await.unwrap();
+    let mine: Vec<String> = stage.fakes[0].meetings().into_iter().map(|m| m.id).collect();
+    assert_eq!(mine.len(), 5);
+    let began = Instant::now();
+    let answer = process.post("panicServer", r#"{"id":"s0"}"#).await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.contains("Server id=s0 has been disabled"), "{answer:?}");
+    for id in &mine {
+        assert_eq!(process.join(id).await.text("messageKey"), "notFound");
+    }
+    assert!(process.create(&mine[0]).await.ok());
+    assert!(stage.fakes[1].meeting(&mine[0]).is_some());
+}
+
+#[tokio::test]
+async fn panic_ends_every_meeting_and_keeps_the_state_when_told() {
+    let stage = Stage::memory(1).await;
+    let process = stage.process(patient()).await;
+    for n in 0..40 {
+        assert!(process.create(&format!("m{n}")).await.ok());
+    }
+    assert_eq!(process.post("panicServer", r#"{"id":"s0","keep_state":true}"#).await.status, 200);
+    stage.fakes[0].wait_for(|s| s.meetings().len() == 0, PATIENCE).await.unwrap();
+    assert!(process.call("getServerInfo", "id=s0").await.body.contains(r#""state":"enabled""#));
+    assert_eq!(process.post("panicServer", r#"{"id":"none"}"#).await.status, 404);
+}
+
+#[tokio::test]
+async fn removal_is_refused_while_meetings_run() {
+    let stage = Stage::memory(2).await;
+    let process = stage.process(patient()).await;
+    stage.fakes[0].put_meeting(MeetingSpec::new("unbound").people(1, 0, 0));
+    process.poll().await;
+    let answer = process.post("removeServer", r#"{"id":"s0"}"#).await;
+    assert_eq!(answer.status, 409);
+    assert!(answer.body.contains("unbound") && answer.body.contains("cordon"), "{answer:?}");
+    assert!(process.create("m").await.ok());
+    assert_eq!(process.post("removeServer", r#"{"id":"s1"}"#).await.status, 409);
+    assert_eq!(process.post("removeServer", r#"{"id":"s1","force":true}"#).await.status, 200);
+    stage.fakes[1].wait_for(|s| s.meeting("m").is_none(), PATIENCE).await.unwrap();
+    assert_eq!(process.join("m").await.text("messageKey"), "notFound");
+}
+
+#[tokio::test]
+async fn a_removed_server_hears_nothing_more() {
+    let stage = Stage::memory(2).await;
+    let process = Arc::new(stage.process(patient()).await);
+    stage.fakes[0].stop().await;
+    let answer = timeout(Duration::from_secs(5), process.post("deleteServer", r#"{"id":"s0"}"#)).await.unwrap();
+    assert_eq!(answer.status, 200);
+    stage.fakes[0].ok().await.unwrap();
+    let before = stage.fakes[0].inspect(|s| s.requests());
+    process.poll().await;
+    for n in 0..8 {
+        assert!(process.create(&format!("m{n}")).await.ok());
+    }
+    assert_eq!(stage.counts(), [0, 8]);
+    assert_eq!(stage.fakes[0].inspect(|s| s.requests()), before);
+}

@@ -1,0 +1,109 @@
+//! No secret in any output.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use adapter_bbb::testing::Mode;
+use adapter_bbb::{Bind, HttpLimits, HttpServer, ServerState};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::stage::{SECRET, Stage, options};
+
+/// Everything that is logged, in one buffer.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+const NEVER: [&str; 6] = [SECRET, "server-secret", "Zk9", "Password-a1", "Password-b2", "checksum="];
+
+#[tokio::test]
+async fn no_secret_is_logged_or_shown() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+        .with_writer(log.clone());
+    // One thread: everything that this test does is logged here.
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let Some(stage) = Stage::redis(3).await else { return };
+    let process = stage.process(options()).await;
+    let create = |id: &str| format!("meetingID={id}&moderatorPW=Password-a1&attendeePW=Password-b2");
+    let mut bodies = String::new();
+    for mode in [Mode::Ok, Mode::Down, Mode::Reset, Mode::Hang, Mode::Garbage, Mode::failed("a", "b"), Mode::Ok] {
+        stage.fakes[0].set_mode(mode).await.unwrap();
+        process.poll().await;
+        for n in 0..3 {
+            let id = format!("m{n}");
+            for (call, query) in [
+                ("create", create(&id)),
+                ("join", format!("meetingID={id}&fullName=A&password=Password-b2")),
+                ("getMeetingInfo", format!("meetingID={id}&password=Password-a1")),
+                ("isMeetingRunning", format!("meetingID={id}")),
+                ("end", format!("meetingID={id}&password=Password-a1")),
+            ] {
+                let answer = process.call(call, &query).await;
+                if call != "join" && call != "getMeetingInfo" && call != "create" {
+                    bodies.push_str(&answer.body);
+                }
+            }
+        }
+        for call in ["getMeetings", "status", "explain", "meetings"] {
+            let answer = process.call(call, "meetingID=m1").await;
+            if call != "getMeetings" {
+                bodies.push_str(&answer.body);
+            }
+        }
+    }
+    let add = r#"{"server":{"url":"http://127.0.0.1:9/bigbluebutton/api","secret":"server-secret-new"}}"#;
+    assert_eq!(process.post("addServer", add).await.status, 201);
+    stage.state(1, ServerState::Disabled).await;
+    process.post("updateServer", r#"{"id":"s0","server":{"state":"bogus","secret":"server-secret-x"}}"#).await;
+    process.post("updateServer", r#"{"id":"s0","server":{"secret":"server-secret-x"}}"#).await;
+    bodies.push_str(&process.post("poll", "{}").await.body);
+    bodies.push_str(&process.post("panicServer", r#"{"id":"s2"}"#).await.body);
+    bodies.push_str(&process.post("removeServer", r#"{"id":"s2"}"#).await.body);
+
+    let cluster = process.service.cluster();
+    let bind = Bind::Tcp(([127, 0, 0, 1], 0).into());
+    let http = HttpServer::bind(&bind, process.service.clone(), HttpLimits::default()).await.unwrap();
+    let records = stage.store.servers().await.unwrap();
+    assert!(!records.servers.is_empty());
+    let defined: Vec<_> = records.servers.iter().map(adapter_bbb::BbbServer::new).collect();
+    let shown = format!(
+        "{cluster:?} {:?} {http:?} {records:?} {defined:?} {:?} {:?} {:?} {}",
+        process.service,
+        options(),
+        stage.fakes,
+        adapter_bbb::Secret::new("server-secret-direct"),
+        stage.store.describe(),
+    );
+    let log = log.text();
+    assert!(log.contains("server is offline") && log.contains("call to a server failed"), "{log}");
+    for (what, text) in [("log", &log), ("Debug", &shown), ("answers", &bodies)] {
+        for never in NEVER {
+            let line = text.lines().find(|l| l.contains(never));
+            assert!(line.is_none(), "{never} in {what}: {line:?}");
+        }
+    }
+}
