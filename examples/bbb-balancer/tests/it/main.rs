@@ -4,6 +4,7 @@
 mod ask;
 mod canned;
 mod check;
+mod processes;
 mod usage;
 
 use std::process::{Command, Output};
