@@ -1,5 +1,6 @@
 //! A request in, a response out: the BigBlueButton API of a whole cluster.
 
+use std::fmt;
 use std::sync::Arc;
 
 use balancer_core::StickError;
@@ -19,7 +20,7 @@ mod operate;
 mod status;
 
 /// The head of a request, as far as the service looks at it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     /// The method.
     pub method: &'a str,
@@ -33,13 +34,34 @@ pub struct RequestHead<'a> {
     pub content_type: Option<&'a str>,
 }
 
+impl fmt::Debug for RequestHead<'_> {
+    /// Without the query: it may hold passwords and a checksum that can be replayed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("host", &self.host)
+            .field("content_type", &self.content_type)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The body of a request.
-#[derive(Debug)]
 pub enum Payload {
     /// Read as a whole, possibly empty.
     Whole(Bytes),
     /// Not read yet; passed through to a server. Not empty.
     Stream(CallBody),
+}
+
+impl fmt::Debug for Payload {
+    /// Without the bytes: they may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(b) => write!(f, "Whole({} bytes)", b.len()),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
 }
 
 impl Payload {
