@@ -1,2 +1,50 @@
-//! Tasks of this repository.
-fn main() {}
+//! Tasks of this repository. `cargo xtask --help` lists them.
+
+mod bench;
+mod run;
+mod suites;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Tasks of this repository.
+
+  cargo xtask test [STEP ...]   install what the tests need, then run all of them, or these steps:
+        lint     formatting, clippy, every feature alone
+        unit     tests of all crates, doctests
+        docs     documentation with warnings denied
+        suite    the black-box suite against `bbb-balancer serve`, on its file store and on a real Redis
+        clients  PyPI's bbbctl drives a running balancer
+  cargo xtask bench [ARG ...]   build everything in release mode and measure `serve`; --quick for a short run
+
+Examples:
+  cargo xtask test
+  cargo xtask test unit
+  BBB_SUITE=../suite cargo xtask test suite
+  cargo xtask bench --quick
+
+With CI=true a server that is missing and cannot be installed is a failure.
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let done = match args.first().map(String::as_str) {
+        Some("test") => test::run(&args[1..]),
+        Some("bench") => bench::run_bench(&args[1..]),
+        Some("-h" | "--help" | "help") => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Some(other) => Err(format!("no task is called {other:?}; `cargo xtask --help` lists them")),
+        None => Err(format!("which task?\n\n{HELP}")),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("xtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The servers and meetings of a cluster as this process sees them, kept in step with the shared store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -59,7 +59,8 @@ pub struct Cluster {
     syncing: tokio::sync::Mutex<()>,
     lists: Mutex<HashMap<BackendId, Listing>>,
     guesses: Mutex<HashMap<BackendId, f64>>,
-    last_round: Mutex<Option<Instant>>,
+    /// Meetings that the last sweep saw running although they are bound nowhere.
+    unbound: Mutex<HashSet<(String, BackendId)>>,
     process: u64,
     processes: std::sync::atomic::AtomicU32,
     monitor: std::sync::OnceLock<Monitor<BbbServer>>,
@@ -117,7 +118,7 @@ impl Cluster {
             syncing: tokio::sync::Mutex::default(),
             lists: Mutex::default(),
             guesses: Mutex::default(),
-            last_round: Mutex::default(),
+            unbound: Mutex::default(),
             process: random(),
             processes: std::sync::atomic::AtomicU32::new(1),
             monitor: std::sync::OnceLock::new(),
@@ -344,7 +345,6 @@ impl Cluster {
             Some(m) => m.poll_now().await,
             None => Vec::new(),
         };
-        *lock(&self.last_round) = Some(Instant::now());
         self.sweep().await;
         self.sync().await?;
         Ok(outcomes)

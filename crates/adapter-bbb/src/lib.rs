@@ -1,4 +1,52 @@
-//! BigBlueButton for `balancer-core`.
+//! Several BigBlueButton servers that look like one.
+//!
+//! Front-ends such as Moodle and Greenlight speak to one BigBlueButton server. This crate answers them for a whole
+//! pool: a new meeting goes to the least loaded server, everybody of a meeting lands on that server, a dying server is
+//! survived, and the choice can be explained. It answers what Scalelite answers, reads and writes Scalelite's Redis
+//! layout, and does better where that one loses meetings (see [`BbbService`] and [`Cluster`]).
+//!
+//! ```no_run
+//! use std::{sync::Arc, time::Duration};
+//! use adapter_bbb::{
+//!     Algorithms, BbbOptions, BbbService, Bind, Checksums, Cluster, HttpLimits, HttpServer, LocalStore, MeetingStore,
+//!     Secret, ServerRecord,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = Arc::new(LocalStore::memory());
+//! let url = "https://bbb1.example.com/bigbluebutton/api";
+//! store.add_server(&ServerRecord::new("bbb1", url, Secret::new("its secret"))).await?;
+//!
+//! let secrets = Checksums::new(["the balancer's own secret".to_owned()], Algorithms::default());
+//! let cluster = Cluster::start(BbbOptions::new(secrets), store).await?;
+//! let bind = Bind::Tcp(([127, 0, 0, 1], 3000).into());
+//! let server = HttpServer::bind(&bind, BbbService::new(cluster.clone()), HttpLimits::default()).await?;
+//! tokio::spawn(cluster.run(std::future::pending()));
+//! server.serve(std::future::pending(), Duration::from_secs(20)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What there is
+//!
+//! | Part | Names |
+//! | --- | --- |
+//! | The API as pure functions | [`Checksums`], [`Params`], [`Reply`], [`meetings`], [`Fault`], [`route`], [`create_params`], [`join_params`], [`VoiceBridges`], [`LoadFormula`] |
+//! | Servers | [`BbbServer`], [`BbbLoad`], [`ServerRecord`], [`ServerState`] |
+//! | Shared state | [`MeetingStore`], [`LocalStore`], `RedisMeetings` |
+//! | The cluster | [`Cluster`], [`BbbOptions`] |
+//! | HTTP | [`BbbService`], [`HttpServer`], [`HttpLimits`], [`BbbClient`] |
+//! | For tests | `testing`: a BigBlueButton server that misbehaves on command |
+//!
+//! # Features
+//!
+//! | Feature | Default | Adds |
+//! | --- | --- | --- |
+//! | `http` | yes | the cluster, its service, the HTTP server and client |
+//! | `file` | no | `LocalStore::open`: servers and meetings in one file that survives a kill |
+//! | `redis` | no | `RedisMeetings`: Scalelite's Redis layout, shared by any number of processes |
+//! | `testing` | no | `testing`: the fake server |
 
 mod api;
 #[cfg(feature = "http")]

@@ -84,6 +84,10 @@ impl LoadModel<BbbServer> for BbbLoad {
     }
 
     fn unit(&self) -> &'static str {
-        "thousandths of a user"
+        "points of the load formula"
+    }
+
+    fn per_unit(&self) -> u32 {
+        1000
     }
 }

@@ -1,7 +1,8 @@
 //! The balancer: look up the stick, otherwise pick, take and claim; one room on one server.
 
+use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -15,84 +16,14 @@ use crate::state::{Admin, Health};
 use crate::stick::{Binding, Claim, StickError, StickErrorKind, StickKey, StickStore, Token, Want};
 
 mod chance;
+mod options;
 mod recent;
 #[cfg(test)]
 mod tests;
 
 pub use chance::random;
+pub use options::{BalancerOptions, LostStore};
 use recent::Recent;
-
-/// What to do with a room when the stick table cannot be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum LostStore {
-    /// Refuse every room.
-    Refuse,
-    /// A room seen lately goes where it was last known to live, an unknown one is refused. Remembers this many rooms.
-    LastKnown(usize),
-    /// As [`LastKnown`](Self::LastKnown), and an unknown room is placed by the strategy. Only for a strategy whose
-    /// answer depends on the room key alone (`consistent-hash`), and where no room was ever placed otherwise; else a
-    /// room that lives elsewhere would be split.
-    Hash(usize),
-}
-
-/// How a balancer behaves.
-#[derive(Clone, Debug)]
-pub struct BalancerOptions {
-    ttl: Duration,
-    settle: Duration,
-    attempts: u32,
-    lost_store: LostStore,
-    wall_ms: fn() -> u64,
-}
-
-impl Default for BalancerOptions {
-    fn default() -> Self {
-        Self {
-            ttl: Duration::from_secs(8 * 3600),
-            settle: Duration::from_secs(10),
-            attempts: 8,
-            lost_store: LostStore::LastKnown(65_536),
-            wall_ms,
-        }
-    }
-}
-
-fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-impl BalancerOptions {
-    /// How long a room stays bound after it was last asked for. Default 8 h.
-    #[must_use]
-    pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl;
-        self
-    }
-
-    /// A room that was bound less than this ago is not moved again: processes that disagree about a server must not
-    /// push a room to and fro. Set it to the time a dead server takes to be noticed. Default 10 s.
-    #[must_use]
-    pub fn settle(mut self, settle: Duration) -> Self {
-        self.settle = settle;
-        self
-    }
-
-    /// What happens to rooms while the stick table cannot be asked. Default: the last 65,536 rooms are remembered.
-    #[must_use]
-    pub fn lost_store(mut self, policy: LostStore) -> Self {
-        self.lost_store = policy;
-        self
-    }
-
-    /// The wall clock in milliseconds since the epoch, against which the ages of bindings are read.
-    #[must_use]
-    pub fn wall_clock(mut self, now: fn() -> u64) -> Self {
-        self.wall_ms = now;
-        self
-    }
-}
 
 /// Why a room got no server.
 #[derive(Debug, thiserror::Error)]
@@ -140,12 +71,21 @@ impl RouteError {
 }
 
 /// A room on its server, with one unit in flight to it.
-#[derive(Debug)]
 #[must_use = "dropping a placement gives its unit back"]
 pub struct Placement<B: Backend> {
     lease: Lease<B>,
     binding: Binding,
     outcome: Outcome,
+}
+
+impl<B: Backend> fmt::Debug for Placement<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Placement")
+            .field("lease", &self.lease)
+            .field("binding", &self.binding)
+            .field("outcome", &self.outcome)
+            .finish()
+    }
 }
 
 impl<B: Backend> Placement<B> {
@@ -212,12 +152,20 @@ impl Claimer for ByStore<'_> {
 }
 
 /// What one attempt to place a room came to.
-#[derive(Debug)]
 pub enum Placed<B: Backend> {
     /// It is bound to the server we picked.
     Here(Placement<B>),
     /// Somebody else bound it first.
     Elsewhere(Binding),
+}
+
+impl<B: Backend> fmt::Debug for Placed<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Here(p) => f.debug_tuple("Here").field(p).finish(),
+            Self::Elsewhere(b) => f.debug_tuple("Elsewhere").field(b).finish(),
+        }
+    }
 }
 
 /// Places rooms on the servers of a pool and keeps them there by a stick table.
@@ -228,8 +176,8 @@ pub struct Balancer<B: Backend, Q: ?Sized = ()> {
     recent: Recent,
 }
 
-impl<B: Backend, Q: ?Sized> std::fmt::Debug for Balancer<B, Q> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<B: Backend, Q: ?Sized> fmt::Debug for Balancer<B, Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Balancer").field("options", &self.options).finish_non_exhaustive()
     }
 }

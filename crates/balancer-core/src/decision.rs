@@ -49,14 +49,14 @@ pub struct Row {
     pub id: BackendId,
     /// The selector's own number, lower is better; absent where the rule has none.
     pub score: Option<u64>,
-    /// Expected load: reported, plus placed since, plus in flight.
-    pub load: u64,
+    /// Expected load in units: reported, plus placed since, plus in flight.
+    pub load: f64,
     /// Load by the last report.
-    pub reported: u64,
+    pub reported: f64,
     /// Age of that report in seconds.
     pub age_seconds: Option<f64>,
     /// Placed here since the measuring of that report began.
-    pub placed_since: u64,
+    pub placed_since: f64,
     /// Units in flight.
     pub in_flight: u32,
     /// Weight in force.

@@ -1,4 +1,71 @@
-//! Places conference rooms on servers and keeps them there.
+//! Places video-conference rooms on servers and keeps them there.
+//!
+//! Rooms, not requests: everybody of one room must meet on one server, always. A load balancer spreads requests and
+//! knows nothing of rooms; a conference system knows its rooms and little of other servers. This crate is the decision
+//! between them: which server a room lives on, who may change that, what happens when a server drains or dies, and why.
+//! It knows no protocol; adapters bring HAProxy, BigBlueButton or Jitsi.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use balancer_core::{
+//!     Ask, Backend, BackendId, Balancer, BalancerOptions, LeastConn, MemoryStore, Pool, PoolOptions, StickKey,
+//! };
+//!
+//! struct Server(BackendId);
+//! impl Backend for Server {
+//!     fn id(&self) -> &BackendId { &self.0 }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let pool = Arc::new(Pool::new(Box::new(LeastConn), PoolOptions::default()));
+//! pool.replace(["eu-1", "eu-2", "eu-3"].map(|id| Arc::new(Server(id.into()))))?;
+//! let balancer = Balancer::new(pool, Arc::new(MemoryStore::default()), BalancerOptions::default());
+//!
+//! let room = StickKey::new("algebra")?;
+//! let first = balancer.route(&Ask::new(&room)).await?;
+//! let home = first.backend().id().clone();
+//! first.land(); // the room has arrived
+//! let second = balancer.route(&Ask::new(&room)).await?;
+//! assert_eq!(second.backend().id(), &home); // everybody meets there
+//! let (_, why) = balancer.route_explained(&Ask::new(&room)).await;
+//! println!("{why}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What there is
+//!
+//! | Part | Names |
+//! | --- | --- |
+//! | Servers | [`Backend`], [`BackendId`], [`Weight`], [`Tag`], [`Filter`] |
+//! | The pool | [`Pool`], [`PoolOptions`], [`Lease`], [`ServerView`], [`Frozen`], [`Event`] |
+//! | States | [`Admin`] (ordered), [`Health`] (measured), [`HealthRules`], [`Verdict`] |
+//! | Load | [`Report`], [`LoadModel`], [`ByUsers`], [`ByRooms`] |
+//! | Choosing | [`Selector`], [`Strategy`], [`by_name`], [`LeastConn`], [`LeastLoaded`], [`ConsistentHash`], [`PowerOfTwo`], [`RoundRobin`], [`Random`], [`First`] |
+//! | Sticks | [`StickStore`], [`MemoryStore`], `FileStore`, `RedisStore`, [`Binding`], [`Claim`] |
+//! | Probes | [`HealthProbe`], [`Monitor`], `TcpProbe`, `HttpProbe` |
+//! | Decisions | [`Balancer`], [`Placement`], [`Decision`], [`RouteError`] |
+//!
+//! # Features
+//!
+//! All are off by default, and none changes what another does.
+//!
+//! | Feature | Adds |
+//! | --- | --- |
+//! | `probes` | `TcpProbe` and `HttpProbe` |
+//! | `file` | `FileStore`: sticks in one file that survives a kill |
+//! | `redis` | `RedisStore`: sticks on a Redis server that several processes share |
+//! | `testing` | `conformance`: the suite every stick store must pass |
+//!
+//! # What is promised
+//!
+//! - A room has one server. Insert-if-absent is one step at the store; the loser of a race adopts the winner's choice.
+//! - A room moves only when its server is dead or in maintenance, once for everybody, and never back while in use.
+//! - Every placement counts at once, until a report whose measuring began after it landed covers it.
+//! - Admin state, health and weight are three values; none overwrites another. Weight 0 is legal.
+//! - A pick neither allocates nor locks (round robin and hashing included).
+
 mod backend;
 mod balancer;
 mod board;

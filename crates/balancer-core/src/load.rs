@@ -83,6 +83,11 @@ pub trait LoadModel<B: ?Sized>: Send + Sync {
     fn unit(&self) -> &'static str {
         "points"
     }
+
+    /// How many of the model's numbers make one unit: 1000 for a model that counts in thousandths. Default 1.
+    fn per_unit(&self) -> u32 {
+        1
+    }
 }
 
 /// Load is the number of people; a new room is expected to bring `room` of them.

@@ -1,52 +1,163 @@
-//! Trial.
-use adapter_bbb::*;
-use std::sync::Arc;
+//! A load balancer for BigBlueButton servers that takes over from Scalelite: the same API, the same environment
+//! names, the same commands.
+
+mod action;
+mod check;
+mod cli;
+mod client;
+mod commands;
+mod demo;
+mod failure;
+mod logging;
+mod nearest;
+mod rake;
+mod serve;
+mod settings;
+mod table;
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
-fn env(n: &str) -> Option<String> {
-    std::env::var(n).ok().filter(|v| !v.is_empty())
-}
-#[tokio::main(flavor = "current_thread")]
-async fn main() {
-    tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
-    let mut o = BbbOptions::new(Checksums::new(
-        secrets(env("LOADBALANCER_SECRET").as_deref(), env("LOADBALANCER_SECRETS").as_deref()),
-        Algorithms::default(),
-    ));
-    if let Some(s) = env("CONNECT_TIMEOUT") {
-        o.calls.connect = Duration::from_secs_f64(s.parse().unwrap());
-    }
-    if let Some(s) = env("RESPONSE_TIMEOUT") {
-        o.calls.response = Duration::from_secs_f64(s.parse().unwrap());
-    }
-    if let Some(s) = env("POLL_INTERVAL") {
-        o.poll_interval = Duration::from_secs_f64(s.parse().unwrap());
-    }
-    o.url_host = env("URL_HOST");
-    let store: Arc<dyn MeetingStore> = match env("REDIS_URL") {
-        Some(u) => {
-            let s = RedisMeetings::new(
-                balancer_core::RedisLink::new(balancer_core::RedisOptions::from_url(&u).unwrap()).unwrap(),
-                "scalelite",
-            );
-            s.probe().await.unwrap();
-            Arc::new(s)
+
+use clap::Parser;
+
+use action::Action;
+use cli::{Cli, Order, Output, Target};
+use client::Client;
+use commands::View;
+use failure::{Exit, Failure, Outcome};
+use settings::{Settings, Sources};
+
+fn main() -> ExitCode {
+    // Wrong usage ends here, with exit code 2.
+    let cli = Cli::parse_from(cli::respelled(std::env::args_os()));
+    let done = cli.command.order().and_then(carry_out);
+    let exit = match done {
+        Ok(outcome) => {
+            say(&outcome);
+            outcome.exit
         }
-        None => {
-            std::fs::create_dir_all(env("DATA").unwrap()).unwrap();
-            LocalStore::open(format!("{}/bbb.redb", env("DATA").unwrap())).await.unwrap()
+        Err(failure) => {
+            complain(&failure.to_string());
+            failure.exit
         }
     };
-    let c = Cluster::start(o, store).await.unwrap();
-    tokio::spawn(c.clone().run(std::future::pending()));
-    let s = HttpServer::bind(
-        &Bind::Tcp(format!("127.0.0.1:{}", env("PORT").unwrap()).parse().unwrap()),
-        BbbService::new(c),
-        HttpLimits::default(),
-    )
-    .await
-    .unwrap();
-    s.serve(std::future::pending(), Duration::from_secs(1)).await;
+    ExitCode::from(exit.code())
 }
+
+fn carry_out(order: Order) -> Result<Outcome, Failure> {
+    match order {
+        Order::Check(config, flags) => {
+            let (sources, settings) = settings(config, flags);
+            Ok(check::run(&sources, &settings))
+        }
+        Order::Serve(config, flags) => {
+            let (_, settings) = settings(config, flags);
+            let settings = settings.map_err(|errors| {
+                Failure::failed(format!("the balancer cannot start: {}", errors.join("\nerror: ")))
+                    .hint("`bbb-balancer check` shows every setting and where it comes from")
+            })?;
+            logging::start(settings.log_level, settings.log_json);
+            for notice in settings.notices() {
+                tracing::info!("{notice}");
+            }
+            for warning in settings.warnings() {
+                tracing::warn!("{warning}");
+            }
+            runtime(settings.threads)?.block_on(serve::run(settings))?;
+            Ok(Outcome::done(""))
+        }
+        Order::Demo(options) => {
+            runtime(None)?.block_on(demo::run(options))?;
+            Ok(Outcome::done(""))
+        }
+        Order::Ask(action, target) => {
+            let view = View { output: target.output, terminal: std::io::stdout().is_terminal() };
+            let client = client(target)?;
+            runtime(Some(1))?.block_on(ask(&client, action, view))
+        }
+    }
+}
+
+async fn ask(client: &Client, action: Action, view: View) -> Result<Outcome, Failure> {
+    let Action::Status { watch: Some(every) } = action else {
+        return commands::run(client, action, view).await;
+    };
+    loop {
+        let mut outcome = commands::run(client, Action::Status { watch: None }, view).await?;
+        if view.terminal && view.output != Output::Json {
+            outcome.out.insert_str(0, "\x1b[H\x1b[2J");
+        }
+        if !say(&outcome) {
+            return Ok(Outcome::done(""));
+        }
+        tokio::time::sleep(every).await;
+    }
+}
+
+/// A client for the balancer that is named by options, else by the environment.
+fn client(target: Target) -> Result<Client, Failure> {
+    let sources = Sources::new([], environment());
+    let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
+    let url = given(target.url).unwrap_or_else(|| {
+        let port = sources.env("PORT").unwrap_or("3000").trim();
+        format!("http://127.0.0.1:{port}")
+    });
+    let own = adapter_bbb::secrets(sources.env("LOADBALANCER_SECRET"), sources.env("LOADBALANCER_SECRETS"));
+    let secret = given(target.secret).or_else(|| own.into_iter().next()).unwrap_or_default();
+    // What the balancer accepts is what its own environment says; SHA-256 where it says nothing.
+    let list = sources.env("LOADBALANCER_CHECKSUM_ALGORITHM").unwrap_or_default();
+    let algorithms: adapter_bbb::Algorithms = list.parse().map_err(|e: adapter_bbb::AlgorithmsError| {
+        Failure::usage("LOADBALANCER_CHECKSUM_ALGORITHM cannot be read").cause(e.to_string())
+    })?;
+    Client::new(&url, secret.trim(), algorithms.strongest(), Duration::from_secs(target.timeout))
+}
+
+fn settings(config: Option<PathBuf>, flags: Vec<(&'static str, String)>) -> (Sources, Result<Settings, Vec<String>>) {
+    let mut sources = Sources::new(flags, environment());
+    let config = config.or_else(|| sources.env("BALANCER_CONFIG").map(PathBuf::from));
+    let file = config.map_or(Ok(()), |path| sources.read_file(&path));
+    let settings = match (file, Settings::read(&sources)) {
+        (Ok(()), settings) => settings,
+        // What the file would have set is not missed on top.
+        (Err(errors), _) => Err(errors),
+    };
+    (sources, settings)
+}
+
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+}
+
+fn runtime(threads: Option<usize>) -> Result<tokio::runtime::Runtime, Failure> {
+    let mut builder = match threads {
+        // On one core nothing is gained by handing tasks to another thread.
+        Some(0 | 1) => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    if let Some(threads) = threads.filter(|n| *n > 1) {
+        builder.worker_threads(threads);
+    }
+    builder
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::failed("the worker threads cannot be started").cause(e.to_string()))
+}
+
+/// Prints; whether somebody still reads.
+fn say(outcome: &Outcome) -> bool {
+    if let Some(note) = &outcome.note {
+        complain(note);
+    }
+    let mut out = std::io::stdout().lock();
+    out.write_all(outcome.out.as_bytes()).and_then(|()| out.flush()).is_ok()
+}
+
+fn complain(text: &str) {
+    // Nobody is left to be told.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// The exit code of clap for a wrong command line is ours.
+const _: () = assert!(Exit::Usage as u8 == 2);

@@ -52,6 +52,15 @@ impl LoadFormula {
         self
     }
 
+    /// What a meeting counts for that has just begun, before a server's multiplier; at least 1.
+    #[must_use]
+    pub fn new_meeting(&self) -> f64 {
+        match self.kind {
+            LoadKind::Meetings => 1.0,
+            LoadKind::Attendees => f64::from(self.min_user_count.max(1)),
+        }
+    }
+
     /// The figures of a server that holds these meetings.
     ///
     /// `now_ms` is the time in milliseconds since 1970; `multiplier` is the server's (higher means fewer meetings). A
@@ -87,6 +96,20 @@ impl LoadFormula {
         let multiplier = if multiplier.is_finite() && multiplier > 0.0 { multiplier } else { 1.0 };
         figures.load = u32::try_from(sum).map_or(f64::from(u32::MAX), f64::from) * multiplier;
         figures
+    }
+}
+
+impl std::fmt::Display for LoadFormula {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.kind {
+            LoadKind::Meetings => f.write_str("meetings x load multiplier"),
+            LoadKind::Attendees => write!(
+                f,
+                "(users + moderators, at least {} in a meeting younger than {} min) x load multiplier",
+                self.min_user_count,
+                self.join_buffer.as_secs() / 60
+            ),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! Keeping bindings in step with what the servers say they run.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use balancer_core::{BackendId, Claim, StickKey, Token, Want, random};
+use balancer_core::{BackendId, Claim, StickError, StickKey, Token, Want, random};
 
 use super::{Cluster, Listing, lock};
 use crate::api::VoiceBridges;
@@ -77,6 +77,15 @@ impl Cluster {
         for (_, server, people) in &found.strays {
             tracing::warn!(backend = %server, people, "a meeting runs here although it lives on another server");
         }
+        // Unbound twice in a row: its binding was lost. Once may be a meeting that is just ending.
+        let now: HashSet<(String, BackendId)> = found.unbound.into_iter().collect();
+        let before = std::mem::replace(&mut *lock(&self.unbound), now.clone());
+        let lost: Vec<(String, BackendId)> = now.intersection(&before).cloned().collect();
+        match self.bind_lost(lost, &lists).await {
+            Ok(0) => {}
+            Ok(n) => tracing::info!(meetings = n, "running meetings that were bound nowhere are bound again"),
+            Err(e) => tracing::warn!(error = %e, "running meetings cannot be bound again"),
+        }
     }
 
     /// After a lost store: binds every meeting that runs somewhere and is bound nowhere. The answer is how many.
@@ -90,11 +99,19 @@ impl Cluster {
     /// # Cancel safety
     ///
     /// Dropping the future leaves some meetings bound and others not; call it again.
-    pub async fn rebuild(&self) -> Result<usize, balancer_core::StickError> {
+    pub async fn rebuild(&self) -> Result<usize, StickError> {
         let bound = self.store.meetings(None).await?;
         let lists = lock(&self.lists).clone();
-        let mut homes: HashMap<String, (bool, BackendId)> = HashMap::new();
-        for (id, server) in compare(&bound, &lists, 0).unbound {
+        self.bind_lost(compare(&bound, &lists, 0).unbound, &lists).await
+    }
+
+    async fn bind_lost(
+        &self,
+        lost: Vec<(String, BackendId)>,
+        lists: &HashMap<BackendId, Listing>,
+    ) -> Result<usize, StickError> {
+        let mut homes: BTreeMap<String, (bool, BackendId)> = BTreeMap::new();
+        for (id, server) in lost {
             let busy = lists.get(&server).and_then(|l| l.people.get(&id)).is_some_and(|people| *people > 0);
             match homes.get(&id) {
                 Some((true, _)) => {}

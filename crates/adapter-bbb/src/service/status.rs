@@ -22,7 +22,7 @@ impl BbbService {
                 json!({
                     "id": r.id,
                     "url": r.url,
-                    "host": host.split(':').next().unwrap_or(&host),
+                    "host": host,
                     "state": r.state.as_str(),
                     "online": r.online,
                     "health": view.map(|v| v.health),
@@ -46,7 +46,7 @@ impl BbbService {
             "processes": cluster.processes(),
             "next_poll_seconds": cluster.next_poll(),
             "store": cluster.store.describe(),
-            "load_formula": format!("{:?}", cluster.options.formula),
+            "load_formula": cluster.options.formula.to_string(),
             "uptime_seconds": cluster.started.elapsed().as_secs(),
             "version": env!("CARGO_PKG_VERSION"),
         });

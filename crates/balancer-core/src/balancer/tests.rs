@@ -1,1 +1,235 @@
+use std::collections::HashSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
+use super::*;
+use crate::load::ByRooms;
+use crate::pool::PoolOptions;
+use crate::selector::by_name;
+use crate::stick::{MemoryStore, StickPage};
+
+struct Server(BackendId);
+
+impl Backend for Server {
+    fn id(&self) -> &BackendId {
+        &self.0
+    }
+}
+
+fn pool(ids: &[&str]) -> Arc<Pool<Server>> {
+    let pool = Pool::new(by_name("leastconn").unwrap(), PoolOptions::default());
+    pool.replace(ids.iter().map(|id| Arc::new(Server((*id).into())))).unwrap();
+    Arc::new(pool)
+}
+
+fn key(text: &str) -> StickKey {
+    StickKey::new(text).unwrap()
+}
+
+fn balancer(pool: &Arc<Pool<Server>>, store: Arc<dyn StickStore>, settle: u64) -> Balancer<Server> {
+    let options = BalancerOptions::default().settle(Duration::from_millis(settle));
+    Balancer::new(pool.clone(), store, options)
+}
+
+/// A memory store that loses contact on command, before or after doing its work.
+#[derive(Default)]
+struct Flaky {
+    inner: MemoryStore,
+    lost: AtomicBool,
+    lose_answers: AtomicUsize,
+    claims: AtomicUsize,
+}
+
+impl Flaky {
+    fn gate(&self) -> Result<(), StickError> {
+        if self.lost.load(SeqCst) { Err(lost()) } else { Ok(()) }
+    }
+
+    fn answer(&self, claim: Claim) -> Result<Claim, StickError> {
+        self.claims.fetch_add(1, SeqCst);
+        let lose = self.lose_answers.fetch_update(SeqCst, SeqCst, |n| n.checked_sub(1)).is_ok();
+        if lose { Err(lost()) } else { Ok(claim) }
+    }
+}
+
+fn lost() -> StickError {
+    StickError::Lost { target: "test".into(), why: "on command".into(), source: None }
+}
+
+#[async_trait]
+impl StickStore for Flaky {
+    async fn get(&self, key: &StickKey, extend: Option<Duration>) -> Result<Option<Binding>, StickError> {
+        self.gate()?;
+        self.inner.get(key, extend).await
+    }
+    async fn claim(&self, key: &StickKey, want: &Want, ttl: Duration) -> Result<Claim, StickError> {
+        self.gate()?;
+        let claim = self.inner.claim(key, want, ttl).await?;
+        self.answer(claim)
+    }
+    async fn rebind(&self, key: &StickKey, seen: &Binding, want: &Want, ttl: Duration) -> Result<Claim, StickError> {
+        self.gate()?;
+        let claim = self.inner.rebind(key, seen, want, ttl).await?;
+        self.answer(claim)
+    }
+    async fn renew(&self, key: &StickKey, seen: &Binding, ttl: Duration) -> Result<bool, StickError> {
+        self.inner.renew(key, seen, ttl).await
+    }
+    async fn release(&self, key: &StickKey, seen: &Binding) -> Result<bool, StickError> {
+        self.inner.release(key, seen).await
+    }
+    async fn close(&self, backend: &BackendId, closed: bool) -> Result<(), StickError> {
+        self.inner.close(backend, closed).await
+    }
+    async fn list(&self, backend: &BackendId, from: Option<&str>) -> Result<StickPage, StickError> {
+        self.inner.list(backend, from).await
+    }
+    async fn count(&self, backend: &BackendId) -> Result<u64, StickError> {
+        self.inner.count(backend).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_room_one_server_through_many_tasks_of_two_processes() {
+    let store: Arc<dyn StickStore> = Arc::new(MemoryStore::default());
+    let (one, two) = (pool(&["a", "b", "c"]), pool(&["c", "b", "a"]));
+    let both = [Arc::new(balancer(&one, store.clone(), 0)), Arc::new(balancer(&two, store, 0))];
+    let seen = Arc::new(Mutex::new(HashSet::new()));
+    let mut tasks = Vec::new();
+    for n in 0..2000 {
+        let (b, seen) = (both[n % 2].clone(), seen.clone());
+        tasks.push(tokio::spawn(async move {
+            let room = key(&format!("room {}", n % 50));
+            let placed = b.route(&Ask::new(&room)).await.unwrap();
+            seen.lock().unwrap().insert((room, placed.backend().id().clone()));
+            placed.land();
+        }));
+    }
+    for t in tasks {
+        t.await.unwrap();
+    }
+    assert_eq!(seen.lock().unwrap().len(), 50);
+    for p in [one, two] {
+        assert!(p.members().iter().all(|m| m.in_flight() == 0));
+    }
+}
+
+#[tokio::test]
+async fn a_room_of_a_dead_server_moves_once_and_never_back() {
+    let p = pool(&["a", "b"]);
+    let b = balancer(&p, Arc::new(MemoryStore::default()), 0);
+    let room = key("r");
+    let home = b.route(&Ask::new(&room)).await.unwrap().backend().id().clone();
+    p.declare(&home, Health::Down, "test").unwrap();
+    let still = b.route(&Ask::new(&room)).await.unwrap();
+    assert_eq!((still.backend().id(), still.outcome()), (&home, Outcome::Sticky), "down is not dead");
+    p.declare(&home, Health::Dead, "test").unwrap();
+    let moved = b.route(&Ask::new(&room)).await.unwrap();
+    assert_eq!(moved.outcome(), Outcome::Moved);
+    let next = moved.backend().id().clone();
+    assert_ne!(next, home);
+    p.declare(&home, Health::Up, "test").unwrap();
+    let after = b.route(&Ask::new(&room)).await.unwrap();
+    assert_eq!((after.backend().id(), after.outcome()), (&next, Outcome::Sticky));
+}
+
+#[tokio::test]
+async fn a_young_binding_is_not_moved_again() {
+    let p = pool(&["a", "b"]);
+    let b = balancer(&p, Arc::new(MemoryStore::default()), 60_000);
+    let room = key("r");
+    let home = b.route(&Ask::new(&room)).await.unwrap().backend().id().clone();
+    p.set_admin(&home, Admin::Maint).unwrap();
+    let refused = b.route(&Ask::new(&room)).await.unwrap_err();
+    assert!(matches!(&refused, RouteError::Pinned { id, .. } if *id == home), "{refused}");
+    assert!(refused.is_retryable());
+}
+
+#[tokio::test]
+async fn a_server_only_others_know_is_not_dead() {
+    let store: Arc<dyn StickStore> = Arc::new(MemoryStore::default());
+    let room = key("r");
+    balancer(&pool(&["new"]), store.clone(), 0).route(&Ask::new(&room)).await.unwrap().land();
+    let behind = balancer(&pool(&["old"]), store, 0);
+    let e = behind.route(&Ask::new(&room)).await.unwrap_err();
+    assert!(matches!(&e, RouteError::Unknown { id } if id.as_str() == "new"), "{e}");
+}
+
+#[tokio::test]
+async fn a_claim_whose_answer_was_lost_is_ours() {
+    let p = pool(&["a", "b"]);
+    let store = Arc::new(Flaky::default());
+    store.lose_answers.store(1, SeqCst);
+    let b = balancer(&p, store.clone(), 0);
+    let placed = b.route(&Ask::new(&key("r"))).await.unwrap();
+    assert_eq!((placed.outcome(), store.claims.load(SeqCst)), (Outcome::New, 2));
+    assert_eq!(p.member(placed.backend().id().as_str()).unwrap().in_flight(), 1);
+}
+
+#[tokio::test]
+async fn without_the_store_known_rooms_stay_and_unknown_ones_are_refused() {
+    let p = pool(&["a", "b"]);
+    let store = Arc::new(Flaky::default());
+    let b = balancer(&p, store.clone(), 0);
+    let home = b.route(&Ask::new(&key("known"))).await.unwrap().backend().id().clone();
+    store.lost.store(true, SeqCst);
+    assert_eq!(*b.route(&Ask::new(&key("known"))).await.unwrap().backend().id(), home);
+    let e = b.route(&Ask::new(&key("unknown"))).await.unwrap_err();
+    assert!(matches!(&e, RouteError::Store(_)) && e.is_retryable(), "{e}");
+    let by_hash = BalancerOptions::default().lost_store(LostStore::Hash(16));
+    let b = Balancer::new(p, store, by_hash);
+    assert!(b.route(&Ask::new(&key("unknown"))).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_closed_server_is_picked_no_more_and_draining_ends() {
+    let p = pool(&["a", "b"]);
+    let store = Arc::new(MemoryStore::default());
+    let b = balancer(&p, store.clone(), 0);
+    // Only the store knows that `a` is closed: another process is draining it.
+    store.close(&"a".into(), true).await.unwrap();
+    for n in 0..20 {
+        let placed = b.route(&Ask::new(&key(&n.to_string()))).await.unwrap();
+        assert_eq!(placed.backend().id().as_str(), "b");
+    }
+    b.drain(&"b".into()).await.unwrap();
+    assert_eq!(b.remaining(&"b".into()).await.unwrap(), 20);
+    assert!(matches!(b.route(&Ask::new(&key("new"))).await, Err(RouteError::NoCandidate)));
+    assert_eq!(b.route(&Ask::new(&key("3"))).await.unwrap().outcome(), Outcome::Sticky);
+    b.ready(&"b".into()).await.unwrap();
+    assert!(b.route(&Ask::new(&key("new"))).await.is_ok());
+}
+
+#[tokio::test]
+async fn decisions_name_the_server_the_terms_and_everybody_left_out() {
+    let p = Pool::new(by_name("least-loaded").unwrap(), PoolOptions::default().load(ByRooms));
+    p.replace(["a", "b", "c", "d"].map(|id| Arc::new(Server(id.into())))).unwrap();
+    let p = Arc::new(p);
+    for (id, rooms) in [("a", 3), ("b", 1), ("c", 0), ("d", 0)] {
+        p.report(&id.into(), crate::Report::new(tokio::time::Instant::now()).with_rooms(rooms)).unwrap();
+    }
+    p.set_admin(&"c".into(), Admin::Drain).unwrap();
+    p.declare(&"d".into(), Health::Down, "test").unwrap();
+    let b = balancer(&p, Arc::new(MemoryStore::default()), 0);
+    let (placed, why) = b.route_explained(&Ask::new(&key("r"))).await;
+    placed.unwrap().land();
+    assert_eq!((why.outcome, why.backend.as_ref().unwrap().as_str()), (Outcome::New, "b"));
+    let order: Vec<&str> = why.candidates.iter().map(|r| r.id.as_str()).collect();
+    let out: Vec<(&str, &str)> = why.excluded.iter().map(|x| (x.id.as_str(), x.reason)).collect();
+    assert_eq!((order, out), (vec!["b", "a"], vec![("c", "drain"), ("d", "down")]));
+    let (again, why) = b.route_explained(&Ask::new(&key("r"))).await;
+    assert_eq!((again.unwrap().outcome(), why.outcome), (Outcome::Sticky, Outcome::Sticky));
+    assert!(why.to_string().contains("sticky hit"), "{why}");
+    assert!(serde_json::to_value(&why).unwrap()["candidates"][0]["placed_since"] == 1.0);
+}
+
+#[tokio::test]
+async fn a_dropped_request_gives_its_unit_back() {
+    let p = pool(&["a"]);
+    let b = balancer(&p, Arc::new(MemoryStore::default()), 0);
+    let room = key("r");
+    let ask = Ask::new(&room);
+    drop(b.route(&ask));
+    drop(b.route(&ask).await.unwrap());
+    assert_eq!(p.member("a").unwrap().in_flight(), 0);
+}

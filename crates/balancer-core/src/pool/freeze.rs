@@ -60,8 +60,15 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         let name = self.write().strategy.name();
         let mut trace = Trace::default();
         let picked = self.place_on(&live, &self.board, ask, &mut Turn::traced(now, seed, &mut trace));
-        let unit = self.options.load.as_ref().map_or("", |l| l.unit());
-        let at = Scene { snapshot: &live, board: &board, strategy: name, unit, cap: self.window(now), now, seed };
+        let at = Scene {
+            snapshot: &live,
+            board: &board,
+            strategy: name,
+            model: self.options.load.as_ref(),
+            cap: self.window(now),
+            now,
+            seed,
+        };
         let mut decision = at.describe(ask, &trace);
         match &picked {
             Some((m, _)) => decision.backend = Some(m.backend.id().clone()),
@@ -89,12 +96,11 @@ impl<B: Backend, Q: ?Sized + 'static> Frozen<B, Q> {
                 })
             })
         };
-        let unit = self.model.as_ref().map_or("", |l| l.unit());
         let at = Scene {
             snapshot: &self.snapshot,
             board: &self.board,
             strategy: self.strategy,
-            unit,
+            model: self.model.as_ref(),
             cap: self.cap,
             now: self.now,
             seed,
@@ -113,7 +119,7 @@ struct Scene<'a, B: Backend, Q: ?Sized> {
     snapshot: &'a Snapshot<B, Q>,
     board: &'a Board,
     strategy: &'static str,
-    unit: &'static str,
+    model: Option<&'a Arc<dyn LoadModel<B>>>,
     cap: Option<(u32, u32)>,
     now: Instant,
     seed: u64,
@@ -145,14 +151,15 @@ impl<B: Backend, Q: ?Sized> Scene<'_, B, Q> {
                 let (class, load) = split_rank(self.board.rank(slot));
                 let ledger = self.board.ledger(slot);
                 let age = ledger.last.as_ref().map(|r| self.now.saturating_duration_since(r.began));
+                let placed = ledger.placed.wrapping_sub(ledger.covered);
                 rows.push((
-                    class,
+                    (class, load),
                     Row {
                         score: trace.scores.iter().rev().find(|(s, _)| *s == slot).map(|(_, score)| *score),
-                        load,
-                        reported: ledger.cost,
+                        load: self.units(load),
+                        reported: self.units(ledger.cost),
                         age_seconds: age.map(|a| a.as_secs_f64()),
-                        placed_since: ledger.placed.wrapping_sub(ledger.covered),
+                        placed_since: self.units(placed),
                         in_flight: self.board.in_flight(slot),
                         weight: f64::from(self.board.weight(slot).sixteenths()) / 16.0,
                         stale: class == STALE || class == MISSING,
@@ -164,7 +171,7 @@ impl<B: Backend, Q: ?Sized> Scene<'_, B, Q> {
                 excluded.push(Excluded { id, reason, detail });
             }
         }
-        rows.sort_by(|(ca, a), (cb, b)| (ca, a.score, a.load, &a.id).cmp(&(cb, b.score, b.load, &b.id)));
+        rows.sort_by(|((ca, la), a), ((cb, lb), b)| (ca, a.score, la, &a.id).cmp(&(cb, b.score, lb, &b.id)));
         let candidate_count = rows.len();
         let excluded_count = excluded.len();
         let mut candidates: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
@@ -180,7 +187,7 @@ impl<B: Backend, Q: ?Sized> Scene<'_, B, Q> {
             backend: None,
             strategy: self.strategy,
             rule: trace.rule,
-            unit: self.unit,
+            unit: self.model.map_or("", |l| l.unit()),
             candidates,
             candidate_count,
             excluded,
@@ -189,6 +196,12 @@ impl<B: Backend, Q: ?Sized> Scene<'_, B, Q> {
             notes,
             seed: self.seed,
         }
+    }
+
+    /// The model's numbers in its unit.
+    fn units(&self, cost: u64) -> f64 {
+        // Costs are held below 2^53, where this is exact.
+        cost as f64 / f64::from(self.model.map_or(1, |l| l.per_unit()).max(1))
     }
 
     fn why_not(&self, among: &Candidates<'_, B>, m: &crate::snapshot::Member<B>) -> (&'static str, String) {

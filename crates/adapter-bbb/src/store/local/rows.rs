@@ -4,8 +4,11 @@ use balancer_core::{BackendId, Binding};
 use serde::{Deserialize, Serialize};
 
 use super::Held;
+#[cfg(feature = "file")]
 use crate::secret::Secret;
-use crate::store::{MeetingRecord, ServerRecord, ServerState};
+#[cfg(feature = "file")]
+use crate::store::MeetingRecord;
+use crate::store::{ServerRecord, ServerState};
 
 pub(super) const CHECK_KEY: &str = "check";
 

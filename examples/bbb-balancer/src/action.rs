@@ -1,0 +1,130 @@
+//! What the operator wants from a running balancer, whichever way it was spelled.
+
+use std::fmt;
+use std::time::Duration;
+
+/// An order for a running balancer.
+#[derive(Clone, PartialEq)]
+pub(crate) enum Action {
+    /// Print every server as a block.
+    List {
+        /// Whether secrets are printed in full.
+        show_secrets: bool,
+    },
+    /// Add a server, disabled unless told otherwise.
+    Add {
+        /// Its API URL, as `bbb-conf --secret` prints it, with `api` at the end.
+        url: String,
+        /// Its secret.
+        secret: String,
+        /// Its load multiplier.
+        multiplier: Option<String>,
+        /// Its tag.
+        tag: Option<String>,
+        /// Whether to enable it at once.
+        enable: bool,
+        /// Whether an unreadable multiplier is a warning only, as with rake.
+        lenient: bool,
+    },
+    /// Change a server's state.
+    Wish {
+        /// Id, host name or URL.
+        id: String,
+        /// Which state.
+        wish: Wish,
+    },
+    /// Change other settings of a server.
+    Update {
+        /// Id, host name or URL.
+        id: String,
+        /// What to change.
+        change: Change,
+    },
+    /// Forget and end a server's meetings, and disable it.
+    Panic {
+        /// Id, host name or URL.
+        id: String,
+        /// Whether its state stays as it is.
+        keep_state: bool,
+    },
+    /// Remove a server.
+    Remove {
+        /// Id, host name or URL.
+        id: String,
+        /// Whether to remove it although it has meetings.
+        force: bool,
+    },
+    /// Ask every server for its figures now.
+    Poll {
+        /// Whether servers that do not answer are no failure, as with rake.
+        lenient: bool,
+    },
+    /// Print the table of servers.
+    Status {
+        /// Print it again and again, that often.
+        watch: Option<Duration>,
+    },
+    /// Say where a meeting is, or would go, and why.
+    Explain {
+        /// The meeting's id.
+        meeting: String,
+        /// The tag its create would ask for.
+        tag: Option<String>,
+    },
+    /// List the known meetings.
+    Meetings {
+        /// Of these servers only; of all when empty.
+        servers: Vec<String>,
+    },
+}
+
+/// A state to bring a server into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Takes new meetings.
+    Enable,
+    /// Keeps its meetings, takes no new ones.
+    Cordon,
+    /// Takes nothing.
+    Disable,
+}
+
+impl Wish {
+    /// The word of the JSON API.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Enable => "enable",
+            Self::Cordon => "cordon",
+            Self::Disable => "disable",
+        }
+    }
+}
+
+/// Changes of a server's settings; what is `None` stays.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// A new secret.
+    pub(crate) secret: Option<String>,
+    /// A new load multiplier.
+    pub(crate) multiplier: Option<String>,
+    /// A new tag; empty removes it.
+    pub(crate) tag: Option<String>,
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Some carry secrets: the kind must do.
+        f.write_str(match self {
+            Self::List { .. } => "List",
+            Self::Add { .. } => "Add",
+            Self::Wish { .. } => "Wish",
+            Self::Update { .. } => "Update",
+            Self::Panic { .. } => "Panic",
+            Self::Remove { .. } => "Remove",
+            Self::Poll { .. } => "Poll",
+            Self::Status { .. } => "Status",
+            Self::Explain { .. } => "Explain",
+            Self::Meetings { .. } => "Meetings",
+        })
+    }
+}

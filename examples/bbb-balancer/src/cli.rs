@@ -1,0 +1,304 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::action::{Action, Change, Wish};
+use crate::failure::Failure;
+use crate::rake;
+
+mod flags;
+
+pub(crate) use flags::SettingFlags;
+
+const EXAMPLES: &str = "\
+Examples:
+  bbb-balancer demo                            three pretended servers, a minute of load
+  bbb-balancer check                           the effective configuration
+  bbb-balancer serve --data-dir /var/lib/bbb-balancer
+  bbb-balancer servers add https://bbb1.example.com/bigbluebutton/api SECRET --enable
+  bbb-balancer status --watch
+  bbb-balancer explain MEETING
+
+The spellings of rake are understood too: 'servers:add[URL,SECRET]', 'poll:all'.
+Exit codes: 0 done, 1 failed, 2 usage, 3 refused for safety, 4 partly done, 5 timed out.";
+
+/// Makes several BigBlueButton servers look like one.
+#[derive(Parser)]
+#[command(name = "bbb-balancer", version, after_help = EXAMPLES, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run the balancer
+    #[command(after_help = "Every option can stand in the environment or in the file; options weigh most, then the \
+        environment, then the file.\nSecrets have no options, since any user of the \
+        machine can read a command line: set LOADBALANCER_SECRET, or LOADBALANCER_SECRETS for several.\n\n\
+        Example:\n  LOADBALANCER_SECRET=$(openssl rand -hex 32) bbb-balancer serve --bind 127.0.0.1:3000")]
+    Serve(SettingFlags),
+    /// Show a balancer and pretended servers at work, on this machine alone
+    #[command(after_help = "Example:\n  bbb-balancer demo --fast")]
+    Demo(DemoOptions),
+    /// Print the effective configuration, and what is wrong with it
+    #[command(after_help = "Example:\n  bbb-balancer check --config /etc/bbb-balancer.toml\n\n\
+        Ends with 0 when `serve` would start, with 1 when it would refuse.")]
+    Check(SettingFlags),
+    /// List, add and change servers
+    #[command(after_help = "Examples:\n  bbb-balancer servers\n  \
+        bbb-balancer servers add https://bbb1.example.com/bigbluebutton/api SECRET --tag eu --enable\n  \
+        bbb-balancer servers cordon bbb1.example.com\n\nServers are named by id, host name or URL.\n\n\
+        States: enabled takes new meetings; cordoned keeps its meetings and takes no new ones (use it to drain a \
+        server); disabled refuses joins as well.")]
+    Servers {
+        #[command(subcommand)]
+        what: Option<Servers>,
+        #[command(flatten)]
+        list: ListArgs,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Ask every server for its figures now
+    #[command(after_help = "Example:\n  bbb-balancer poll\n\nEnds with 4 when some servers did not answer.")]
+    Poll {
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Print a table of all servers
+    #[command(after_help = "Examples:\n  bbb-balancer status\n  bbb-balancer status -o wide --watch 2")]
+    Status {
+        /// Print it again and again, every so many seconds
+        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5",
+              value_parser = clap::value_parser!(u64).range(1..=3600))]
+        watch: Option<u64>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Say where a meeting is, or would go, and why
+    #[command(after_help = "Example:\n  bbb-balancer explain random-1234567 --tag 'eu!'")]
+    Explain {
+        /// The meeting's id
+        meeting: String,
+        /// The tag its create would ask for
+        #[arg(long)]
+        tag: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// List the known meetings
+    #[command(after_help = "Example:\n  bbb-balancer meetings --server bbb1.example.com")]
+    Meetings {
+        /// Of this server only: id, host name or URL
+        #[arg(long)]
+        server: Vec<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// A command spelled as for rake
+    #[command(hide = true)]
+    Rake {
+        task: String,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// How the list is printed.
+#[derive(Args)]
+pub(crate) struct ListArgs {
+    /// Print secrets in full
+    #[arg(long, global = true)]
+    show_secrets: bool,
+}
+
+/// What to do with servers.
+#[derive(Subcommand)]
+pub(crate) enum Servers {
+    /// Print every server (what `servers` alone does)
+    List,
+    /// Add a server, disabled unless --enable is given
+    #[command(
+        after_help = "Example:\n  bbb-balancer servers add https://bbb1.example.com/bigbluebutton/api SECRET\n\n\
+        `bbb-conf --secret` on the server prints both."
+    )]
+    Add {
+        /// Its API URL, with `api` at the end
+        #[arg(value_name = "URL")]
+        api: String,
+        /// Its secret
+        #[arg(value_name = "SECRET")]
+        shared: String,
+        /// Load multiplier: higher means fewer meetings [default: 1.0]
+        #[arg(long, value_name = "N")]
+        multiplier: Option<String>,
+        /// Tag
+        #[arg(long)]
+        tag: Option<String>,
+        /// Enable it at once
+        #[arg(long)]
+        enable: bool,
+    },
+    /// Change secret, load multiplier or tag
+    Update {
+        /// Id, host name or URL
+        id: String,
+        /// A new secret
+        #[arg(long = "server-secret", value_name = "SECRET")]
+        shared: Option<String>,
+        /// A new load multiplier
+        #[arg(long, value_name = "N")]
+        multiplier: Option<String>,
+        /// A new tag; '' removes it
+        #[arg(long)]
+        tag: Option<String>,
+    },
+    /// Let it take new meetings
+    Enable {
+        /// Id, host name or URL
+        id: String,
+    },
+    /// Drain it: it keeps its meetings and takes no new ones
+    Cordon {
+        /// Id, host name or URL
+        id: String,
+    },
+    /// Let it take nothing: joins are refused as well
+    Disable {
+        /// Id, host name or URL
+        id: String,
+    },
+    /// Forget and end its meetings, and disable it: for a server that has crashed
+    Panic {
+        /// Id, host name or URL
+        id: String,
+        /// Leave its state as it is
+        #[arg(long)]
+        keep_state: bool,
+    },
+    /// Remove it; refused while it has meetings
+    Remove {
+        /// Id, host name or URL
+        id: String,
+        /// Remove it although it has meetings, and forget them
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// Which balancer, and how to print.
+#[derive(Args, Clone)]
+pub(crate) struct Target {
+    /// The running balancer [default: http://127.0.0.1:PORT]
+    #[arg(long, global = true, env = "BALANCER_URL", hide_env_values = true, help_heading = "Balancer")]
+    pub(crate) url: Option<String>,
+    /// Its secret [default: LOADBALANCER_SECRET, or the first of LOADBALANCER_SECRETS]
+    #[arg(long, global = true, env = "BALANCER_SECRET", hide_env_values = true, help_heading = "Balancer")]
+    pub(crate) secret: Option<String>,
+    /// Longest wait for its answer, in seconds
+    #[arg(long, global = true, default_value = "100", value_name = "SECONDS", help_heading = "Balancer",
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) timeout: u64,
+    /// How to print
+    #[arg(short, long, global = true, value_enum, default_value = "table", help_heading = "Balancer")]
+    pub(crate) output: Output,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// For people with wide screens.
+    Wide,
+    /// For programs; secrets are masked.
+    Json,
+}
+
+/// Options of the demonstration.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DemoOptions {
+    /// Go on afterwards, until interrupted
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Go through it without pauses
+    #[arg(long)]
+    pub(crate) fast: bool,
+}
+
+/// What a command line asks for.
+pub(crate) enum Order {
+    /// Run the balancer.
+    Serve(Option<PathBuf>, Vec<(&'static str, String)>),
+    /// Check the settings.
+    Check(Option<PathBuf>, Vec<(&'static str, String)>),
+    /// Run the demonstration.
+    Demo(DemoOptions),
+    /// Ask a running balancer.
+    Ask(Action, Target),
+}
+
+/// The command line with `rake` put before a rake spelling.
+pub(crate) fn respelled(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    if args.get(1).and_then(|word| word.to_str()).is_some_and(rake::is_task) {
+        args.insert(1, "rake".into());
+    }
+    args
+}
+
+impl Command {
+    /// What the command asks for.
+    ///
+    /// # Errors
+    ///
+    /// A rake spelling that cannot be read, an update of nothing.
+    pub(crate) fn order(self) -> Result<Order, Failure> {
+        Ok(match self {
+            Self::Serve(flags) => Order::Serve(flags.config, flags.values),
+            Self::Check(flags) => Order::Check(flags.config, flags.values),
+            Self::Demo(options) => Order::Demo(options),
+            Self::Servers { what, list, target } => {
+                let list = Action::List { show_secrets: list.show_secrets };
+                Order::Ask(what.map_or(Ok(list.clone()), |what| what.action(list))?, target)
+            }
+            Self::Poll { target } => Order::Ask(Action::Poll { lenient: false }, target),
+            Self::Status { watch, target } => {
+                Order::Ask(Action::Status { watch: watch.map(Duration::from_secs) }, target)
+            }
+            Self::Explain { meeting, tag, target } => Order::Ask(Action::Explain { meeting, tag }, target),
+            Self::Meetings { server, target } => Order::Ask(Action::Meetings { servers: server }, target),
+            Self::Rake { task, target } => Order::Ask(rake::parse(&task)?, target),
+        })
+    }
+}
+
+impl Servers {
+    fn action(self, list: Action) -> Result<Action, Failure> {
+        Ok(match self {
+            Self::List => list,
+            Self::Add { api, shared, multiplier, tag, enable } => {
+                Action::Add { url: api, secret: shared, multiplier, tag, enable, lenient: false }
+            }
+            Self::Update { id, shared, multiplier, tag } => {
+                let change = Change { secret: shared, multiplier, tag };
+                if change == Change::default() {
+                    return Err(Failure::usage("nothing to change")
+                        .hint("give --server-secret, --multiplier or --tag; states have commands of their own"));
+                }
+                Action::Update { id, change }
+            }
+            Self::Enable { id } => Action::Wish { id, wish: Wish::Enable },
+            Self::Cordon { id } => Action::Wish { id, wish: Wish::Cordon },
+            Self::Disable { id } => Action::Wish { id, wish: Wish::Disable },
+            Self::Panic { id, keep_state } => Action::Panic { id, keep_state },
+            Self::Remove { id, force } => Action::Remove { id, force },
+        })
+    }
+}

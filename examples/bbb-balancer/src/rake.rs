@@ -1,0 +1,120 @@
+//! Commands spelled as for rake: `servers:add[url,secret]`, `poll:all`.
+
+use crate::action::{Action, Change, Wish};
+use crate::failure::Failure;
+
+/// Every task that is understood, with its arguments.
+const TASKS: &[(&str, &str)] = &[
+    ("servers", ""),
+    ("servers:add", "url,secret,multiplier,tag"),
+    ("servers:update", "id,secret,multiplier,tag"),
+    ("servers:remove", "id"),
+    ("servers:enable", "id"),
+    ("servers:cordon", "id"),
+    ("servers:disable", "id"),
+    ("servers:panic", "id,keep_state"),
+    ("servers:loadMultiplier", "id,multiplier"),
+    ("servers:tag", "id,tag"),
+    ("servers:meeting_list", "id:id"),
+    ("poll:all", ""),
+    ("poll:servers", ""),
+    ("poll:meetings", ""),
+    ("poll:versions", ""),
+    ("status", ""),
+    ("meetings", ""),
+    ("meetings:list", "id:id"),
+];
+
+/// Whether the first word of a command line is a rake spelling rather than a command of ours.
+pub(crate) fn is_task(word: &str) -> bool {
+    !word.starts_with('-') && word.contains([':', '['])
+}
+
+/// What a rake spelling asks for. Arguments are split at commas; blanks around them and quotes around the whole do
+/// not count, and an argument that is left out is missing, while an empty one is empty.
+///
+/// # Errors
+///
+/// An unknown task, a missing bracket, a missing argument, too many of them.
+pub(crate) fn parse(text: &str) -> Result<Action, Failure> {
+    let text = text.trim().trim_matches(['"', '\'']);
+    let (task, args) = match text.split_once('[') {
+        None => (text, Vec::new()),
+        Some((task, rest)) => {
+            let inner = rest.strip_suffix(']').ok_or_else(|| {
+                Failure::usage(format!("the task {task} has no closing bracket"))
+                    .hint(format!("quote it and write no blanks after commas: '{task}[...]'"))
+            })?;
+            let args = if inner.trim().is_empty() { Vec::new() } else { inner.split(',').map(str::trim).collect() };
+            (task, args)
+        }
+    };
+    let Some((_, takes)) = TASKS.iter().find(|(name, _)| *name == task) else {
+        return Err(unknown(task));
+    };
+    let most = takes.split(',').filter(|s| !s.is_empty()).count();
+    if args.len() > most {
+        let takes = if most == 0 { "none".to_owned() } else { format!("[{takes}]") };
+        return Err(Failure::usage(format!("the task {task} has {} arguments, it takes {takes}", args.len())));
+    }
+    let need = |at: usize| {
+        args.get(at).filter(|arg| !arg.is_empty()).map(|arg| (*arg).to_owned()).ok_or_else(|| {
+            Failure::usage(format!("the task {task} lacks an argument")).hint(format!("write '{task}[{takes}]'"))
+        })
+    };
+    let given = |at: usize| args.get(at).filter(|arg| !arg.is_empty()).map(|arg| (*arg).to_owned());
+    let wish = |wish| Ok(Action::Wish { id: need(0)?, wish });
+    match task {
+        "servers" => Ok(Action::List { show_secrets: false }),
+        "servers:add" => Ok(Action::Add {
+            url: need(0)?,
+            secret: need(1)?,
+            multiplier: given(2),
+            tag: given(3),
+            enable: false,
+            lenient: true,
+        }),
+        "servers:update" => Ok(Action::Update {
+            id: need(0)?,
+            change: Change { secret: given(1), multiplier: given(2), tag: args.get(3).map(|tag| (*tag).to_owned()) },
+        }),
+        "servers:remove" => Ok(Action::Remove { id: need(0)?, force: false }),
+        "servers:enable" => wish(Wish::Enable),
+        "servers:cordon" => wish(Wish::Cordon),
+        "servers:disable" => wish(Wish::Disable),
+        "servers:panic" => {
+            let keep_state = match given(1).as_deref() {
+                None | Some("false" | "0") => false,
+                Some("true" | "1" | "keep_state") => true,
+                Some(other) => {
+                    return Err(Failure::usage(format!("keep_state is {other:?}")).hint("write true or false"));
+                }
+            };
+            Ok(Action::Panic { id: need(0)?, keep_state })
+        }
+        "servers:loadMultiplier" => {
+            Ok(Action::Update { id: need(0)?, change: Change { multiplier: Some(need(1)?), ..Change::default() } })
+        }
+        "servers:tag" => Ok(Action::Update {
+            id: need(0)?,
+            change: Change { tag: Some(given(1).unwrap_or_default()), ..Change::default() },
+        }),
+        "poll:all" | "poll:servers" | "poll:meetings" | "poll:versions" => Ok(Action::Poll { lenient: true }),
+        "status" => Ok(Action::Status { watch: None }),
+        // The remaining ones list meetings, of some servers or of all.
+        _ => Ok(Action::Meetings {
+            servers: given(0).map(|ids| ids.split(':').map(str::to_owned).collect()).unwrap_or_default(),
+        }),
+    }
+}
+
+fn unknown(task: &str) -> Failure {
+    let failure = Failure::usage(format!("there is no task {task:?}"));
+    match crate::nearest::nearest(task, TASKS.iter().map(|(name, _)| *name)) {
+        Some(near) => failure.hint(format!("did you mean {near:?}?")),
+        None => failure.hint("the tasks are those of `rake servers`, `rake poll`, `rake status` and `rake meetings`"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

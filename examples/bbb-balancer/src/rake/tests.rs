@@ -1,0 +1,65 @@
+use super::*;
+
+#[test]
+fn tasks_become_actions() {
+    let id = || "a1".to_owned();
+    let add = |multiplier: Option<&str>, tag: Option<&str>| Action::Add {
+        url: "https://bbb1.example.com/bigbluebutton/api".into(),
+        secret: "s".into(),
+        multiplier: multiplier.map(Into::into),
+        tag: tag.map(Into::into),
+        enable: false,
+        lenient: true,
+    };
+    let change = |secret: Option<&str>, multiplier: Option<&str>, tag: Option<&str>| Action::Update {
+        id: id(),
+        change: Change {
+            secret: secret.map(Into::into),
+            multiplier: multiplier.map(Into::into),
+            tag: tag.map(Into::into),
+        },
+    };
+    let cases = [
+        ("servers", Action::List { show_secrets: false }),
+        ("servers:add[https://bbb1.example.com/bigbluebutton/api,s]", add(None, None)),
+        ("'servers:add[https://bbb1.example.com/bigbluebutton/api, s ,2.5,eu]'", add(Some("2.5"), Some("eu"))),
+        ("servers:add[https://bbb1.example.com/bigbluebutton/api,s,,eu]", add(None, Some("eu"))),
+        ("servers:enable[a1]", Action::Wish { id: id(), wish: Wish::Enable }),
+        ("servers:cordon[a1]", Action::Wish { id: id(), wish: Wish::Cordon }),
+        ("servers:disable[a1]", Action::Wish { id: id(), wish: Wish::Disable }),
+        ("servers:panic[a1]", Action::Panic { id: id(), keep_state: false }),
+        ("servers:panic[a1,true]", Action::Panic { id: id(), keep_state: true }),
+        ("servers:remove[a1]", Action::Remove { id: id(), force: false }),
+        ("servers:loadMultiplier[a1,3]", change(None, Some("3"), None)),
+        ("servers:tag[a1,eu]", change(None, None, Some("eu"))),
+        ("servers:tag[a1]", change(None, None, Some(""))),
+        ("servers:update[a1,new]", change(Some("new"), None, None)),
+        ("servers:update[a1,,2,]", change(None, Some("2"), Some(""))),
+        ("servers:meeting_list[a:b]", Action::Meetings { servers: vec!["a".into(), "b".into()] }),
+        ("poll:all", Action::Poll { lenient: true }),
+        ("status", Action::Status { watch: None }),
+        ("meetings", Action::Meetings { servers: Vec::new() }),
+        ("meetings:list[]", Action::Meetings { servers: Vec::new() }),
+    ];
+    for (text, want) in cases {
+        assert!(parse(text).is_ok_and(|action| action == want), "{text}");
+    }
+}
+
+#[test]
+fn errors_say_what_is_missing() {
+    let said = |text: &str| parse(text).map_err(|failure| failure.to_string()).unwrap_err();
+    assert!(said("servers:ad[u,s]").contains("did you mean \"servers:add\"?"));
+    assert!(said("servers:add[u]").contains("servers:add[url,secret,multiplier,tag]"));
+    assert!(said("servers:add[u,s").contains("closing bracket"));
+    assert!(said("servers:enable[]").contains("lacks an argument"));
+    assert!(said("poll:all[3]").contains("takes none"));
+    assert!(said("servers:panic[a,maybe]").contains("true or false"));
+    assert!(said("nothing:like:that").contains("rake status"));
+}
+
+#[test]
+fn recognises_spellings() {
+    assert!(is_task("servers:add[u,s]") && is_task("poll:all") && is_task("status[]"));
+    assert!(!is_task("servers") && !is_task("serve") && !is_task("--url=http://x"));
+}

@@ -1,0 +1,153 @@
+//! `serve`: the balancer as a service, until it is told to stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter_bbb::{
+    BbbOptions, BbbService, Bind, Cluster, ClusterError, HttpLimits, HttpServer, LocalStore, MeetingStore,
+    RedisMeetings,
+};
+use balancer_core::{RedisLink, RedisOptions, StickError};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::failure::Failure;
+use crate::settings::{Listen, Settings, Store};
+
+/// How long requests under way may take after the order to stop.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Serves until SIGTERM or SIGINT.
+pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
+    let store = open(&settings.store).await?;
+    let fresh = store.meetings(None).await.map_err(|e| store_failure(&e))?.is_empty();
+    let cluster = Cluster::start(options(&settings), store.clone()).await.map_err(|e| match e {
+        ClusterError::Store(e) => store_failure(&e),
+        e => Failure::failed(e.to_string()),
+    })?;
+    let bind = match &settings.listen {
+        Listen::Tcp(addr) => Bind::Tcp(*addr),
+        Listen::Unix(path) => Bind::Unix(path.clone()),
+    };
+    let server = HttpServer::bind(&bind, BbbService::new(cluster.clone()), limits(&settings))
+        .await
+        .map_err(|e| Failure::failed(e.to_string()).cause(cause(&e)))?;
+    let at = server.local().map_or_else(|| bind.to_string(), |b| b.to_string());
+    tracing::info!(address = %at, store = %store.describe(), load = %settings.formula_text, "serving");
+    let (stop, _) = tokio::sync::watch::channel(false);
+    let stopped = |mut on: tokio::sync::watch::Receiver<bool>| async move {
+        // An error means that the sender is gone, which is a stop as well.
+        let _ = on.wait_for(|stop| *stop).await;
+    };
+    let background = tokio::spawn(cluster.clone().run(stopped(stop.subscribe())));
+    let rebuilding = cluster.clone();
+    let rebuild = tokio::spawn(async move {
+        if fresh {
+            restore(&rebuilding).await;
+        }
+    });
+    let serving = tokio::spawn(server.serve(stopped(stop.subscribe()), GRACE));
+    signalled().await;
+    tracing::info!("stopping: requests under way are finished first");
+    rebuild.abort();
+    let _ = stop.send(true);
+    let _ = serving.await;
+    let _ = background.await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// With no meeting known, those that run are bound again: a lost store splits no meeting.
+async fn restore(cluster: &Arc<Cluster>) {
+    let polled = cluster.poll_now().await;
+    match polled.and(cluster.rebuild().await) {
+        Ok(0) => {}
+        Ok(n) => tracing::info!(meetings = n, "running meetings found on the servers are known again"),
+        Err(e) => tracing::warn!(error = %e, "running meetings cannot be looked for"),
+    }
+}
+
+async fn signalled() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        // Without signals the process can only be killed, which loses nothing either.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+fn cause(e: &dyn std::error::Error) -> String {
+    e.source().map_or_else(String::new, ToString::to_string)
+}
+
+fn store_failure(e: &StickError) -> Failure {
+    Failure::failed(e.to_string())
+}
+
+async fn open(store: &Store) -> Result<Arc<dyn MeetingStore>, Failure> {
+    match store {
+        Store::Memory => Ok(Arc::new(LocalStore::memory())),
+        Store::File(dir) => {
+            std::fs::create_dir_all(dir).map_err(|e| {
+                Failure::failed(format!("the data directory {} cannot be made", dir.display()))
+                    .cause(e.to_string())
+                    .hint("choose another with --data-dir, or --memory if nothing need survive a restart")
+            })?;
+            private(dir);
+            let path = dir.join("bbb-balancer.redb");
+            Ok(LocalStore::open(path).await.map_err(|e| store_failure(&e))?)
+        }
+        Store::Redis { url, namespace, connections, timeout } => {
+            let options = RedisOptions::from_url(url.expose())
+                .map_err(|e| store_failure(&e))?
+                .connections(*connections)
+                .response_timeout(*timeout);
+            let link = RedisLink::new(options).map_err(|e| store_failure(&e))?;
+            let store = RedisMeetings::new(link, namespace);
+            store.probe().await.map_err(|e| store_failure(&e).hint("is REDIS_URL right?"))?;
+            Ok(Arc::new(store))
+        }
+    }
+}
+
+/// The file holds the servers' secrets: nobody else needs to read it.
+fn private(dir: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    // A directory of somebody else stays as it is.
+    let _ = std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700));
+}
+
+fn options(s: &Settings) -> BbbOptions {
+    let mut o = BbbOptions::new(s.checksums.clone());
+    o.calls.connect = s.connect_timeout;
+    o.calls.response = s.response_timeout;
+    o.calls.reply = s.limits.reply;
+    o.formula = s.formula;
+    o.new_meeting = s.formula.new_meeting();
+    o.poll_interval = s.poll_interval;
+    o.healthy_threshold = s.healthy_threshold;
+    o.unhealthy_threshold = s.unhealthy_threshold;
+    o.meeting_ttl = s.meeting_ttl;
+    o.create = s.create.clone();
+    o.join = s.join.clone();
+    o.max_duration = s.max_meeting_minutes;
+    o.voice_digits = s.voice_digits;
+    o.external_voice_bridge = s.external_voice_bridge;
+    o.url_host.clone_from(&s.url_host);
+    o.build.clone_from(&s.build);
+    o.get_meetings_disabled = s.get_meetings_disabled;
+    o.id_is_hostname = s.id_is_hostname;
+    o
+}
+
+fn limits(s: &Settings) -> HttpLimits {
+    let mut l = HttpLimits::default();
+    l.connections = s.limits.connections;
+    l.head = s.limits.head;
+    l.form = s.limits.form;
+    l.slides = s.limits.slides;
+    l.head_time = s.limits.head_time;
+    l.idle = s.limits.idle;
+    l
+}

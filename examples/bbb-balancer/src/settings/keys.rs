@@ -1,0 +1,166 @@
+//! Every setting: its name in the file, its environment names, its default.
+
+/// What may be shown of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Show {
+    /// All of it.
+    Plain,
+    /// The first and last digits.
+    Secret,
+    /// A URL without its password.
+    Url,
+    /// Names of `name=value` pairs, without the values.
+    Names,
+}
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    /// The name in the file; the flag is the same with dashes.
+    pub(crate) name: &'static str,
+    /// Names in the environment, the first one that is set and not empty counts.
+    pub(crate) env: &'static [&'static str],
+    /// The default as it would be written; empty for none.
+    pub(crate) default: &'static str,
+    /// The placeholder in the help.
+    pub(crate) value: &'static str,
+    /// What it is, for the help.
+    pub(crate) help: &'static str,
+    /// What may be shown of it.
+    pub(crate) show: Show,
+    /// The section of the help.
+    pub(crate) group: &'static str,
+}
+
+impl Key {
+    const fn shown(mut self, show: Show) -> Self {
+        self.show = show;
+        self
+    }
+
+    /// Whether it is a switch: the flag alone means `true`.
+    pub(crate) fn is_switch(&self) -> bool {
+        self.value == "BOOL"
+    }
+
+    /// Whether there is a flag for it. Secrets have none: every user of the machine can read a command line.
+    pub(crate) fn has_flag(&self) -> bool {
+        self.show != Show::Secret
+    }
+
+    /// The flag without its dashes.
+    pub(crate) fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+}
+
+macro_rules! keys {
+    ($( $group:literal { $( $name:ident $value:ident [$($env:literal)*] $default:literal $help:literal
+        $(=> $show:ident)? ; )* } )*) => {
+        /// Every setting, in the order of the help and of `check`.
+        pub(crate) const KEYS: &[Key] = &[$($(
+            Key {
+                name: stringify!($name), env: &[$($env),*], default: $default, value: stringify!($value),
+                help: $help, show: Show::Plain, group: $group,
+            }$(.shown(Show::$show))?,
+        )*)*];
+    };
+}
+
+keys! {
+    "Listening" {
+        url_host HOST ["URL_HOST"] "" "Host name that requests must have; any when not set";
+        port PORT ["PORT"] "3000" "TCP port to listen on, on every address";
+        bind ADDRESS ["BIND"] "" "Where to listen instead: 127.0.0.1:3000, tcp://0.0.0.0:3000 or unix:///run/bbb.sock";
+        threads N ["BALANCER_THREADS" "WEB_CONCURRENCY" "RAILS_MAX_THREADS"] "0" "Worker threads; 0 is one per processor";
+    }
+    "Secrets and checksums" {
+        loadbalancer_secret SECRET ["LOADBALANCER_SECRET"] "" "The secret front-ends sign with" => Secret;
+        loadbalancer_secrets LIST ["LOADBALANCER_SECRETS"] "" "Further secrets, separated by colons" => Secret;
+        loadbalancer_checksum_algorithm LIST ["LOADBALANCER_CHECKSUM_ALGORITHM"] "SHA1:SHA256:SHA512"
+            "Accepted checksum algorithms, separated by colons";
+    }
+    "Store" {
+        redis_url URL ["REDIS_URL"] "" "Keep servers and meetings in Redis: redis://, rediss:// or unix://" => Url;
+        redis_namespace NAME ["REDIS_NAMESPACE"] "scalelite" "Prefix of every Redis key";
+        redis_pool N ["REDIS_POOL"] "1" "Redis connections; each carries any number of requests at once";
+        pool_timeout SECONDS ["REDIS_POOL_TIMEOUT"] "5" "Longest wait for an answer of Redis";
+        data_dir DIR ["BALANCER_DATA_DIR"] "./bbb-balancer-data" "Keep them in a file in this directory when there is no Redis";
+        memory BOOL ["BALANCER_MEMORY"] "false" "Keep them in memory: nothing survives a restart";
+    }
+    "Servers" {
+        poll_interval SECONDS ["POLL_INTERVAL" "INTERVAL"] "60" "Time between two polls of a server";
+        connect_timeout SECONDS ["CONNECT_TIMEOUT"] "5" "Longest wait for a connection to a server";
+        response_timeout SECONDS ["RESPONSE_TIMEOUT"] "10" "Longest wait for a server's answer";
+        server_healthy_threshold N ["SERVER_HEALTHY_THRESHOLD"] "1" "Good polls in a row that bring a server online";
+        server_unhealthy_threshold N ["SERVER_UNHEALTHY_THRESHOLD"] "2" "Failed polls in a row that take it offline";
+        server_id_is_hostname BOOL ["SERVER_ID_IS_HOSTNAME"] "false" "Use a new server's host name as its id";
+        load FORMULA ["BALANCER_LOAD"] "users" "What load counts: users (young meetings count more) or meetings";
+        load_min_user_count N ["LOAD_MIN_USER_COUNT"] "15" "What a young meeting counts at least";
+        load_join_buffer_time MINUTES ["LOAD_JOIN_BUFFER_TIME"] "15" "How long a meeting is young";
+    }
+    "Meetings" {
+        max_meeting_duration MINUTES ["MAX_MEETING_DURATION"] "0" "Longest meeting; 0 is no limit";
+        default_meeting_ttl SECONDS ["DEFAULT_MEETING_TTL"] "86400" "How long a meeting nobody asks for stays known";
+        create_exclude_params NAMES ["CREATE_EXCLUDE_PARAMS"] "" "Parameters of create to leave out: a,b";
+        join_exclude_params NAMES ["JOIN_EXCLUDE_PARAMS"] "" "Parameters of join to leave out: a,b";
+        default_create_params PAIRS ["DEFAULT_CREATE_PARAMS"] "" "Parameters of create when not sent: a=1,b=2" => Names;
+        override_create_params PAIRS ["OVERRIDE_CREATE_PARAMS"] "" "Parameters of create whatever is sent: a=1,b=2" => Names;
+        default_join_params PAIRS ["DEFAULT_JOIN_PARAMS"] "" "Parameters of join when not sent: a=1,b=2" => Names;
+        override_join_params PAIRS ["OVERRIDE_JOIN_PARAMS"] "" "Parameters of join whatever is sent: a=1,b=2" => Names;
+        get_meetings_api_disabled BOOL ["GET_MEETINGS_API_DISABLED"] "false" "Answer getMeetings with an empty list";
+        voice_bridge_len N ["VOICE_BRIDGE_LEN"] "9" "Digits of a voice bridge number";
+        use_external_voice_bridge BOOL ["USE_EXTERNAL_VOICE_BRIDGE"] "false" "Try a front-end's own voiceBridge first";
+    }
+    "Output" {
+        build_number TEXT ["BUILD_NUMBER"] "" "What the API reports as its build";
+        log_level LEVEL ["BALANCER_LOG_LEVEL" "RAILS_LOG_LEVEL"] "info" "Least important events to log: error, warn, info, debug or trace";
+        log_json BOOL ["BALANCER_LOG_JSON"] "false" "Write log lines as JSON";
+    }
+    "Limits" {
+        max_connections N ["BALANCER_MAX_CONNECTIONS"] "4096" "Connections at once";
+        max_head SIZE ["BALANCER_MAX_HEAD"] "64KiB" "Head of a request";
+        max_form SIZE ["BALANCER_MAX_FORM"] "1MiB" "Form or JSON body";
+        max_slides SIZE ["BALANCER_MAX_SLIDES"] "64MiB" "Body with slides";
+        max_reply SIZE ["BALANCER_MAX_REPLY"] "16MiB" "A server's answer";
+        head_timeout SECONDS ["BALANCER_HEAD_TIMEOUT"] "10" "Longest time for the head of a request to arrive";
+        idle_timeout SECONDS ["BALANCER_IDLE_TIMEOUT"] "60" "Longest time between two requests of a connection";
+    }
+}
+
+/// Names of Scalelite's that change nothing here, and why; a name ending in `_` stands for all that begin with it.
+pub(crate) const WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("DATABASE_URL", "recordings are not kept yet, no database is used"),
+    ("DB_", "recordings are not kept yet, no database is used"),
+    ("PREPARED_STATEMENT", "recordings are not kept yet, no database is used"),
+    ("SECRET_KEY_BASE", "it signs cookies of protected recordings, which are not served yet"),
+    ("RECORDING_", "recordings are not served yet: getRecordings answers an empty list"),
+    ("PROTECTED_RECORDINGS_", "recordings are not served yet"),
+    ("GET_RECORDINGS_API_FILTERED", "recordings are not served yet"),
+    ("DEFAULT_LOCALE", "recordings are not served yet"),
+    ("S3_", "recordings are not served yet"),
+    ("CLOUDFRONT_URL", "recordings are not served yet"),
+    ("CF_KEY_PAIR_ID", "recordings are not served yet"),
+    ("CF_PRIVATE_KEY_B64", "recordings are not served yet"),
+    ("FSAPI_", "dial-in is not served yet"),
+    ("VOICE_BRIDGE_MIN", "dial-in is not served yet"),
+    ("VOICE_BRIDGE_MAX", "dial-in is not served yet"),
+    ("POLLER_THREADS", "polls run at once without threads of their own"),
+    ("POLLER_WAIT_TIMEOUT", "every poll has its own limit: CONNECT_TIMEOUT and RESPONSE_TIMEOUT"),
+    ("RAILS_ENV", "there is one environment; the Redis prefix is REDIS_NAMESPACE"),
+    ("RAILS_LOG_TO_STDOUT", "logs always go to standard output"),
+    ("SCALELITE_API_PORT", "it belongs to the nginx image; set PORT"),
+    ("NGINX_", "it belongs to the nginx image; put TLS in front of the balancer"),
+    ("BEHIND_PROXY", "it belongs to the nginx image"),
+];
+
+/// The setting of this name in the file.
+pub(crate) fn key(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// Why a name has no effect, if it is one of those.
+pub(crate) fn without_effect(name: &str) -> Option<&'static str> {
+    let fits = |known: &str| name == known || (known.ends_with('_') && name.starts_with(known));
+    WITHOUT_EFFECT.iter().find(|(known, _)| fits(known)).map(|(_, why)| *why)
+}

@@ -1,0 +1,71 @@
+//! Where to listen, and where to keep things.
+
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+
+use adapter_bbb::Secret;
+
+use super::read::Reader;
+use super::{Listen, Store};
+
+pub(super) fn listen(r: &mut Reader<'_>) -> Listen {
+    let port = u16::try_from(r.number("port", 0, 65_535)).unwrap_or_default();
+    let usual = Listen::Tcp(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)));
+    if r.text("bind").is_none() {
+        return usual;
+    }
+    r.with("bind", |text| bound(text, port)).unwrap_or(usual)
+}
+
+/// `HOST:PORT`, `HOST`, either after `tcp://`, or `unix://PATH`.
+fn bound(text: &str, port: u16) -> Result<Listen, String> {
+    let want = || {
+        "must be an address such as 127.0.0.1:3000, tcp://0.0.0.0:3000, tcp://[::]:3000 or unix:///run/bbb.sock"
+            .to_owned()
+    };
+    if let Some(path) = text.strip_prefix("unix://").or_else(|| text.strip_prefix("unix:")) {
+        let path = path.split('?').next().unwrap_or_default();
+        return if path.is_empty() { Err(want()) } else { Ok(Listen::Unix(path.into())) };
+    }
+    let address = text.strip_prefix("tcp://").unwrap_or(text).trim_end_matches('/');
+    if let Ok(address) = address.parse() {
+        return Ok(Listen::Tcp(address));
+    }
+    if let Ok(ip) = address.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
+        return Ok(Listen::Tcp(SocketAddr::new(ip, port)));
+    }
+    if address.contains("://") || address.is_empty() {
+        return Err(want());
+    }
+    let whole = if address.contains(':') { address.to_owned() } else { format!("{address}:{port}") };
+    let first = whole.to_socket_addrs().ok().and_then(|mut all| all.next());
+    first.map(Listen::Tcp).ok_or_else(want)
+}
+
+pub(super) fn store(r: &mut Reader<'_>, notices: &mut Vec<String>) -> Store {
+    let (memory, redis) = (r.found("memory").source, r.found("redis_url").source);
+    let in_memory = r.switch("memory");
+    if in_memory && r.text("redis_url").is_some() {
+        match memory.rank().cmp(&redis.rank()) {
+            std::cmp::Ordering::Equal => {
+                r.refuse("memory", "redis_url is set as well: remove one of the two");
+                return Store::Memory;
+            }
+            std::cmp::Ordering::Greater => notices.push(format!("redis_url ({redis}) is not used: {memory} is set")),
+            std::cmp::Ordering::Less => notices.push(format!("memory ({memory}) is not used: {redis} is set")),
+        }
+    }
+    let namespace = r.text("redis_namespace").unwrap_or_default();
+    let connections = r.count("redis_pool", 1, 64);
+    let timeout = r.seconds("pool_timeout", 600.0);
+    match r.text("redis_url") {
+        Some(url) if !in_memory || memory.rank() < redis.rank() => {
+            let schemes = ["redis://", "rediss://", "unix://", "redis+unix://", "valkey://", "valkeys://"];
+            if !schemes.iter().any(|scheme| url.starts_with(scheme)) {
+                r.refuse("redis_url", "must begin with redis://, rediss:// or unix://");
+            }
+            Store::Redis { url: Secret::new(url), namespace, connections, timeout }
+        }
+        _ if in_memory => Store::Memory,
+        _ => Store::File(r.text("data_dir").unwrap_or_default().into()),
+    }
+}

@@ -1,0 +1,216 @@
+use std::path::Path;
+
+use super::keys::key;
+use super::sources::Source;
+use super::*;
+
+const SECRET: &str = "2bdce5cbab581f3f20b199b970e53ae3c9d9df6392f79589bd58be020ed14535";
+
+/// Flags, environment (with a secret unless it names one) and file.
+fn sources(flags: &[(&'static str, &str)], env: &[(&str, &str)], file: &str) -> Result<Sources, Vec<String>> {
+    let own = |list: &[(&str, &str)]| list.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect::<Vec<_>>();
+    let mut all = vec![("LOADBALANCER_SECRET".to_owned(), SECRET.to_owned())];
+    all.extend(own(env));
+    let mut sources = Sources::new(flags.iter().map(|(n, v)| (*n, (*v).to_owned())), all);
+    sources.read_text(Path::new("bal.toml"), file)?;
+    Ok(sources)
+}
+
+fn read(flags: &[(&'static str, &str)], env: &[(&str, &str)], file: &str) -> Result<Settings, Vec<String>> {
+    Settings::read(&sources(flags, env, file)?)
+}
+
+fn errors(flags: &[(&'static str, &str)], env: &[(&str, &str)], file: &str) -> String {
+    read(flags, env, file).map(|_| "no error").unwrap_err().join("\n")
+}
+
+#[test]
+fn defaults_are_those_of_scalelite() {
+    let s = read(&[], &[], "").unwrap();
+    assert_eq!(s.listen, Listen::Tcp("0.0.0.0:3000".parse().unwrap()));
+    assert_eq!(s.store, Store::File("./bbb-balancer-data".into()));
+    assert_eq!((s.poll_interval, s.meeting_ttl), (Duration::from_secs(60), Duration::from_secs(86_400)));
+    assert_eq!((s.connect_timeout, s.response_timeout), (Duration::from_secs(5), Duration::from_secs(10)));
+    assert_eq!((s.healthy_threshold, s.unhealthy_threshold), (1, 2));
+    assert_eq!(s.formula, LoadFormula::default());
+    assert_eq!((s.max_meeting_minutes, s.voice_digits, s.threads), (0, 9, None));
+    assert_eq!(s.checksums.algorithms(), Algorithms::default());
+    assert_eq!(s.checksums.first_secret(), Some(SECRET));
+    assert_eq!((s.limits.connections, s.limits.head, s.limits.form), (4096, 64 << 10, 1 << 20));
+    assert_eq!((s.limits.slides, s.limits.reply), (64 << 20, 16 << 20));
+    assert_eq!((s.limits.head_time, s.limits.idle), (Duration::from_secs(10), Duration::from_secs(60)));
+    assert!(!s.id_is_hostname && !s.get_meetings_disabled && !s.external_voice_bridge && !s.log_json);
+    assert!(s.url_host.is_none() && s.build.is_none() && s.notices().is_empty() && s.warnings().is_empty());
+}
+
+#[test]
+fn flags_beat_the_environment_which_beats_the_file() {
+    let file = "port = 1\nvoice_bridge_len = 7\nlog_json = true\n";
+    let env = [("PORT", "2"), ("VOICE_BRIDGE_LEN", "8")];
+    let s = read(&[("port", "3")], &env, file).unwrap();
+    assert_eq!(s.listen, Listen::Tcp("0.0.0.0:3".parse().unwrap()));
+    assert_eq!((s.voice_digits, s.log_json), (8, true));
+    let source = |name| s.lines().iter().find(|l| l.name == name).map(|l| l.source.to_string());
+    assert_eq!(source("port").as_deref(), Some("--port"));
+    assert_eq!(source("voice_bridge_len").as_deref(), Some("environment VOICE_BRIDGE_LEN"));
+    assert_eq!(source("log_json").as_deref(), Some("bal.toml:3"));
+    assert_eq!(source("load").as_deref(), Some("default"));
+    // Empty counts as not set, wherever it stands.
+    let s = read(&[("port", "")], &[("PORT", " ")], file).unwrap();
+    assert_eq!(s.listen, Listen::Tcp("0.0.0.0:1".parse().unwrap()));
+}
+
+#[test]
+fn the_poll_interval_follows_its_rules() {
+    let interval = |flag: &str, poll: &str, plain: &str| {
+        read(&[("poll_interval", flag)], &[("POLL_INTERVAL", poll), ("INTERVAL", plain)], "").map(|s| s.poll_interval)
+    };
+    let cases = [
+        (("", "", ""), 60.0),
+        (("", "", "30"), 30.0),
+        (("", "20", "30"), 20.0),
+        (("10", "20", "30"), 10.0),
+        (("", "2.5", ""), 2.5),
+    ];
+    for ((flag, poll, plain), want) in cases {
+        assert_eq!(interval(flag, poll, plain), Ok(Duration::from_secs_f64(want)), "{flag:?} {poll:?} {plain:?}");
+    }
+    for zero in ["0", "0.0", "-1"] {
+        let said = interval("", zero, "30").unwrap_err();
+        assert_eq!(said.len(), 1);
+        assert!(said[0].contains("environment POLL_INTERVAL") && said[0].contains("without a pause"), "{said:?}");
+    }
+    assert!(interval("soon", "", "").unwrap_err()[0].contains("from 1 to 86400"));
+    assert!(interval("", "NaN", "").is_err() && interval("", "inf", "").is_err());
+}
+
+#[test]
+fn errors_name_setting_source_and_remedy() {
+    let all = errors(
+        &[("load", "cpu")],
+        &[("PORT", "70000"), ("CONNECT_TIMEOUT", "0"), ("RAILS_LOG_LEVEL", "loud"), ("REDIS_URL", "http://u:geheim@x")],
+        "server_id_is_hostname = \"maybe\"\nmax_form = \"1 potato\"\nloadbalancer_checksum_algorithm = \"MD5\"",
+    );
+    for want in [
+        "load \"cpu\" (--load): must be users or meetings",
+        "port \"70000\" (environment PORT): must be a whole number from 0 to 65535",
+        "connect_timeout \"0\" (environment CONNECT_TIMEOUT): must be a number of seconds above 0",
+        "log_level \"loud\" (environment RAILS_LOG_LEVEL): must be error, warn",
+        "server_id_is_hostname \"maybe\" (bal.toml:1): must be true or false",
+        "max_form \"1 potato\" (bal.toml:2): must be a size",
+        "loadbalancer_checksum_algorithm \"MD5\" (bal.toml:3): unknown checksum algorithm",
+        "redis_url (environment REDIS_URL): must begin with redis://",
+    ] {
+        assert!(all.contains(want), "{want}\nin\n{all}");
+    }
+    assert!(!all.contains("geheim"));
+    assert!(errors(&[], &[("LOADBALANCER_SECRET", "")], "").contains("openssl rand -hex 32"));
+    let said = errors(&[], &[("DEFAULT_JOIN_PARAMS", "a=1,b")], "");
+    assert!(said.contains("default_join_params") && said.contains("not name=value"), "{said}");
+    assert!(errors(&[], &[("MULTITENANCY_ENABLED", "true")], "").contains("tenants are not supported"));
+    assert!(errors(&[], &[], "multitenancy_enabled = true").contains("tenants are not supported"));
+    assert!(read(&[], &[("MULTITENANCY_ENABLED", "false")], "").is_ok());
+}
+
+#[test]
+fn the_file_is_checked() {
+    let said = errors(&[], &[], "port = 1\n\n  redis_ulr = \"redis://x\"\n");
+    assert_eq!(said, "bal.toml:3: unknown setting \"redis_ulr\"; did you mean \"redis_url\"?");
+    assert!(
+        errors(&[], &[], "[colour]\nx = 1").contains("bal.toml:1: unknown setting \"colour\"; `bbb-balancer check`")
+    );
+    assert!(errors(&[], &[], "port = 1\nport").contains("bal.toml:2: "));
+    assert!(errors(&[], &[], "port = [1]").contains("port must be a text, a number"));
+    let s = read(&[], &[], "database_url = \"postgres://x\"\nRECORDING_DISABLED = true").unwrap();
+    assert_eq!(s.notices().len(), 2, "{:?}", s.notices());
+}
+
+#[test]
+fn secrets_in_the_file_come_from_the_environment() {
+    let env = [("LB", "abc"), ("LOADBALANCER_SECRET", "")];
+    let s = read(&[], &env, "loadbalancer_secret = \"x${LB}y${LB}\"\nurl_host = \"${LB}\"").unwrap();
+    assert_eq!(s.checksums.first_secret(), Some("xabcyabc"));
+    assert_eq!(s.url_host.as_deref(), Some("${LB}"));
+    assert!(errors(&[], &env, "loadbalancer_secret = \"${NONE}\"").contains("${NONE} is not set"));
+    assert!(errors(&[], &env, "loadbalancer_secret = \"${NONE\"").contains("no closing brace"));
+}
+
+#[test]
+fn nothing_secret_is_shown() {
+    let env = [
+        ("LOADBALANCER_SECRETS", "kurz:0123456789012345678901234567890123456789"),
+        ("REDIS_URL", "rediss://user:geheim@redis.example.com:6379/2"),
+        ("DEFAULT_CREATE_PARAMS", "moderatorPW=geheim,lang=en"),
+    ];
+    let s = read(&[], &env, "").unwrap();
+    let shown = format!("{s:?} {:?}", s.store);
+    for hidden in [SECRET, "geheim", "kurz", "4567890123"] {
+        assert!(!shown.contains(hidden), "{hidden} in {shown}");
+    }
+    let line = |name| s.lines().iter().find(|l| l.name == name).map(|l| l.value.as_str());
+    assert_eq!(line("loadbalancer_secret"), Some("2bdc...4535"));
+    assert_eq!(line("loadbalancer_secrets"), Some("...:0123...6789"));
+    assert_eq!(line("redis_url"), Some("rediss://user:...@redis.example.com:6379/2"));
+    assert_eq!(line("default_create_params"), Some("moderatorPW=...,lang=..."));
+    let want = ["secret 2 has only 4 characters"];
+    assert!(s.warnings().iter().zip(want).all(|(got, want)| got.starts_with(want)) && s.warnings().len() == 1);
+    let s = read(&[], &[("LOADBALANCER_SECRET", "8cd8ef52e8e101574e400365b55e11a6")], "").unwrap();
+    assert!(s.warnings()[0].contains("everybody knows"));
+}
+
+#[test]
+fn where_to_listen() {
+    let bind = |text: &str| read(&[("bind", text)], &[("PORT", "4000")], "").map(|s| s.listen);
+    let tcp = |text: &str| Ok(Listen::Tcp(text.parse().unwrap()));
+    assert_eq!(bind(""), tcp("0.0.0.0:4000"));
+    assert_eq!(bind("127.0.0.1:5000"), tcp("127.0.0.1:5000"));
+    assert_eq!(bind("tcp://0.0.0.0:3000/"), tcp("0.0.0.0:3000"));
+    assert_eq!(bind("tcp://[::1]:3000"), tcp("[::1]:3000"));
+    assert_eq!(bind("127.0.0.1"), tcp("127.0.0.1:4000"));
+    assert_eq!(bind("[::]"), tcp("[::]:4000"));
+    assert_eq!(bind("unix:///run/bbb.sock"), Ok(Listen::Unix("/run/bbb.sock".into())));
+    assert!(bind("unix://").is_err() && bind("ssl://0.0.0.0:1").is_err() && bind("127.0.0.1:port").is_err());
+}
+
+#[test]
+fn where_to_keep_things() {
+    let redis = [("REDIS_URL", "redis://127.0.0.1"), ("REDIS_POOL", "3"), ("REDIS_NAMESPACE", "other")];
+    let want = Store::Redis {
+        url: Secret::new("redis://127.0.0.1"),
+        namespace: "other".into(),
+        connections: 3,
+        timeout: Duration::from_secs(5),
+    };
+    assert_eq!(read(&[], &redis, "").map(|s| s.store), Ok(want.clone()));
+    let s = read(&[("memory", "true")], &redis, "").unwrap();
+    assert_eq!((s.store.clone(), s.notices().len()), (Store::Memory, 1));
+    let s = read(&[], &redis, "memory = true").unwrap();
+    assert_eq!((s.store.clone(), s.notices().len()), (want, 1));
+    assert!(errors(&[], &[redis[0], ("BALANCER_MEMORY", "1")], "").contains("remove one of the two"));
+    assert_eq!(read(&[("data_dir", "/x")], &[], "").map(|s| s.store), Ok(Store::File("/x".into())));
+    assert!(read(&[], &[("REDIS_URL", "unix:///run/redis.sock")], "").is_ok());
+}
+
+#[test]
+fn the_rest_is_understood() {
+    let threads = |env: &[(&str, &str)]| read(&[], env, "").map(|s| s.threads);
+    assert_eq!(threads(&[("WEB_CONCURRENCY", "0"), ("RAILS_MAX_THREADS", "5")]), Ok(Some(5)));
+    assert_eq!(threads(&[("WEB_CONCURRENCY", "4"), ("RAILS_MAX_THREADS", "5")]), Ok(Some(4)));
+    let s = read(&[("load", "meetings")], &[("BALANCER_MAX_HEAD", "32k"), ("RAILS_LOG_LEVEL", "fatal")], "").unwrap();
+    assert_eq!(s.formula, LoadFormula::default().with_kind(LoadKind::Meetings));
+    assert!(s.formula_text.starts_with("meetings"));
+    assert_eq!((s.limits.head, s.log_level), (32 << 10, tracing::Level::ERROR));
+    let s = read(&[], &[("RECORDING_SPOOL_DIR", "/x"), ("SECRET_KEY_BASE", "x"), ("OTHER", "x")], "").unwrap();
+    assert_eq!(s.notices().len(), 2, "{:?}", s.notices());
+    assert!(s.notices().iter().all(|notice| notice.contains("has no effect: ")));
+}
+
+#[test]
+fn keys_are_consistent() {
+    for (at, one) in KEYS.iter().enumerate() {
+        assert!(KEYS[at + 1..].iter().all(|other| other.name != one.name), "{}", one.name);
+        assert!(KEYS[at + 1..].iter().all(|other| one.env.iter().all(|e| !other.env.contains(e))), "{}", one.name);
+    }
+    let found = sources(&[], &[], "").unwrap().find(key("port").unwrap());
+    assert!(found.source == Source::Default && found.text == "3000");
+}

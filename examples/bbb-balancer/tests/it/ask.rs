@@ -1,0 +1,166 @@
+//! Commands that ask a balancer.
+
+use crate::SECRET;
+use crate::canned::{Canned, Reply};
+
+const SERVERS: Reply = (
+    "/scalelite/api/getServers",
+    200,
+    r#"[{"id":"a1","url":"https://bbb1.example.com/bigbluebutton/api","tag":"","bbb_version":"3.0.4","state":"enabled",
+    "secret":"aaaabbbbccccddddeeeeffff00001111","load":21.0,"load_multiplier":"1.0","online":"online"},
+    {"id":"b2","url":"https://bbb2.example.com/bigbluebutton/api","tag":"eu","bbb_version":"","state":"disabled",
+    "secret":"short","load":"unavailable","load_multiplier":"2.0","online":"offline"}]"#,
+);
+const UPDATED: Reply =
+    ("/scalelite/api/updateServer", 200, r#"{"id":"a1","secret":"aaaabbbbccccddddeeeeffff00001111"}"#);
+
+#[test]
+fn servers_are_listed_with_masked_secrets() {
+    let lb = Canned::start(&[SERVERS]);
+    let ran = lb.run(&["servers"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    assert!(ran.out.starts_with("id: a1\n\turl: https://bbb1.example.com/bigbluebutton/api\n\tsecret: aaaa...1111\n"));
+    assert_eq!(ran.out, lb.run(&["servers", "list"]).out);
+    assert!(lb.run(&["servers", "--show-secrets"]).out.contains("secret: aaaabbbbccccddddeeeeffff00001111\n"));
+    let json = lb.run(&["servers", "-o", "json"]).out;
+    assert!(json.contains("\"aaaa...1111\"") && !json.contains("bbbbcccc"), "{json}");
+    let none = Canned::start(&[("/scalelite/api/getServers", 404, r#"{"error":"No servers are configured"}"#)]);
+    let ran = none.run(&["servers"]);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "", "No servers are configured\n"));
+}
+
+#[test]
+fn servers_are_added() {
+    let lb = Canned::start(&[SERVERS, ("/scalelite/api/addServer", 201, r#"{"id":"c3"}"#), UPDATED]);
+    let url = "https://bbb3.example.com/bigbluebutton/api";
+    let ran = lb.run(&["servers", "add", url, "s", "--multiplier", "2", "--tag", "eu", "--enable"]);
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "OK\nid: c3\n", ""));
+    let asked = lb.asked();
+    assert!(asked[1].starts_with("POST /scalelite/api/addServer {\"server\":{"), "{asked:?}");
+    assert!(asked[1].contains("\"load_multiplier\":2.0") && asked[1].contains("\"tag\":\"eu\""));
+    assert_eq!(asked[2], r#"POST /scalelite/api/updateServer {"id":"c3","server":{"state":"enable"}}"#);
+
+    let ran = lb.run(&[&format!("servers:add[{url},s,zero]")]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "OK\nid: c3\n"));
+    assert!(ran.err.starts_with("WARNING!"), "{ran:?}");
+
+    let ran = lb.run(&["servers", "add", "https://bbb3.example.com/bigbluebutton", "s"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.ends_with(&format!("  hint: use {url}\n")), "{ran:?}");
+    let ran = lb.run(&["servers", "add", "https://BBB1.example.com/bigbluebutton/api/", "s"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("is there already, id: a1"), "{ran:?}");
+}
+
+#[test]
+fn servers_are_changed_by_id_host_or_url() {
+    let lb = Canned::start(&[SERVERS, UPDATED, ("/scalelite/api/panicServer", 200, r#"{"success":"x"}"#)]);
+    let cases: &[(&[&str], &str)] = &[
+        (&["servers", "enable", "a1"], r#"updateServer {"id":"a1","server":{"state":"enable"}}"#),
+        (&["servers", "cordon", "bbb2.example.com"], r#"updateServer {"id":"b2","server":{"state":"cordon"}}"#),
+        (
+            &["servers", "disable", "https://bbb2.example.com/bigbluebutton/api"],
+            r#"updateServer {"id":"b2","server":{"state":"disable"}}"#,
+        ),
+        (&["servers:enable[b2]"], r#"updateServer {"id":"b2","server":{"state":"enable"}}"#),
+        (&["servers:loadMultiplier[a1,3]"], r#"updateServer {"id":"a1","server":{"load_multiplier":3.0}}"#),
+        (&["servers:tag[a1]"], r#"updateServer {"id":"a1","server":{"tag":""}}"#),
+        (&["servers", "panic", "a1", "--keep-state"], r#"panicServer {"id":"a1","keep_state":true}"#),
+    ];
+    for (args, want) in cases {
+        let ran = lb.run(args);
+        assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "OK\n", ""), "{args:?}");
+        assert_eq!(lb.asked()[1], format!("POST /scalelite/api/{want}"));
+    }
+    let ran = lb.run(&["servers", "enable", "a2"]);
+    assert_eq!(ran.code, 1);
+    assert_eq!(ran.err, "error: No server found with id: a2\n  hint: did you mean a1?\n");
+    assert_eq!(lb.run(&["servers", "update", "a1"]).code, 2);
+    assert_eq!(lb.run(&["servers", "update", "a1", "--multiplier", "0"]).code, 2);
+}
+
+#[test]
+fn removal_is_refused_while_meetings_run() {
+    let busy = r#"{"error":"busy","meetings":["math","art"]}"#;
+    let lb = Canned::start(&[SERVERS, ("/balancer/api/removeServer", 409, busy)]);
+    let ran = lb.run(&["servers", "remove", "a1"]);
+    assert_eq!(ran.code, 3);
+    assert!(ran.err.contains("has 2 running meetings") && ran.err.contains("math, art"), "{ran:?}");
+    assert_eq!(lb.asked()[1], r#"POST /balancer/api/removeServer {"force":false,"id":"a1"}"#);
+    let lb = Canned::start(&[SERVERS, ("/balancer/api/removeServer", 200, r#"{"success":"x"}"#)]);
+    let ran = lb.run(&["servers", "remove", "a1", "--force"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "OK\n"));
+    assert_eq!(lb.asked()[1], r#"POST /balancer/api/removeServer {"force":true,"id":"a1"}"#);
+}
+
+#[test]
+fn polls_tell_what_failed() {
+    let poll = |body| Canned::start(&[("/balancer/api/poll", 200, body)]).run(&["poll:all"]);
+    let good =
+        r#"{"id":"a","url":"https://a/api","ok":true,"error":null,"seconds":0.1,"meetings":1,"users":2,"load":15.0}"#;
+    let ran = poll(Box::leak(format!("{{\"results\":[{good}]}}").into_boxed_str()));
+    assert_eq!(ran.code, 0);
+    assert_eq!(ran.out, "https://a/api: ok in 0.10 s, 1 meetings, 2 users, load 15.0\n1 of 1 servers answered\n");
+    let bad = r#"{"id":"b","url":"https://b/api","ok":false,"error":"refused","seconds":0}"#;
+    let ran = poll(Box::leak(format!("{{\"results\":[{good},{bad}]}}").into_boxed_str()));
+    assert_eq!(ran.code, 4);
+    assert!(ran.out.ends_with("1 of 2 servers answered\n"));
+    assert_eq!(poll(Box::leak(format!("{{\"results\":[{bad}]}}").into_boxed_str())).code, 1);
+    assert_eq!(poll(r#"{"results":[]}"#).err, "No servers are configured\n");
+}
+
+#[test]
+fn status_explain_and_meetings() {
+    let lb = Canned::start(&[
+        SERVERS,
+        (
+            "/balancer/api/status",
+            200,
+            r#"{"servers":[{"id":"a1","url":"u","host":"bbb1.example.com","state":"enabled","online":true,"health":"up",
+            "meetings":1,"users":2,"largest_meeting":2,"videos":0,"load":15.0,"expected_load":15.0,"load_multiplier":1.0,
+            "bbb_version":"3.0.4","tag":"","age_seconds":3.0,"stale":false}],"processes":2,"next_poll_seconds":41.2,
+            "store":"redis","load_formula":"users","version":"0.1.0"}"#,
+        ),
+        ("/balancer/api/explain?meetingID=a+b&tag=eu%21", 200, r#"{"meeting":null,"text":"one\ntwo","decision":{}}"#),
+        (
+            "/balancer/api/meetings",
+            200,
+            r#"{"meetings":[{"id":"m","server":"a1","url":"u","voice_bridge":"1","stamp_ms":1}]}"#,
+        ),
+    ]);
+    let ran = lb.run(&["status"]);
+    assert_eq!((ran.code, ran.out.lines().count()), (0, 3));
+    assert!(ran.out.contains("\n bbb1.example.com  enabled   online         1      2"), "{}", ran.out);
+    assert!(
+        lb.run(&["status", "-o", "wide"]).out.contains("next poll in 41 s; load = users; store: redis; 2 balancers")
+    );
+    assert!(lb.run(&["status", "-o", "json"]).out.contains("\"next_poll_seconds\": 41.2"));
+    assert_eq!(lb.run(&["explain", "a b", "--tag", "eu!"]).out, "one\ntwo\n");
+    lb.asked();
+    assert_eq!(lb.run(&["meetings"]).out, "MeetingID: m\n\tServer ID: a1\n\tServer Url: u\n");
+    assert_eq!(lb.asked(), ["GET /balancer/api/meetings"]);
+    assert_eq!(lb.run(&["meetings", "--server", "bbb1.example.com"]).code, 0);
+    assert_eq!(lb.asked()[1], "GET /balancer/api/meetings?server=a1");
+}
+
+#[test]
+fn trouble_is_explained() {
+    let lb = Canned::start(&[SERVERS, ("/balancer/api/status", 0, "")]);
+    let ran = crate::run(&["status", "--timeout", "1"], &[("BALANCER_URL", lb.url()), ("BALANCER_SECRET", SECRET)]);
+    assert_eq!(ran.code, 5, "{ran:?}");
+    let ran = crate::run(&["servers", "--url", lb.url(), "--secret", "wrong"], &[]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("did not accept the secret: You did not pass") && !ran.err.contains("wrong"), "{ran:?}");
+    let listed = format!(":{SECRET}:other");
+    let ran = crate::run(&["servers"], &[("BALANCER_URL", lb.url()), ("LOADBALANCER_SECRETS", &listed)]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let ran = crate::run(&["servers", "--url", lb.url()], &[]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("BALANCER_SECRET"), "{ran:?}");
+    // Port 1 of this machine is reserved, and nobody listens there.
+    let ran = crate::run(&["status"], &[("PORT", "1"), ("LOADBALANCER_SECRET", SECRET)]);
+    assert_eq!(ran.code, 1);
+    for want in ["http://127.0.0.1:1 cannot be reached", "cause: ", "--url or BALANCER_URL"] {
+        assert!(ran.err.contains(want), "{ran:?}");
+    }
+}

@@ -1,0 +1,51 @@
+//! `check`, and what `serve` refuses.
+
+use crate::{SECRET, run};
+
+#[test]
+fn prints_the_effective_configuration() {
+    let ran = run(&["check", "--port", "4000"], &[("LOADBALANCER_SECRET", SECRET), ("POLL_INTERVAL", "30")]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
+    let has = |words: &[&str]| ran.out.lines().any(|line| line.split_whitespace().collect::<Vec<_>>() == words);
+    assert!(has(&["port", "4000", "--port"]));
+    assert!(has(&["poll_interval", "30", "environment", "POLL_INTERVAL"]));
+    assert!(has(&["loadbalancer_secret", "2bdc...4535", "environment", "LOADBALANCER_SECRET"]));
+    assert!(has(&["redis_url", "<none>", "default"]));
+    assert!(!ran.out.contains(SECRET) && ran.out.ends_with("the configuration is good\n"));
+}
+
+#[test]
+fn says_what_is_wrong() {
+    let ran = run(&["check"], &[("LOADBALANCER_SECRET", "changeme"), ("DATABASE_URL", "postgres://x")]);
+    assert_eq!(ran.code, 0);
+    assert!(ran.out.contains("\nwarning: secret 1 is an example"), "{}", ran.out);
+    assert!(ran.out.contains("\nnotice: DATABASE_URL has no effect"), "{}", ran.out);
+    let ran = run(&["check"], &[("POLL_INTERVAL", "0")]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains("\nerror: poll_interval \"0\" (environment POLL_INTERVAL)"), "{}", ran.out);
+    assert!(ran.out.contains("\nerror: LOADBALANCER_SECRET is not set"), "{}", ran.out);
+    let ran = run(&["serve"], &[("POLL_INTERVAL", "0"), ("LOADBALANCER_SECRET", SECRET)]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.starts_with("error: the balancer cannot start: poll_interval \"0\""), "{ran:?}");
+}
+
+#[test]
+fn reads_a_file() {
+    let dir = std::env::temp_dir().join(format!("bbb-balancer-check-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let path = dir.join("bal.toml");
+    let file = path.to_str().unwrap();
+    std::fs::write(&path, "loadbalancer_secret = \"${LB}\"\nport = 4100\n").unwrap();
+    let ran = run(&["check", "--config", file], &[("LB", SECRET)]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.out.contains(&format!("{file}:2")));
+    let ran = run(&["check"], &[("LB", SECRET), ("BALANCER_CONFIG", file), ("PORT", "4200")]);
+    assert!(ran.code == 0 && ran.out.contains("environment PORT"), "{ran:?}");
+    std::fs::write(&path, "prot = 4100\n").unwrap();
+    let ran = run(&["check", "--config", file], &[("LB", SECRET)]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains(":1: unknown setting \"prot\"; did you mean \"port\"?"), "{}", ran.out);
+    std::fs::remove_dir_all(&dir).unwrap();
+    let ran = run(&["check", "--config", file], &[("LB", SECRET)]);
+    assert!(ran.code == 1 && ran.out.contains("cannot be read"), "{ran:?}");
+}

@@ -1,0 +1,56 @@
+//! What the tests need besides Rust: installed when we may, named when we may not.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::run::{root, run};
+
+fn works(program: &str, args: &[&str]) -> bool {
+    let quiet =
+        Command::new(program).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    quiet.is_ok_and(|s| s.success())
+}
+
+/// Installs Debian packages whose programs are missing, or says which ones to install.
+pub(crate) fn install() -> Result<(), String> {
+    let mut missing = Vec::new();
+    if !works("redis-server", &["--version"]) {
+        missing.push("redis-server");
+    }
+    if !works("python3", &["-c", "import venv, ensurepip"]) {
+        missing.push("python3-venv");
+    }
+    if !works("cc", &["--version"]) {
+        missing.push("gcc");
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    let is_root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.starts_with(b"0\n"));
+    if !is_root || !works("apt-get", &["--version"]) {
+        return Err(format!("the tests need {list}: install them (Debian: apt-get install {list}) and call again"));
+    }
+    run("refreshing the package lists", Command::new("apt-get").arg("update").stdout(Stdio::null()))?;
+    let mut apt = Command::new("apt-get");
+    apt.args(["install", "-y", "--no-install-recommends"]).args(&missing).stdout(Stdio::null());
+    run(&format!("installing {list}"), apt.env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// The Python interpreter of the tests, with the pinned packages of `tests/requirements.txt`.
+pub(crate) fn python() -> Result<PathBuf, String> {
+    let venv = root().join(".venv");
+    let python = venv.join("bin/python");
+    let wanted = root().join("tests/requirements.txt");
+    let stamp = venv.join("installed.txt");
+    let read = |p: &PathBuf| std::fs::read_to_string(p).unwrap_or_default();
+    if python.exists() && read(&stamp) == read(&wanted) {
+        return Ok(python);
+    }
+    run("making a Python environment", Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    let mut pip = Command::new(&python);
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&wanted);
+    run("installing pytest, requests and bbbctl", &mut pip)?;
+    std::fs::copy(&wanted, &stamp).map_err(|e| format!("{}: {e}", stamp.display()))?;
+    Ok(python)
+}
