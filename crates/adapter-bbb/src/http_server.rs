@@ -278,6 +278,11 @@ async fn respond(service: &BbbService, request: Request<Incoming>, limits: &Http
         content_type: value(&parts.headers, header::CONTENT_TYPE),
     };
     let plan = service.body_plan(&head);
+    if plan == BodyPlan::Slides
+        && let Some(refusal) = service.refuse_slides(&head)
+    {
+        return refusal.map(Full::new);
+    }
     let limit = if plan == BodyPlan::Form { limits.form } else { limits.slides };
     let work = async {
         let payload = if body.is_end_stream() {

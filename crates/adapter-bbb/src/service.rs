@@ -1,5 +1,6 @@
 //! A request in, a response out: the BigBlueButton API of a whole cluster.
 
+use std::fmt;
 use std::sync::Arc;
 
 use balancer_core::StickError;
@@ -19,7 +20,7 @@ mod operate;
 mod status;
 
 /// The head of a request, as far as the service looks at it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct RequestHead<'a> {
     /// The method.
     pub method: &'a str,
@@ -33,13 +34,34 @@ pub struct RequestHead<'a> {
     pub content_type: Option<&'a str>,
 }
 
+impl fmt::Debug for RequestHead<'_> {
+    /// Without the query: it may hold passwords and a checksum that can be replayed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", &self.method)
+            .field("path", &self.path)
+            .field("host", &self.host)
+            .field("content_type", &self.content_type)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The body of a request.
-#[derive(Debug)]
 pub enum Payload {
     /// Read as a whole, possibly empty.
     Whole(Bytes),
     /// Not read yet; passed through to a server. Not empty.
     Stream(CallBody),
+}
+
+impl fmt::Debug for Payload {
+    /// Without the bytes: they may hold secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(b) => write!(f, "Whole({} bytes)", b.len()),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
 }
 
 impl Payload {
@@ -89,6 +111,26 @@ impl BbbService {
         }
     }
 
+    /// The refusal of a request with slides whose query is wrong already, so that its body need not be read: nobody
+    /// without a secret makes us hold a large one.
+    pub(crate) fn refuse_slides(&self, head: &RequestHead<'_>) -> Option<Response<Bytes>> {
+        let Route::Call(call) = route(head.path, head.method) else { return None };
+        if !self.host_allowed(head) {
+            return Some(forbidden());
+        }
+        match Params::parse(head.query.as_bytes()) {
+            Ok(params) => self.refuse_checksum(call, head, &params),
+            Err(e) => Some(plain(StatusCode::BAD_REQUEST, &e.to_string())),
+        }
+    }
+
+    fn refuse_checksum(&self, call: Call, head: &RequestHead<'_>, params: &Params<'_>) -> Option<Response<Bytes>> {
+        let given = params.get("checksum").unwrap_or("");
+        let why = self.cluster.options.checksums.verify(call.name(), head.query, given).err()?;
+        tracing::info!(call = call.name(), reason = %why, "checksum refused");
+        Some(fault(&Fault::Checksum))
+    }
+
     /// Answers one request.
     ///
     /// # Cancel safety
@@ -96,7 +138,7 @@ impl BbbService {
     /// Dropping the future answers nothing; a create or end that was begun is carried to its end all the same.
     pub async fn handle(&self, head: RequestHead<'_>, body: Payload) -> Response<Bytes> {
         if !self.host_allowed(&head) {
-            return plain(StatusCode::FORBIDDEN, "this host name is not served here");
+            return forbidden();
         }
         if let Some(name) = head.path.strip_prefix("/balancer/api/") {
             return self.operate(name, &head, body).await;
@@ -150,12 +192,10 @@ impl BbbService {
             Ok(p) => p,
             Err(e) => return plain(StatusCode::BAD_REQUEST, &e.to_string()),
         };
-        if call.needs_checksum() {
-            let given = params.get("checksum").unwrap_or("");
-            if let Err(why) = self.cluster.options.checksums.verify(call.name(), head.query, given) {
-                tracing::info!(call = call.name(), reason = %why, "checksum refused");
-                return fault(&Fault::Checksum);
-            }
+        if call.needs_checksum()
+            && let Some(refusal) = self.refuse_checksum(call, head, &params)
+        {
+            return refusal;
         }
         if call.is_admin() {
             return self.admin(call, &params, &whole).await;
@@ -227,6 +267,10 @@ fn status(code: StatusCode) -> Response<Bytes> {
     let mut r = Response::new(Bytes::new());
     *r.status_mut() = code;
     r
+}
+
+fn forbidden() -> Response<Bytes> {
+    plain(StatusCode::FORBIDDEN, "this host name is not served here")
 }
 
 pub(crate) fn plain(code: StatusCode, text: &str) -> Response<Bytes> {

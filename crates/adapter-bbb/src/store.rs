@@ -1,5 +1,6 @@
 //! What all processes share: the servers, their measured state, and where each meeting lives.
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -72,8 +73,8 @@ impl ServerState {
     }
 }
 
-impl std::fmt::Display for ServerState {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ServerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
@@ -168,7 +169,7 @@ pub struct PollRecord {
 }
 
 /// A meeting as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MeetingRecord {
     /// Its id.
@@ -183,6 +184,17 @@ pub struct MeetingRecord {
     pub ending: bool,
 }
 
+impl fmt::Debug for MeetingRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeetingRecord")
+            .field("id", &self.id)
+            .field("binding", &self.binding)
+            .field("voice_bridge", &self.voice_bridge)
+            .field("ending", &self.ending)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The answer to a look at one meeting.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
@@ -195,7 +207,6 @@ pub struct Look {
 }
 
 /// A wish to bind a meeting to a server, with all that is stored beside it.
-#[derive(Debug)]
 pub struct MeetingClaim<'a> {
     /// The meeting.
     pub id: &'a str,
@@ -213,6 +224,16 @@ pub struct MeetingClaim<'a> {
     pub adopt: bool,
     /// How long the binding lives.
     pub ttl: Duration,
+}
+
+impl fmt::Debug for MeetingClaim<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MeetingClaim")
+            .field("id", &self.id)
+            .field("over", &self.over)
+            .field("want", &self.want)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Who holds a meeting after a claim.

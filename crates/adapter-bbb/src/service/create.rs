@@ -269,7 +269,16 @@ impl Creation<'_> {
                 self.give_up_on(&m.binding.backend);
                 return Ok(None);
             }
-            Sent::Unknown(f) => return Err(f),
+            Sent::Unknown(f) => {
+                // Whoever placed it may have moved it meanwhile: then nothing of ours may stay behind here.
+                let look = self.cluster.store.look(self.id).await.map_err(|e| store_fault(&e))?;
+                let Some(now) = look.meeting.filter(|now| now.binding != m.binding) else { return Err(f) };
+                if now.binding.backend != m.binding.backend {
+                    self.cluster.end_on(server, self.id, &m.moderator_pw, false).await;
+                }
+                self.last = Some(f);
+                return Ok(None);
+            }
         };
         let fresh = Reply::parse(&bytes).is_ok_and(|r| r.is_success() && r.message_key() != Some("duplicateWarning"));
         if fresh {

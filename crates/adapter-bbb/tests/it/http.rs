@@ -236,6 +236,10 @@ async fn bodies_are_limited() {
     }
     assert_eq!(read_reply(&mut stream).await.unwrap().status, 413);
     assert_eq!(served.fake().count("create"), 0);
+    // With a wrong checksum: not even read.
+    let wrong = "/bigbluebutton/api/create?meetingID=m&checksum=0";
+    let reply = served.ask(&post(wrong, "application/xml", 1 << 20)).await;
+    assert!(reply.status == 200 && reply.body.contains("checksumError"), "{reply:?}");
     // Just below the limits.
     let mut stream = served.connect().await;
     let body = format!("welcome={}", "x".repeat(60_000));

@@ -1,6 +1,7 @@
 //! Where meetings go, and where they stay: fake servers, and a real Redis where two processes matter.
 
 mod failing;
+mod following;
 mod levels;
 mod orders;
 mod overtaking;

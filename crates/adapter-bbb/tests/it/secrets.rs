@@ -2,12 +2,15 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use adapter_bbb::testing::Mode;
-use adapter_bbb::{Bind, HttpLimits, HttpServer, ServerState};
+use adapter_bbb::{Bind, HttpLimits, HttpServer, MeetingClaim, Payload, RequestHead, Secret, ServerPatch, ServerState};
+use balancer_core::{Token, Want};
+use bytes::Bytes;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::stage::{SECRET, Stage, options};
+use crate::stage::{SECRET, Stage, options, signed};
 
 /// Everything that is logged, in one buffer.
 #[derive(Clone, Default)]
@@ -84,6 +87,27 @@ async fn no_secret_is_logged_or_shown() {
     bodies.push_str(&process.post("panicServer", r#"{"id":"s2"}"#).await.body);
     bodies.push_str(&process.post("removeServer", r#"{"id":"s2"}"#).await.body);
 
+    // Again a meeting with its passwords, to be shown.
+    assert!(process.call("create", &create("shown")).await.status == 200);
+    let look = stage.store.look("shown").await.unwrap();
+    let listed = stage.store.meetings(None).await.unwrap();
+    let want = Want { backend: "s0".into(), token: Token(1) };
+    let claim = MeetingClaim {
+        id: "shown",
+        over: None,
+        want: &want,
+        moderator_pw: "Password-a1",
+        bridges: &[],
+        load: 0.0,
+        adopt: false,
+        ttl: Duration::from_secs(1),
+    };
+    let (path, query) = signed("create", &create("shown"));
+    let head = RequestHead { method: "GET", path: &path, query: &query, host: None, content_type: None };
+    let patch = ServerPatch { secret: Some(Secret::new("server-secret-patch")), ..ServerPatch::default() };
+    let payload = Payload::Whole(Bytes::from_static(add.as_bytes()));
+    let data = format!("{look:?} {listed:?} {claim:?} {head:?} {patch:?} {payload:?}");
+
     let cluster = process.service.cluster();
     let bind = Bind::Tcp(([127, 0, 0, 1], 0).into());
     let http = HttpServer::bind(&bind, process.service.clone(), HttpLimits::default()).await.unwrap();
@@ -95,12 +119,12 @@ async fn no_secret_is_logged_or_shown() {
         process.service,
         options(),
         stage.fakes,
-        adapter_bbb::Secret::new("server-secret-direct"),
+        Secret::new("server-secret-direct"),
         stage.store.describe(),
     );
     let log = log.text();
     assert!(log.contains("server is offline") && log.contains("call to a server failed"), "{log}");
-    for (what, text) in [("log", &log), ("Debug", &shown), ("answers", &bodies)] {
+    for (what, text) in [("log", &log), ("Debug", &shown), ("data", &data), ("answers", &bodies)] {
         for never in NEVER {
             let line = text.lines().find(|l| l.contains(never));
             assert!(line.is_none(), "{never} in {what}: {line:?}");

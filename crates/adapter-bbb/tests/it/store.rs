@@ -109,11 +109,12 @@ fn order(state: ServerState) -> ServerPatch {
 }
 
 fn polled(load: f64) -> PollRecord {
-    let mut p = PollRecord::default();
-    p.online = Some(true);
-    p.bbb_version = Some("3.0.1".into());
-    p.measured = Some((load, Figures { meetings: 3, users: 20, largest_meeting: 12, videos: 4 }));
-    p
+    PollRecord {
+        online: Some(true),
+        bbb_version: Some("3.0.1".into()),
+        measured: Some((load, Figures { meetings: 3, users: 20, largest_meeting: 12, videos: 4 })),
+        ..PollRecord::default()
+    }
 }
 
 async fn bind(store: &dyn MeetingStore, id: &str, server: &str, load: f64) -> Binding {
@@ -250,8 +251,7 @@ async fn the_redis_layout_is_scalelites() {
     assert_eq!(word(&link, &["EXISTS", "scalelite:server_load", "scalelite:cordoned_server_load"]).await, "0");
 
     // Offline: figures 0.
-    let mut lost = PollRecord::default();
-    lost.online = Some(false);
+    let lost = PollRecord { online: Some(false), ..PollRecord::default() };
     store.record_poll(&"a".into(), &lost).await.unwrap();
     assert_eq!(word(&link, &["HGET", "scalelite:server:a", "online"]).await, "false");
     assert_eq!(word(&link, &["HGET", "scalelite:server:a", "users"]).await, "0");

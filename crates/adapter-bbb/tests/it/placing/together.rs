@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use adapter_bbb::LocalStore;
+use adapter_bbb::testing::Mode;
 use tokio::task::JoinSet;
 
-use crate::stage::{Process, Stage, patient};
+use crate::stage::{PATIENCE, Process, Stage, options, patient};
 
 /// Sends all creates at once, in turn through the processes.
 async fn create_all(processes: &[Arc<Process>], ids: &[String]) {
@@ -72,4 +73,83 @@ async fn two_processes_spread_evenly_too() {
     let counts = stage.counts();
     assert_eq!(counts.iter().sum::<usize>(), 200);
     assert!(counts.iter().max().unwrap() - counts.iter().min().unwrap() <= 2, "{counts:?}");
+}
+
+/// Fifty creates of one meeting through two processes while the server that everybody prefers fails.
+async fn many_meet_a_failing_server(mode: Mode) {
+    let Some(stage) = Stage::redis(3).await else { return };
+    stage.burden(1, 100);
+    stage.burden(2, 100);
+    let processes = [Arc::new(stage.process(options()).await), Arc::new(stage.process(options()).await)];
+    stage.fakes[0].set_mode_for(&["create", "getMeetingInfo"], mode.clone());
+    if mode == Mode::Down {
+        stage.fakes[0].stop().await;
+    }
+    let mut calls = JoinSet::new();
+    for n in 0..50 {
+        let process = processes[n % 2].clone();
+        calls.spawn(async move { process.create("one").await });
+    }
+    let answers = calls.join_all().await;
+    let ok = answers.iter().filter(|a| a.ok()).count();
+    // Who met the meeting on its silent server before it moved may be refused, and tries again.
+    assert!(ok > 0, "{mode:?}: {answers:?}");
+    for process in &processes {
+        assert!(process.create("one").await.ok(), "{mode:?}");
+    }
+    let home = Stage::number(&processes[0].home("one").await.unwrap());
+    assert_ne!(home, 0, "{mode:?}");
+    for fake in &stage.fakes {
+        let lives = fake.name() == format!("s{home}");
+        fake.wait_for(|s| s.meeting("one").is_some() == lives, PATIENCE).await.unwrap();
+    }
+    for process in &processes {
+        assert_eq!(stage.led_to(&process.join("one").await), Some(home), "{mode:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_meet_a_server_that_refuses() {
+    many_meet_a_failing_server(Mode::Down).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_meet_a_server_that_hangs() {
+    many_meet_a_failing_server(Mode::Hang).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_meet_a_server_that_cuts() {
+    many_meet_a_failing_server(Mode::Cut).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn creates_and_ends_in_any_order_leave_one_meeting_or_none() {
+    let Some(stage) = Stage::redis(4).await else { return };
+    let processes = [Arc::new(stage.process(patient()).await), Arc::new(stage.process(patient()).await)];
+    let mut calls = JoinSet::new();
+    for n in 0..120_usize {
+        let process = processes[n % 2].clone();
+        let id = format!("m{}", n % 5);
+        calls.spawn(async move {
+            if n % 3 == 2 {
+                let answer = process.call("end", &format!("meetingID={id}&password=mp")).await;
+                let key = answer.text("messageKey").to_owned();
+                assert!(key == "sentEndMeetingRequest" || key == "notFound", "{answer:?}");
+            } else {
+                let answer = process.create(&id).await;
+                assert!(answer.ok(), "{answer:?}");
+            }
+        });
+    }
+    while let Some(done) = calls.join_next().await {
+        done.unwrap();
+    }
+    for n in 0..5 {
+        let id = format!("m{n}");
+        let (having, home) = (stage.having(&id), processes[0].home(&id).await);
+        assert_eq!(having, home.iter().map(|h| Stage::number(h)).collect::<Vec<_>>(), "{id}");
+        assert!(processes[1].create(&id).await.ok());
+        assert_eq!(stage.having(&id).len(), 1);
+    }
 }

@@ -1,0 +1,102 @@
+//! Following what the servers say: meetings that ended by themselves, long ones, servers that come and go.
+
+use adapter_bbb::ServerState;
+use adapter_bbb::testing::{MeetingSpec, Meetings};
+
+use crate::stage::{Process, Stage, link, patient, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_meeting_that_ended_by_itself_is_forgotten_and_a_long_one_is_kept() {
+    let Some(mut stage) = Stage::redis(1).await else { return };
+    let redis = stage.redis.take().unwrap();
+    let link = link(&redis);
+    let process = stage.process(patient()).await;
+    for id in ["over", "young", "long"] {
+        assert!(process.create(id).await.ok());
+    }
+    // As if made a day ago.
+    for id in ["over", "long"] {
+        let key = format!("scalelite:meeting:{id}");
+        link.call(&["HSET", &key, "stamp", "1000"]).await.unwrap();
+        link.call(&["EXPIRE", &key, "100"]).await.unwrap();
+    }
+    for id in ["over", "young"] {
+        assert!(stage.fakes[0].remove_meeting(id));
+    }
+    process.poll().await;
+    assert_eq!(process.home("over").await, None);
+    assert_eq!(process.join("over").await.text("messageKey"), "notFound");
+    assert_eq!(process.home("young").await.as_deref(), Some("s0"), "its create may be under way");
+    let ttl = link.call(&["TTL", "scalelite:meeting:long"]).await.unwrap().as_int().unwrap();
+    assert!(ttl > 86_000, "{ttl}");
+    let bridges = link.call(&["HVALS", "scalelite:voice_bridges"]).await.unwrap();
+    assert_eq!(bridges.as_list().len(), 2, "the number of the ended one is free again");
+    // The server has forgotten it, its binding stays: a create makes it there again.
+    assert!(process.create("young").await.ok());
+    assert_eq!(stage.having("young"), [0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_one_process_orders_the_other_follows() {
+    let Some(mut stage) = Stage::redis(2).await else { return };
+    let (a, b) = (stage.process(patient()).await, stage.process(patient()).await);
+    // A state.
+    let order = r#"{"id":"s0","server":{"state":"cordon"}}"#;
+    assert_eq!(a.post("updateServer", order).await.status, 200);
+    for n in 0..4 {
+        assert!(b.create(&format!("m{n}")).await.ok());
+    }
+    assert_eq!(stage.counts(), [0, 4], "closed for everybody at once");
+    // A new server: known to the other when a meeting leads there.
+    stage.add(2, None, None).await;
+    stage.state(1, ServerState::Cordoned).await;
+    a.poll().await;
+    assert!(a.create("new").await.ok());
+    assert_eq!(stage.having("new"), [2]);
+    assert_eq!(stage.led_to(&b.join("new").await), Some(2));
+    assert!(b.call("getMeetingInfo", "meetingID=new").await.ok());
+}
+
+#[tokio::test]
+async fn a_server_that_lost_its_meetings_gets_them_again_where_they_are_bound() {
+    let stage = Stage::memory(2).await;
+    let process = stage.process(patient()).await;
+    for n in 0..4 {
+        assert!(process.create(&format!("m{n}")).await.ok());
+    }
+    stage.fakes[0].stop().await;
+    stage.fakes[0].revive(Meetings::Lose).await.unwrap();
+    for n in 0..4 {
+        assert!(process.create(&format!("m{n}")).await.ok());
+    }
+    assert_eq!(stage.counts(), [2, 2]);
+}
+
+#[tokio::test]
+async fn a_restarted_process_knows_what_the_store_knows() {
+    let Some(stage) = Stage::redis(2).await else { return };
+    {
+        let before = stage.process(patient()).await;
+        for n in 0..4 {
+            assert!(before.create(&format!("m{n}")).await.ok());
+        }
+    }
+    stage.fakes[0].put_meeting(MeetingSpec::new("burden").people(50, 0, 0));
+    // Not polled yet: it knows what others stored.
+    let after = Process::start(patient(), stage.store.clone(), false).await;
+    for n in 0..4 {
+        let id = format!("m{n}");
+        assert_eq!(stage.led_to(&after.join(&id).await), Some(stage.having(&id)[0]));
+    }
+    assert!(after.create("new").await.ok());
+    // Running, it polls by itself.
+    let running = Process::start(patient(), stage.store.clone(), true).await;
+    let polls = stage.fakes[0].count("getMeetings");
+    until("it polls", async || stage.fakes[0].count("getMeetings") > polls).await;
+    until("the load is measured", async || {
+        let info = running.call("getServerInfo", "id=s0").await;
+        let info: serde_json::Value = serde_json::from_str(&info.body).unwrap();
+        info["load"].as_f64().is_some_and(|load| load >= 80.0)
+    })
+    .await;
+}
