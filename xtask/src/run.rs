@@ -43,6 +43,12 @@ pub(crate) fn run_and_read(title: &str, command: &mut Command) -> Result<Vec<Str
     if status.success() { Ok(lines) } else { Err(format!("{title}: failed ({status})")) }
 }
 
+/// Tests that ran.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) passed: u64,
+}
+
 /// A child process that is killed when it is dropped.
 pub(crate) struct Guard(pub(crate) Child);
 

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::run::{Guard, Scratch, free_port, root, run, run_and_read, target, wait_for_port};
-use crate::test::Tally;
+use crate::run::{Guard, Scratch, Tally, free_port, root, run, run_and_read, target, wait_for_port};
 use crate::tools;
 
 /// Cases the suite must at least have passed: fewer means that it did not really run.

@@ -3,14 +3,8 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::run::{run as run_command, run_and_read};
+use crate::run::{Tally, run as run_command, run_and_read};
 use crate::{suites, tools};
-
-/// Tests that ran.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) passed: u64,
-}
 
 type Step = (&'static str, fn(&mut Tally) -> Result<(), String>);
 

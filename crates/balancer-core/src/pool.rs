@@ -15,16 +15,19 @@ use crate::lease::Lease;
 use crate::load::Report;
 use crate::seat::Seat;
 use crate::selector::{Ask, Change, Strategy, Turn};
-use crate::snapshot::{Candidates, Member, Members, Resolved, Snapshot};
+use crate::snapshot::{Candidates, Member, Members, Resolved};
 use crate::state::{Admin, Health, HealthRules, Verdict};
 
 mod freeze;
 mod options;
+mod published;
 mod view;
 
 pub use freeze::Frozen;
 pub use options::{PoolError, PoolOptions};
 pub use view::ServerView;
+
+use published::Snapshot;
 
 /// How often a pick is repeated when the server it chose was taken or blocked meanwhile.
 const TRIES: usize = 64;

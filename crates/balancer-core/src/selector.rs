@@ -40,6 +40,7 @@ mod hash;
 mod least;
 mod least_loaded;
 mod leastconn;
+mod named;
 mod p2c;
 mod random;
 mod rotate;
@@ -50,6 +51,7 @@ pub use first::First;
 pub use hash::ConsistentHash;
 pub use least_loaded::LeastLoaded;
 pub use leastconn::LeastConn;
+pub use named::{by_name, strategy_names};
 pub use p2c::PowerOfTwo;
 pub use random::Random;
 pub use rotate::RoundRobin;
@@ -265,24 +267,4 @@ impl<B: Backend, Q: ?Sized, S: Selector<B, Q> + Clone + 'static> Strategy<B, Q> 
     fn fork(&self) -> Box<dyn Strategy<B, Q>> {
         Box::new(self.clone())
     }
-}
-
-/// The names that [`by_name`] knows.
-pub fn strategy_names() -> &'static [&'static str] {
-    &["leastconn", "least-loaded", "consistent-hash", "p2c", "roundrobin", "random", "first"]
-}
-
-/// The strategy of this name with its defaults, for every kind of server and query; `None` for an unknown name. The
-/// names are those of [`strategy_names`].
-pub fn by_name<B: Backend, Q: ?Sized + 'static>(name: &str) -> Option<Box<dyn Strategy<B, Q>>> {
-    Some(match name {
-        "leastconn" => Box::new(LeastConn),
-        "least-loaded" => Box::new(LeastLoaded),
-        "consistent-hash" => Box::new(ConsistentHash::new()),
-        "p2c" => Box::new(PowerOfTwo),
-        "roundrobin" => Box::new(RoundRobin::new()),
-        "random" => Box::new(Random),
-        "first" => Box::new(First),
-        _ => return None,
-    })
 }

@@ -1,4 +1,4 @@
-//! One consistent view of the pool: members in order, tag masks and the prepared selector, published as one.
+//! The servers of one consistent view of the pool, in order, and which of them one pick may choose from.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,6 @@ use crate::board::{Board, Slot, split_rank};
 use crate::filter::{Clause, MAX_RUNG_TAGS};
 use crate::hash::stable_hash;
 use crate::seat::Seat;
-use crate::selector::Selector;
 use crate::state::{Admin, Health};
 
 /// A set of slots.
@@ -162,12 +161,6 @@ impl<B: Backend> Members<B> {
     fn words(&self) -> usize {
         self.present.0.len()
     }
-}
-
-/// One published state of the pool.
-pub(crate) struct Snapshot<B, Q: ?Sized> {
-    pub(crate) members: Members<B>,
-    pub(crate) selector: Option<Arc<dyn Selector<B, Q>>>,
 }
 
 /// The most servers that one pick can be told to leave out.

@@ -10,9 +10,10 @@ use crate::decision::{Decision, Excluded, MAX_ROWS, Outcome, Row};
 use crate::lease::Lease;
 use crate::load::LoadModel;
 use crate::selector::{Ask, Change, Selector, Strategy, Trace, Turn};
-use crate::snapshot::{Candidates, Members, Resolved, Snapshot};
+use crate::snapshot::{Candidates, Members, Resolved};
 use crate::state::{Admin, Health};
 
+use super::published::Snapshot;
 use super::{Pool, candidates, is_open};
 
 /// A copy of a pool's figures and selector state at one moment.
