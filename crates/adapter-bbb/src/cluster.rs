@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::client::BbbClient;
 use crate::options::BbbOptions;
 use crate::server::{BbbLoad, BbbServer, milli};
+use crate::service::Counts;
 use crate::store::{MeetingStore, Registry, ServerRecord, ServerState};
 
 mod poll;
@@ -55,6 +56,7 @@ pub struct Cluster {
     pub(crate) store: Arc<dyn MeetingStore>,
     pub(crate) client: BbbClient,
     pub(crate) started: Instant,
+    pub(crate) counts: Counts,
     known: Mutex<Known>,
     syncing: tokio::sync::Mutex<()>,
     lists: Mutex<HashMap<BackendId, Listing>>,
@@ -114,6 +116,7 @@ impl Cluster {
             store,
             client,
             started: Instant::now(),
+            counts: Counts::default(),
             known: Mutex::default(),
             syncing: tokio::sync::Mutex::default(),
             lists: Mutex::default(),

@@ -16,8 +16,11 @@ use crate::cluster::Cluster;
 mod admin;
 mod create;
 mod meeting;
+mod metrics;
 mod operate;
 mod status;
+
+pub(crate) use metrics::Counts;
 
 /// The head of a request, as far as the service looks at it.
 #[derive(Clone, Copy)]
@@ -143,6 +146,9 @@ impl BbbService {
         if let Some(name) = head.path.strip_prefix("/balancer/api/") {
             return self.operate(name, &head, body).await;
         }
+        if head.path == "/metrics" && matches!(head.method, "GET" | "HEAD") {
+            return self.metrics().await;
+        }
         match route(head.path, head.method) {
             Route::Call(call) => self.call(call, &head, body).await,
             Route::Health => self.health().await,
@@ -154,7 +160,7 @@ impl BbbService {
 
     fn host_allowed(&self, head: &RequestHead<'_>) -> bool {
         let Some(wanted) = self.cluster.options.url_host.as_deref().filter(|h| !h.is_empty()) else { return true };
-        if head.path.contains("health_check") || matches!(head.path, "/livez" | "/readyz") {
+        if head.path.contains("health_check") || matches!(head.path, "/livez" | "/readyz" | "/metrics") {
             return true;
         }
         let host = head.host.unwrap_or("");

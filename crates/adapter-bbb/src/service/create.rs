@@ -13,7 +13,7 @@ use http::Response;
 use tokio::time::Instant;
 
 use super::meeting::only_id;
-use super::{BbbService, Done, relay, store_fault};
+use super::{BbbService, Counts, Done, relay, store_fault};
 use crate::api::{CreateContext, Fault, Params, Reply, TagWish, VoiceBridges, create_params, effective_tag};
 use crate::client::{CallError, Upload};
 use crate::cluster::{Cluster, lock, wall_ms};
@@ -306,6 +306,7 @@ impl Creation<'_> {
                 }
             }
         }
+        Counts::one(&self.cluster.counts.kept);
         relay(&bytes, Fault::CreateFailed).map(Some)
     }
 
@@ -325,6 +326,7 @@ impl Creation<'_> {
             Ok(Placed::Here(p)) => p,
             Ok(Placed::Elsewhere(_)) => return Ok(None),
             Err(RouteError::NoCandidate) => {
+                Counts::one(&self.cluster.counts.refused);
                 return Err(match (self.last.take(), wish) {
                     (Some(f), _) => f,
                     (None, Some(w)) if w.required => Fault::ServerTagUnavailable { tag: w.text() },
@@ -364,7 +366,11 @@ impl Creation<'_> {
             Sent::Answer(bytes) => {
                 let done = relay(&bytes, Fault::CreateFailed);
                 match &done {
-                    Ok(_) => lease.land(),
+                    Ok(_) => {
+                        let counts = &self.cluster.counts;
+                        Counts::one(if is_new { &counts.placed } else { &counts.moved });
+                        lease.land();
+                    }
                     // Refused by the server: the meeting does not exist, so nothing stays bound to it.
                     Err(_) if is_new => {
                         lease.cancel();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use http_body_util::Either;
 
-use super::{BbbService, Done, Payload, relay, status, store_fault, xml};
+use super::{BbbService, Counts, Done, Payload, relay, status, store_fault, xml};
 use crate::api::{
     Fault, Params, Reply, join_params, meetings, signed_url, write_meetings, write_no_meetings, write_running,
 };
@@ -113,6 +113,7 @@ impl BbbService {
         // The formula counts a moderator twice, as participant and as moderator.
         let moderator = params.get("role").is_some_and(|r| r.eq_ignore_ascii_case("moderator"))
             || (!home.meeting.moderator_pw.is_empty() && params.get("password") == Some(&home.meeting.moderator_pw));
+        Counts::one(&self.cluster.counts.joins);
         self.cluster.arrived(&home.meeting.binding.backend, server, if moderator { 2.0 } else { 1.0 });
         let forward = join_params(params, &o.join);
         let url = signed_url(server.url(), "join", &forward, server.secret().expose(), o.outgoing);

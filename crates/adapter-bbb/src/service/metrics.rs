@@ -1,0 +1,116 @@
+//! Figures for Prometheus, in its text format. Labels are servers and states, never meetings or people.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode};
+use tokio::time::Instant;
+
+use super::{BbbService, with_body};
+use crate::client::host_of;
+use crate::server::MILLI;
+use crate::store::ServerRecord;
+
+const FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// What happened since the process began.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Meetings placed for the first time.
+    pub(crate) placed: AtomicU64,
+    /// Meetings that had to move to another server.
+    pub(crate) moved: AtomicU64,
+    /// Creates of meetings that stayed where they were.
+    pub(crate) kept: AtomicU64,
+    /// Creates that no server could take.
+    pub(crate) refused: AtomicU64,
+    /// Joins sent to a server.
+    pub(crate) joins: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn one(counter: &AtomicU64) {
+        counter.fetch_add(1, Relaxed);
+    }
+}
+
+/// One figure of a server.
+type Figure = fn(&ServerRecord) -> f64;
+
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a text cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        self.0.push_str(name);
+        for (at, (label, text)) in labels.iter().enumerate() {
+            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(self.0, "{}{label}=\"{text}\"", if at == 0 { '{' } else { ',' });
+        }
+        let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+}
+
+impl BbbService {
+    pub(super) async fn metrics(&self) -> Response<Bytes> {
+        let c = &self.cluster;
+        let mut page = Page(String::with_capacity(4096));
+        let records = c.records();
+        let views = c.pool.view(Instant::now());
+        let mut states: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+        for r in &records {
+            *states.entry((r.state.as_str(), if r.online { "online" } else { "offline" })).or_default() += 1;
+        }
+        page.family("balancer_backends", "gauge", "Servers by ordered state and shared verdict.");
+        for ((state, status), n) in states {
+            page.sample("balancer_backends", &[("state", state), ("status", status)], f64::from(n));
+        }
+        let columns: [(&str, &str, Figure); 3] = [
+            ("balancer_backend_meetings", "Meetings by the last poll.", |r| r.figures.meetings as f64),
+            ("balancer_backend_users", "People by the last poll.", |r| r.figures.users as f64),
+            ("balancer_backend_videos", "Cameras by the last poll.", |r| r.figures.videos as f64),
+        ];
+        for (name, help, value) in columns {
+            page.family(name, "gauge", help);
+            for r in &records {
+                page.sample(name, &[("backend", &host_of(&r.url))], value(r));
+            }
+        }
+        page.family("balancer_backend_load", "gauge", "Expected load in points of the load formula.");
+        for v in &views {
+            page.sample("balancer_backend_load", &[("backend", &host_of(v.backend.url()))], v.expected as f64 / MILLI);
+        }
+        page.family("balancer_backend_data_age_seconds", "gauge", "Age of the figures.");
+        for v in &views {
+            if let Some(age) = v.age {
+                let host = host_of(v.backend.url());
+                page.sample("balancer_backend_data_age_seconds", &[("backend", &host)], age.as_secs_f64());
+            }
+        }
+        page.family("balancer_decisions_total", "counter", "Creates by what became of them.");
+        let counts = [
+            ("new", &c.counts.placed),
+            ("moved", &c.counts.moved),
+            ("sticky", &c.counts.kept),
+            ("refused", &c.counts.refused),
+        ];
+        for (outcome, counter) in counts {
+            page.sample("balancer_decisions_total", &[("outcome", outcome)], counter.load(Relaxed) as f64);
+        }
+        page.family("balancer_joins_total", "counter", "Joins sent to a server.");
+        page.sample("balancer_joins_total", &[], c.counts.joins.load(Relaxed) as f64);
+        page.family("balancer_processes", "gauge", "Live processes that share the store.");
+        page.sample("balancer_processes", &[], f64::from(c.processes()));
+        page.family("balancer_store_up", "gauge", "Whether the store can be written and read.");
+        page.sample("balancer_store_up", &[], f64::from(u8::from(c.store.check().await.is_ok())));
+        page.family("balancer_build_info", "gauge", "The version.");
+        page.sample("balancer_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        with_body(StatusCode::OK, FORMAT, page.0)
+    }
+}
