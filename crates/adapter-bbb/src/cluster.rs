@@ -1,6 +1,6 @@
 //! The servers and meetings of a cluster as this process sees them, kept in step with the shared store.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -62,7 +62,7 @@ pub struct Cluster {
     lists: Mutex<HashMap<BackendId, Listing>>,
     guesses: Mutex<HashMap<BackendId, f64>>,
     /// Meetings that the last sweep saw running although they are bound nowhere.
-    unbound: Mutex<HashSet<(String, BackendId)>>,
+    unbound: Mutex<sweep::Unbound>,
     process: u64,
     processes: std::sync::atomic::AtomicU32,
     monitor: std::sync::OnceLock<Monitor<BbbServer>>,

@@ -1,6 +1,6 @@
 //! Keeping bindings in step with what the servers say they run.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use balancer_core::{BackendId, Claim, StickError, StickKey, Token, Want, random};
 
@@ -10,6 +10,9 @@ use crate::store::{MeetingClaim, MeetingRecord};
 
 /// How many numbers are tried for a voice bridge.
 const BRIDGES: usize = 10;
+
+/// Meetings that were bound nowhere at the last sweep, and when the list that showed it first was asked for.
+pub(super) type Unbound = HashMap<(String, BackendId), u64>;
 
 /// What one sweep finds.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -54,6 +57,27 @@ fn compare(bound: &[MeetingRecord], lists: &HashMap<BackendId, Listing>, grace_m
     found
 }
 
+/// Which unbound meetings were unbound in an older list of the same server already; remembers the others. One list
+/// looked at twice proves nothing: the meeting may have ended after it.
+fn seen_twice(
+    before: &mut Unbound,
+    unbound: Vec<(String, BackendId)>,
+    lists: &HashMap<BackendId, Listing>,
+) -> Vec<(String, BackendId)> {
+    let mut lost = Vec::new();
+    let mut now = Unbound::new();
+    for entry in unbound {
+        let began = lists.get(&entry.1).map_or(0, |l| l.began_ms);
+        let first = before.get(&entry).copied().unwrap_or(began);
+        if first < began {
+            lost.push(entry.clone());
+        }
+        now.insert(entry, first);
+    }
+    *before = now;
+    lost
+}
+
 impl Cluster {
     /// Removes bindings of meetings that ended by themselves, and names meetings that run where they should not.
     pub(super) async fn sweep(&self) {
@@ -77,10 +101,8 @@ impl Cluster {
         for (_, server, people) in &found.strays {
             tracing::warn!(backend = %server, people, "a meeting runs here although it lives on another server");
         }
-        // Unbound twice in a row: its binding was lost. Once may be a meeting that is just ending.
-        let now: HashSet<(String, BackendId)> = found.unbound.into_iter().collect();
-        let before = std::mem::replace(&mut *lock(&self.unbound), now.clone());
-        let lost: Vec<(String, BackendId)> = now.intersection(&before).cloned().collect();
+        // Unbound in two lists in a row: its binding was lost. Once may be a meeting that is just ending.
+        let lost = seen_twice(&mut lock(&self.unbound), found.unbound, &lists);
         match self.bind_lost(lost, &lists).await {
             Ok(0) => {}
             Ok(n) => tracing::info!(meetings = n, "running meetings that were bound nowhere are bound again"),
@@ -188,5 +210,19 @@ mod tests {
         let found = compare(&[bound("m", "b", 1)], &lists, 1_000);
         assert_eq!(found.strays, [("m".to_owned(), "a".into(), 3)]);
         assert_eq!(found.unbound, [("lost".to_owned(), "a".into())]);
+    }
+
+    #[test]
+    fn a_binding_is_lost_when_two_lists_say_so() {
+        let entry = || vec![("m".to_owned(), "a".into())];
+        let old = HashMap::from([("a".into(), list(1_000, &[("m", 1)]))]);
+        let new = HashMap::from([("a".into(), list(2_000, &[("m", 1)]))]);
+        let mut before = Unbound::new();
+        assert_eq!(seen_twice(&mut before, entry(), &old), []);
+        assert_eq!(seen_twice(&mut before, entry(), &old), [], "the same list again");
+        assert_eq!(seen_twice(&mut before, entry(), &new), entry());
+        assert_eq!(seen_twice(&mut before, entry(), &new), entry(), "until it is bound");
+        assert_eq!(seen_twice(&mut before, Vec::new(), &new), []);
+        assert_eq!(seen_twice(&mut before, entry(), &new), [], "bound meanwhile: from the beginning");
     }
 }

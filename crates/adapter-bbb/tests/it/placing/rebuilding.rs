@@ -5,7 +5,7 @@ use std::sync::Arc;
 use adapter_bbb::testing::MeetingSpec;
 use adapter_bbb::{LocalStore, MeetingStore, Secret, ServerPatch, ServerRecord, ServerState};
 
-use crate::stage::{Process, Stage, patient};
+use crate::stage::{Process, Stage, patient, until};
 use crate::store::Folder;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -55,4 +55,23 @@ async fn meetings_on_a_cordoned_server_are_bound_again_too() {
     let process = stage.process(patient()).await;
     assert_eq!(process.service.cluster().rebuild().await.unwrap(), 1);
     assert_eq!(stage.led_to(&process.join("m").await), Some(0));
+}
+
+#[tokio::test]
+async fn a_single_lost_binding_is_found_by_two_polls() {
+    let stage = Stage::memory(2).await;
+    let process = stage.process(patient()).await;
+    let spec = MeetingSpec::new("lost").param("moderatorPW", "mp").param("attendeePW", "ap");
+    stage.fakes[1].put_meeting(spec.people(2, 0, 0));
+    process.poll().await;
+    assert_eq!(process.join("lost").await.text("messageKey"), "notFound", "it may be ending");
+    // Two polls within one millisecond count as one list.
+    until("it is bound", async || {
+        process.poll().await;
+        process.home("lost").await.is_some()
+    })
+    .await;
+    assert_eq!(stage.led_to(&process.join("lost").await), Some(1));
+    assert!(process.create("lost").await.ok());
+    assert_eq!(stage.having("lost"), [1]);
 }
