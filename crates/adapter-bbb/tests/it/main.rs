@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod http;
+mod metrics;
 mod placing;
 mod redis_server;
 mod secrets;
