@@ -210,20 +210,6 @@ fn joined_lists_read_back() {
     assert_eq!(names, ["returncode", "meetings"]);
 }
 
-/// Prints how long a list of 200 KB takes; run it in release, by hand.
-#[test]
-#[ignore = "a measurement"]
-fn time_of_a_long_list() {
-    let text = list(170);
-    let mut best = std::time::Duration::MAX;
-    for _ in 0..200 {
-        let start = std::time::Instant::now();
-        assert_eq!(meetings(text.as_bytes()).unwrap().len(), 170);
-        best = best.min(start.elapsed());
-    }
-    println!("{} bytes in {best:?}", text.len());
-}
-
 fn document() -> impl Strategy<Value = String> {
     let leaf = "[a-z ☃]{0,6}|&amp;|&#65;|<!--c-->|<x/>|<x a=\"1\"></x>|<!\\[CDATA\\[<&\\]\\]>";
     let inner = prop::collection::vec(leaf, 0..4).prop_map(|parts| parts.concat());
