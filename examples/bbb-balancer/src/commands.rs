@@ -119,7 +119,7 @@ async fn servers(client: &Client) -> Result<Vec<Value>, Failure> {
     }
 }
 
-/// The id of the server with this id, host name or URL.
+/// The id of the server with this id, host name (with its port or without) or URL.
 async fn id_of(client: &Client, name: &str) -> Result<String, Failure> {
     let servers = servers(client).await?;
     let is = |server: &&Value| text(server, "id") == name;
@@ -129,7 +129,7 @@ async fn id_of(client: &Client, name: &str) -> Result<String, Failure> {
     let wanted = name.trim_end_matches('/').to_ascii_lowercase();
     let fits = |server: &&Value| {
         let url = text(server, "url").trim_end_matches('/').to_ascii_lowercase();
-        url == wanted || host(&url) == wanted
+        url == wanted || host(&url) == wanted || authority(&url) == wanted
     };
     let found: Vec<&Value> = servers.iter().filter(fits).collect();
     match found.as_slice() {
@@ -150,11 +150,16 @@ async fn id_of(client: &Client, name: &str) -> Result<String, Failure> {
     }
 }
 
-/// The host name in a URL.
-fn host(url: &str) -> &str {
+/// The host name in a URL, with its port if it has one.
+fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+}
+
+/// The host name in a URL.
+fn host(url: &str) -> &str {
+    let authority = authority(url);
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
         _ => authority,

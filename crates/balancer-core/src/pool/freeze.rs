@@ -221,8 +221,8 @@ impl<B: Backend, Q: ?Sized> Scene<'_, B, Q> {
             return match health {
                 Health::Unknown => ("unknown", "not probed yet".into()),
                 Health::Suspect => ("suspect", "its last probe failed".into()),
-                Health::Down => ("down", "down".into()),
-                Health::Dead => ("dead", "dead".into()),
+                Health::Down => ("down", "down: keeps its rooms, takes no new ones".into()),
+                Health::Dead => ("dead", "dead: its rooms move when they are asked for".into()),
                 Health::Up => ("closed", "closed".into()),
             };
         }

@@ -90,4 +90,5 @@ fn polls_and_meetings_as_lines() {
 fn hosts_of_urls() {
     let all = ["https://a.b/c", "http://a.b:80/c", "a.b", "https://u:p@a.b:1", "https://[::1]:80/"].map(host);
     assert_eq!(all, ["a.b", "a.b", "a.b", "a.b", "[::1]"]);
+    assert_eq!(super::authority("http://u:p@a.b:80/c"), "a.b:80");
 }

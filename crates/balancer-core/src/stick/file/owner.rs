@@ -61,7 +61,8 @@ fn owned(path: &Path, file: &mut File) -> StickError {
     let record = read.ok().and_then(|_| serde_json::from_slice::<Record>(&text).ok());
     let who = match record {
         Some(Record { pid, host, since_ms }) => {
-            format!("process {pid} on host {host} has owned it since {since_ms} ms after the epoch")
+            let seconds = WallClock::system().now_ms().saturating_sub(since_ms) / 1000;
+            format!("process {pid} on host {host} has owned it for {seconds} s")
         }
         None => "another process owns it".to_owned(),
     };
