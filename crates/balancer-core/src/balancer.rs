@@ -414,7 +414,8 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
     }
 
     fn place_without_store(&self, ask: &Ask<'_, Q>, lost: StickError) -> Result<Placement<B>, RouteError> {
-        if !matches!(self.options.lost_store, LostStore::Hash(_)) || lost.kind() != StickErrorKind::Lost {
+        let may = matches!(self.options.lost_store, LostStore::Hash(_)) && self.pool.by_key_alone();
+        if !may || lost.kind() != StickErrorKind::Lost {
             return Err(lost.into());
         }
         let lease = self.pool.place(ask, random()).ok_or(RouteError::NoCandidate)?;

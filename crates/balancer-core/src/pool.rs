@@ -439,6 +439,11 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         }
     }
 
+    /// Whether the strategy's choices depend on the room key and the servers alone.
+    pub(crate) fn by_key_alone(&self) -> bool {
+        self.write().strategy.by_key_alone()
+    }
+
     /// A member by id, as of now.
     pub fn member(&self, id: &str) -> Option<Arc<Member<B>>> {
         self.snapshot.load().members.by_id(id).cloned()

@@ -233,6 +233,12 @@ pub trait Strategy<B: Backend, Q: ?Sized = ()>: Send {
     /// The name, as in [`by_name`](crate::by_name).
     fn name(&self) -> &'static str;
 
+    /// Whether a choice depends on the room key and the servers alone: then a room can be found again without its
+    /// stick (see [`LostStore::Hash`](crate::LostStore::Hash)). Default `false`.
+    fn by_key_alone(&self) -> bool {
+        false
+    }
+
     /// Prepares a selector for these members, or keeps the last one (`None`). Called under the pool's writer lock, in
     /// order; the first call always has [`Change::Members`] and must prepare one.
     fn prepare(&mut self, members: &Members<B>, changes: &[Change]) -> Option<Arc<dyn Selector<B, Q>>>;

@@ -10,9 +10,9 @@ pub enum LostStore {
     Refuse,
     /// A room seen lately goes where it was last known to live, an unknown one is refused. Remembers this many rooms.
     LastKnown(usize),
-    /// As [`LastKnown`](Self::LastKnown), and an unknown room is placed by the strategy. Only for a strategy whose
-    /// answer depends on the room key alone (`consistent-hash`), and where no room was ever placed otherwise; else a
-    /// room that lives elsewhere would be split.
+    /// As [`LastKnown`](Self::LastKnown), and an unknown room is placed by the strategy, provided that its choices
+    /// depend on the room key alone (`consistent-hash` without a bound); with another strategy it is refused. Only
+    /// where no room was ever placed otherwise; else a room that lives elsewhere would be split.
     Hash(usize),
 }
 

@@ -177,8 +177,13 @@ async fn without_the_store_known_rooms_stay_and_unknown_ones_are_refused() {
     let e = b.route(&Ask::new(&key("unknown"))).await.unwrap_err();
     assert!(matches!(&e, RouteError::Store(_)) && e.is_retryable(), "{e}");
     let by_hash = BalancerOptions::default().lost_store(LostStore::Hash(16));
+    let b = Balancer::new(p, store.clone(), by_hash.clone());
+    assert!(b.route(&Ask::new(&key("unknown"))).await.is_err(), "leastconn does not find a room again");
+    let p = Arc::new(Pool::new(by_name("consistent-hash").unwrap(), PoolOptions::default()));
+    p.replace(["a", "b"].map(|id| Arc::new(Server(id.into())))).unwrap();
     let b = Balancer::new(p, store, by_hash);
-    assert!(b.route(&Ask::new(&key("unknown"))).await.is_ok());
+    let first = b.route(&Ask::new(&key("unknown"))).await.unwrap().backend().id().clone();
+    assert_eq!(*b.route(&Ask::new(&key("unknown"))).await.unwrap().backend().id(), first);
 }
 
 #[tokio::test]

@@ -81,6 +81,10 @@ impl<B: Backend, Q: ?Sized> Strategy<B, Q> for ConsistentHash {
         "consistent-hash"
     }
 
+    fn by_key_alone(&self) -> bool {
+        self.bound == 0
+    }
+
     fn prepare(&mut self, members: &Members<B>, changes: &[Change]) -> Option<Arc<dyn Selector<B, Q>>> {
         if changes.iter().all(|c| matches!(c, Change::Eligible(_))) {
             return None;
