@@ -13,7 +13,7 @@ const STEPS: [Step; 5] =
 
 /// Each library crate and its features.
 const FEATURES: [(&str, &[&str]); 2] = [
-    ("balancer-core", &["", "probes", "file", "redis", "testing"]),
+    ("balancer-core", &["", "probes", "file", "redis", "redis-tls", "testing"]),
     ("adapter-bbb", &["", "http", "file", "redis", "testing"]),
 ];
 

@@ -20,6 +20,9 @@ pub(crate) fn install() -> Result<(), String> {
     if !works("python3", &["-c", "import venv, ensurepip"]) {
         missing.push("python3-venv");
     }
+    if !works("openssl", &["version"]) {
+        missing.push("openssl");
+    }
     if !works("cc", &["--version"]) {
         missing.push("gcc");
     }

@@ -46,6 +46,7 @@
 //! | `http` | yes | the cluster, its service, the HTTP server and client |
 //! | `file` | no | `LocalStore::open`: servers and meetings in one file that survives a kill |
 //! | `redis` | no | `RedisMeetings`: Scalelite's Redis layout, shared by any number of processes |
+//! | `redis-tls` | no | TLS to that Redis: `rediss://` |
 //! | `testing` | no | `testing`: the fake server |
 
 mod api;

@@ -56,6 +56,7 @@
 //! | `probes` | `TcpProbe` and `HttpProbe` |
 //! | `file` | `FileStore`: sticks in one file that survives a kill |
 //! | `redis` | `RedisStore`: sticks on a Redis server that several processes share |
+//! | `redis-tls` | TLS to that server: `rediss://` |
 //! | `testing` | `conformance`: the suite every stick store must pass |
 //!
 //! # What is promised

@@ -5,6 +5,8 @@ mod link;
 mod options;
 mod reply;
 mod scripts;
+#[cfg(feature = "redis-tls")]
+mod tls;
 mod trouble;
 mod url;
 

@@ -11,3 +11,5 @@ mod stick_file;
 mod stick_memory;
 #[cfg(feature = "redis")]
 mod stick_redis;
+#[cfg(feature = "redis-tls")]
+mod stick_tls;

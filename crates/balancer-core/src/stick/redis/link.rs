@@ -54,6 +54,8 @@ struct Inner {
     lanes: Box<[Lane]>,
     turn: AtomicUsize,
     warning: Option<String>,
+    #[cfg(feature = "redis-tls")]
+    tls: Option<super::tls::Tls>,
 }
 
 #[derive(Default)]
@@ -104,7 +106,20 @@ impl RedisLink {
             tracing::warn!("{warning}");
         }
         let lanes = (0..options.connections).map(|_| Lane::default()).collect();
-        Ok(Self { inner: Arc::new(Inner { options, lanes, turn: AtomicUsize::new(0), warning }) })
+        #[cfg(feature = "redis-tls")]
+        let tls = match &options.address {
+            Address::Tcp { host, .. } if options.tls => Some(super::tls::Tls::new(&options, host)?),
+            _ => None,
+        };
+        let inner = Inner {
+            options,
+            lanes,
+            turn: AtomicUsize::new(0),
+            warning,
+            #[cfg(feature = "redis-tls")]
+            tls,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// What is unsafe about these settings, if anything.
@@ -335,6 +350,12 @@ impl Inner {
                 let addresses: Vec<SocketAddr> = found.map_err(|error| trouble::lookup(Some(&error)))?.collect();
                 let stream = self.reach(&addresses, deadline, waits).await?;
                 let _ = stream.set_nodelay(true);
+                #[cfg(feature = "redis-tls")]
+                if let Some(tls) = &self.tls {
+                    let secured = timeout_at(deadline, tls.wrap(stream)).await;
+                    let secured = secured.map_err(|_| trouble::no_tls(waits))??;
+                    return self.begin(secured, deadline, waits).await;
+                }
                 self.begin(stream, deadline, waits).await
             }
             #[cfg(unix)]

@@ -40,6 +40,10 @@ pub struct RedisOptions {
     pub(super) response_timeout: Duration,
     pub(super) connect_tries: u32,
     pub(super) connections: usize,
+    #[cfg(feature = "redis-tls")]
+    pub(super) tls: bool,
+    #[cfg(feature = "redis-tls")]
+    pub(super) ca_file: Option<PathBuf>,
 }
 
 impl RedisOptions {
@@ -54,6 +58,10 @@ impl RedisOptions {
             response_timeout: Duration::from_secs(5),
             connect_tries: 3,
             connections: 1,
+            #[cfg(feature = "redis-tls")]
+            tls: false,
+            #[cfg(feature = "redis-tls")]
+            ca_file: None,
         }
     }
 
@@ -134,6 +142,22 @@ impl RedisOptions {
     #[must_use]
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections;
+        self
+    }
+
+    /// Speaks TLS to the server, as `rediss://` does. Needs the feature `redis-tls`.
+    #[cfg(feature = "redis-tls")]
+    #[must_use]
+    pub fn tls(mut self) -> Self {
+        self.tls = true;
+        self
+    }
+
+    /// Trusts the certificates of this PEM file, and no others, for TLS. Default: the system's.
+    #[cfg(feature = "redis-tls")]
+    #[must_use]
+    pub fn ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.ca_file = Some(path.into());
         self
     }
 

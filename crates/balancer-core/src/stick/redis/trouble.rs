@@ -90,6 +90,16 @@ pub(super) fn connect(options: &RedisOptions, error: Option<&io::Error>, waited:
 }
 
 /// Connected, but not greeted in time.
+#[cfg(feature = "redis-tls")]
+pub(super) fn no_tls(waited: Duration) -> Trouble {
+    Trouble::new(
+        Kind::Lost,
+        format!(
+            "connected, but TLS is not agreed on within {waited:?}: does it speak TLS on this port, or plain redis://?"
+        ),
+    )
+}
+
 pub(super) fn greeting(waited: Duration) -> Trouble {
     Trouble::new(
         Kind::Lost,

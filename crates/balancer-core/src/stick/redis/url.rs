@@ -12,13 +12,13 @@ const LONGEST: usize = 4096;
 impl RedisOptions {
     /// Reads a URL.
     ///
-    /// `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`, `unix:///PATH[?db=DB&user=USER&password=PASSWORD]`, also written
+    /// `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`, the same with `rediss://` for TLS, `unix:///PATH[?db=DB&user=USER&password=PASSWORD]`, also written
     /// `redis+unix:`. Host 127.0.0.1, port 6379 and database 0 are assumed; `?db=`, `?user=` and `?password=` work in
     /// both forms. Special characters in names and passwords are written `%XX`.
     ///
     /// # Errors
     ///
-    /// [`StickError::Config`] for anything else, and for `rediss://`, as TLS is not compiled in.
+    /// [`StickError::Config`] for anything else, and for `rediss://` without the feature `redis-tls`.
     pub fn from_url(url: &str) -> Result<Self, StickError> {
         if url.len() > LONGEST {
             return Err(config("Redis URL", "is longer than 4096 bytes"));
@@ -33,10 +33,13 @@ impl RedisOptions {
         let options = match scheme.to_ascii_lowercase().as_str() {
             "redis" => network(rest)?,
             "unix" | "redis+unix" => socket(rest)?,
+            #[cfg(feature = "redis-tls")]
+            "rediss" => network(rest)?.tls(),
+            #[cfg(not(feature = "redis-tls"))]
             "rediss" => {
                 return Err(config(
                     "Redis URL with rediss://",
-                    "TLS to Redis is not compiled in; use redis:// over a private network or a local TLS tunnel",
+                    "TLS to Redis is not compiled in (feature redis-tls); use redis:// over a private network or a local TLS tunnel",
                 ));
             }
             _ => return Err(config("Redis URL", "must begin with redis://, rediss://, unix:// or redis+unix://")),
@@ -167,6 +170,16 @@ mod tests {
         assert!(RedisOptions::new("h").port(0).is_err());
     }
 
+    #[cfg(feature = "redis-tls")]
+    #[test]
+    fn tls_is_asked_for_by_the_scheme() {
+        let options = RedisOptions::from_url("rediss://u:hunter2@h:6390/2").unwrap();
+        assert!(options.tls && !format!("{options:?}").contains("hunter2"));
+        assert_eq!((&options.address, options.db), (&tcp("h", 6390), 2));
+        assert!(!RedisOptions::from_url("redis://h").unwrap().tls);
+    }
+
+    #[cfg(not(feature = "redis-tls"))]
     #[test]
     fn tls_is_refused_by_name() {
         let error = RedisOptions::from_url("rediss://:hunter2@h").unwrap_err().to_string();
