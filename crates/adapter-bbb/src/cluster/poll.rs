@@ -119,6 +119,7 @@ impl Cluster {
             record.bbb_version.clone_from(&listing.version);
             record.measured = Some((listing.load, listing.figures));
             record.draining = listing.draining;
+            lock(&self.owed).remove(id);
             self.store.record_poll(id, &record).await?;
             if record.online.is_some() {
                 self.note_online(id, true);
@@ -129,11 +130,20 @@ impl Cluster {
         }
         lock(&self.lists).remove(id);
         let fell = outcome.health == Health::Down && outcome.before != Health::Down;
-        if !fell || !online {
+        if fell {
+            lock(&self.owed).insert(id.clone());
+        }
+        // A verdict that could not be stored is published by a later poll: a server falls only once.
+        if !online {
+            lock(&self.owed).remove(id);
+            return Ok(());
+        }
+        if !lock(&self.owed).contains(id) {
             return Ok(());
         }
         record.online = Some(false);
         self.store.record_poll(id, &record).await?;
+        lock(&self.owed).remove(id);
         self.note_online(id, false);
         tracing::info!(backend = %id, reason = %outcome.text(), "server is offline");
         // Published once for everybody: from here on its meetings move.
