@@ -222,6 +222,9 @@ pub struct MeetingClaim<'a> {
     pub load: f64,
     /// The meeting runs there already: that the server is closed to new ones does not matter.
     pub adopt: bool,
+    /// The server must be a registered one, and enabled unless it runs the meeting already. Without this, only orders
+    /// that are known close a server: a plain stick store knows no servers.
+    pub registered: bool,
     /// How long the binding lives.
     pub ttl: Duration,
 }

@@ -159,6 +159,7 @@ impl Cluster {
                 load: 0.0,
                 // It runs there, whatever was ordered for that server meanwhile.
                 adopt: true,
+                registered: true,
                 ttl: self.options.meeting_ttl,
             };
             if matches!(self.store.claim_meeting(&claim).await?.claim, Claim::Won(_)) {

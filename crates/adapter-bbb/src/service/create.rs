@@ -82,6 +82,7 @@ impl Claimer for CreateClaim<'_> {
                 bridges: &self.bridges,
                 load: self.cluster.options.new_meeting * multiplier,
                 adopt: false,
+                registered: true,
                 ttl,
             })
             .await?;
@@ -295,6 +296,7 @@ impl Creation<'_> {
                 bridges: std::slice::from_ref(&m.voice_bridge),
                 load: 0.0,
                 adopt: false,
+                registered: true,
                 ttl,
             };
             match store.claim_meeting(&claim).await.map_err(|e| store_fault(&e))?.claim {

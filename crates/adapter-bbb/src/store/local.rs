@@ -173,7 +173,8 @@ impl LocalStore {
         }
         // Writing a room's own server again is no new work there.
         let stays = held.as_ref().is_some_and(|m| m.binding.backend == *wanted);
-        if !stays && !claim.adopt && s.is_closed(wanted) {
+        let gone = claim.registered && !s.servers.contains_key(wanted);
+        if !stays && (gone || (!claim.adopt && s.is_closed(wanted))) {
             return Ok(Claimed { claim: Claim::Closed, meeting: None });
         }
         if held.is_none() && s.meetings.len() >= self.capacity {
@@ -231,6 +232,7 @@ impl LocalStore {
             bridges: &bridges,
             load: 0.0,
             adopt: false,
+            registered: false,
             ttl,
         };
         Ok(self.claim_meeting(&claim).await?.claim)

@@ -125,6 +125,7 @@ impl RedisMeetings {
             bridges: &bridges,
             load: 0.0,
             adopt: false,
+            registered: false,
             ttl,
         };
         Ok(self.claim_meeting(&claim).await?.claim)
@@ -203,6 +204,7 @@ impl MeetingStore for RedisMeetings {
             seen_token,
             seen_stamp,
             if claim.adopt { "1" } else { "" },
+            if claim.registered { "1" } else { "" },
         ];
         args.extend(claim.bridges.iter().map(String::as_str));
         let reply = self.run(&self.scripts.claim, &args).await?;

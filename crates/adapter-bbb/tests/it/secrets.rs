@@ -100,6 +100,7 @@ async fn no_secret_is_logged_or_shown() {
         bridges: &[],
         load: 0.0,
         adopt: false,
+        registered: false,
         ttl: Duration::from_secs(1),
     };
     let (path, query) = signed("create", &create("shown"));
