@@ -364,6 +364,11 @@ impl Creation<'_> {
                 sent = self.send(server, m, Some(&m.moderator_pw)).await;
             }
         }
+        // A repeat overtook us and the server made up a password of its own: ask for the meeting as it is.
+        let ours = self.params.present("moderatorPW").is_none();
+        if ours && matches!(&sent, Sent::Answer(bytes) if is_not_unique(bytes)) {
+            sent = self.send(server, m, None).await;
+        }
         match sent {
             Sent::Answer(bytes) => {
                 let done = relay(&bytes, Fault::CreateFailed);
@@ -429,6 +434,10 @@ impl Creation<'_> {
             }
         }
     }
+}
+
+fn is_not_unique(bytes: &[u8]) -> bool {
+    Reply::parse(bytes).is_ok_and(|r| !r.is_success() && r.message_key() == Some("idNotUnique"))
 }
 
 /// Where a meeting would be placed now, and why, without placing it.
