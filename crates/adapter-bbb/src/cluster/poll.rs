@@ -12,8 +12,16 @@ use tokio::time::Instant;
 use super::{Cluster, lock, wall_ms};
 use crate::api::{Params, Reply, meetings, signed_url};
 use crate::client::CallError;
+use crate::secret::Secret;
 use crate::server::{BbbServer, milli};
 use crate::store::{Figures, PollRecord, ServerState};
+
+/// What a binding needs to know of a meeting that runs already.
+#[derive(Clone, Debug)]
+pub(super) struct Adoptable {
+    pub(super) moderator_pw: Secret,
+    pub(super) voice_bridge: String,
+}
 
 /// The last whole list of meetings a server gave.
 #[derive(Clone, Debug)]
@@ -22,6 +30,9 @@ pub(crate) struct Listing {
     pub(crate) began_ms: u64,
     /// People in each meeting, by id.
     pub(crate) people: HashMap<String, u32>,
+    /// Those that may be bound when they are bound nowhere: no breakout rooms, which belong to another meeting, and
+    /// nothing that was ended and is only listed still.
+    pub(super) adoptable: HashMap<String, Adoptable>,
     /// Load by the formula.
     pub(crate) load: f64,
     /// The figures of the status table.
@@ -67,6 +78,11 @@ impl HealthProbe<BbbServer> for Probe {
         let list = meetings(&bytes).map_err(|e| ProbeError::Answer(format!("getMeetings: {e}")))?;
         let figures = o.formula.figures(&list, began_ms, target.multiplier());
         let people = list.iter().map(|m| (m.id.to_string(), m.participants)).collect();
+        let adoptable = list.iter().filter(|m| !m.breakout && !m.forcibly_ended).map(|m| {
+            let moderator_pw = Secret::new(&*m.moderator_pw);
+            (m.id.to_string(), Adoptable { moderator_pw, voice_bridge: m.voice_bridge.trim().to_owned() })
+        });
+        let adoptable = adoptable.collect();
         let known = cluster.record(target.id()).and_then(|r| r.bbb_version);
         let up = cluster.pool.verdict(target.id()).is_some_and(|v| v.health == Health::Up);
         let version = if known.is_some() && up {
@@ -82,7 +98,7 @@ impl HealthProbe<BbbServer> for Probe {
             largest_meeting: figures.largest_meeting,
             videos: figures.videos,
         };
-        let listing = Listing { began_ms, people, load: figures.load, figures: numbers, version, draining };
+        let listing = Listing { began_ms, people, adoptable, load: figures.load, figures: numbers, version, draining };
         lock(&cluster.lists).insert(target.id().clone(), listing);
         Ok(Report::new(Instant::now())
             .with_rooms(figures.meetings)

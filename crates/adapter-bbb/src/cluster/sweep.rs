@@ -42,6 +42,7 @@ fn compare(bound: &[MeetingRecord], lists: &HashMap<BackendId, Listing>, grace_m
     for (server, list) in lists {
         for (id, people) in &list.people {
             match by_id.get(id.as_str()) {
+                None if !list.adoptable.contains_key(id) => {}
                 None => found.unbound.push((id.clone(), server.clone())),
                 Some(m) if m.binding.backend != *server => {
                     if m.binding.stamp.saturating_add(grace_ms) < list.began_ms {
@@ -148,13 +149,17 @@ impl Cluster {
             if StickKey::new(id.as_str()).is_err() {
                 continue;
             }
+            let known = lists.get(&server).and_then(|l| l.adoptable.get(&id));
             let want = Want { backend: server, token: Token(random()) };
-            let bridges: Vec<String> = VoiceBridges::new(&id, self.options.voice_digits).take(BRIDGES).collect();
+            // The number that telephones reach it by, else one as for a new meeting.
+            let own = known.map(|k| k.voice_bridge.clone()).filter(|n| !n.is_empty());
+            let bridges = own.into_iter().chain(VoiceBridges::new(&id, self.options.voice_digits));
+            let bridges: Vec<String> = bridges.take(BRIDGES).collect();
             let claim = MeetingClaim {
                 id: &id,
                 over: None,
                 want: &want,
-                moderator_pw: "",
+                moderator_pw: known.map_or("", |k| k.moderator_pw.expose()),
                 bridges: &bridges,
                 load: 0.0,
                 // It runs there, whatever was ordered for that server meanwhile.
@@ -174,7 +179,9 @@ impl Cluster {
 mod tests {
     use balancer_core::Binding;
 
+    use super::super::poll::Adoptable;
     use super::*;
+    use crate::secret::Secret;
     use crate::store::Figures;
 
     fn bound(id: &str, server: &str, stamp: u64) -> MeetingRecord {
@@ -189,7 +196,10 @@ mod tests {
 
     fn list(began_ms: u64, ids: &[(&str, u32)]) -> Listing {
         let people = ids.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect();
-        Listing { began_ms, people, load: 0.0, figures: Figures::default(), version: None, draining: false }
+        let detail = Adoptable { moderator_pw: Secret::new("mp"), voice_bridge: String::new() };
+        let adoptable = ids.iter().filter(|(id, _)| !id.ends_with("(breakout)"));
+        let adoptable = adoptable.map(|(id, _)| ((*id).to_owned(), detail.clone())).collect();
+        Listing { began_ms, people, adoptable, load: 0.0, figures: Figures::default(), version: None, draining: false }
     }
 
     #[test]
@@ -205,7 +215,7 @@ mod tests {
     #[test]
     fn meetings_that_run_elsewhere_or_are_bound_nowhere_are_named() {
         let lists = HashMap::from([
-            ("a".into(), list(10_000, &[("m", 3), ("lost", 0)])),
+            ("a".into(), list(10_000, &[("m", 3), ("lost", 0), ("lost (breakout)", 2)])),
             ("b".into(), list(10_000, &[("m", 0)])),
         ]);
         let found = compare(&[bound("m", "b", 1)], &lists, 1_000);
