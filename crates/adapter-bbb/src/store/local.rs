@@ -189,13 +189,11 @@ impl LocalStore {
         let binding = Binding { backend: wanted.clone(), token: claim.want.token, stamp: s.last_stamp };
         let bridges = &s.bridges;
         let free = |n: &&String| bridges.get(*n).is_none_or(|owner| owner == claim.id);
-        let (moderator_pw, voice_bridge) = match &held {
-            Some(m) => (m.moderator_pw.clone(), m.voice_bridge.clone()),
-            None => {
-                let bridge = claim.bridges.iter().find(free).cloned().unwrap_or_default();
-                (claim.moderator_pw.to_owned(), bridge)
-            }
-        };
+        // What a meeting has, it keeps; what it lacks, it gets.
+        let kept = |of: fn(&MeetingRecord) -> &String| held.as_ref().map(of).filter(|t| !t.is_empty()).cloned();
+        let moderator_pw = kept(|m| &m.moderator_pw).unwrap_or_else(|| claim.moderator_pw.to_owned());
+        let voice_bridge =
+            kept(|m| &m.voice_bridge).or_else(|| claim.bridges.iter().find(free).cloned()).unwrap_or_default();
         if !voice_bridge.is_empty() {
             s.bridges.insert(voice_bridge.clone(), claim.id.to_owned());
         }

@@ -135,13 +135,21 @@ return 1
 const MEETINGS: &str = "
 local p, server = ARGV[1], ARGV[2]
 local out, now = {}, now_ms()
+local expired, any = {}, false
 for _, id in ipairs(redis.call('SMEMBERS', p..'meetings')) do
   local m = fields(p, id)
   if not m[1] then
     redis.call('SREM', p..'meetings', id)
+    expired[id], any = true, true
   elseif server == '' or m[1] == server then
     local ending = m[6] and tonumber(m[6]) > now and 1 or 0
     out[#out + 1] = {id, m[1], m[2], m[3], m[4], m[5], ending}
+  end
+end
+if any then
+  local numbers = redis.call('HGETALL', p..'voice_bridges')
+  for i = 1, #numbers, 2 do
+    if expired[numbers[i + 1]] then redis.call('HDEL', p..'voice_bridges', numbers[i]) end
   end
 end
 return out
