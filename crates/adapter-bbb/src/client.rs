@@ -1,6 +1,8 @@
 //! Calls to BigBlueButton servers: pooled keep-alive connections, deadlines, a limit on what is read.
 
 use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,6 +12,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::{Instant, timeout_at};
 
 /// Why a call to a server brought no answer, by what the caller can conclude from it.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
@@ -182,6 +185,9 @@ impl BbbClient {
 
     /// One call: GET, or POST with a body. The answer is the body, whatever its HTTP status.
     ///
+    /// The time-out of a body that is streamed through begins anew with each piece of it: a large document may take as
+    /// long as its sender is given, a server that stops reading may not.
+    ///
     /// # Errors
     ///
     /// [`CallError`].
@@ -194,10 +200,18 @@ impl BbbClient {
         let unusable = |why: String| CallError::Unreachable { host: host.clone(), why };
         let uri: http::Uri = url.parse().map_err(|e: http::uri::InvalidUri| unusable(e.to_string()))?;
         let mut request = http::Request::builder().uri(uri);
+        let (began, moved) = (Instant::now(), Arc::new(AtomicU64::new(0)));
         let body = match upload {
             Some(u) => {
                 request = request.method(http::Method::POST).header(http::header::CONTENT_TYPE, u.content_type);
-                u.body
+                let moved = moved.clone();
+                match u.body {
+                    whole @ Either::Left(_) => whole,
+                    Either::Right(stream) => Either::Right(BodyExt::boxed(stream.map_frame(move |frame| {
+                        moved.store(u64::try_from(began.elapsed().as_millis()).unwrap_or_default(), Relaxed);
+                        frame
+                    }))),
+                }
             }
             None => Either::Left(Full::new(Bytes::new())),
         };
@@ -209,10 +223,16 @@ impl BbbClient {
             let answer = client.request(request).await.map_err(|e| classify(&e, &host, limits.connect))?;
             read(answer.into_body(), limits.reply, &host).await
         };
-        match tokio::time::timeout(all, work).await {
-            Ok(done) => done,
-            Err(_) => Err(CallError::Timeout { host, seconds: all.as_secs_f64() }),
+        tokio::pin!(work);
+        loop {
+            let due = began + Duration::from_millis(moved.load(Relaxed)) + all;
+            match timeout_at(due, &mut work).await {
+                Ok(done) => return done,
+                Err(_) if began + Duration::from_millis(moved.load(Relaxed)) + all > due => {}
+                Err(_) => break,
+            }
         }
+        Err(CallError::Timeout { host: host.clone(), seconds: all.as_secs_f64() })
     }
 }
 
