@@ -124,6 +124,11 @@ pub(super) async fn add(client: &Client, new: New, view: View) -> Result<Outcome
 /// The URL, if it can be the API of a server.
 fn checked_url(url: &str) -> Result<String, Failure> {
     let url = url.trim();
+    if url.parse::<http::Uri>().is_ok_and(|uri| uri.authority().is_some_and(|a| a.as_str().contains('@'))) {
+        // Not repeated: a password may be part of it.
+        let what = "the URL holds a user name, which every browser that joins would be sent";
+        return Err(Failure::usage(what).hint("leave away what stands before the `@`"));
+    }
     let shown = printable(url);
     let usual = "`bbb-conf --secret` on the server prints the URL; add `api` to it";
     if !url.starts_with("http://") && !url.starts_with("https://") {
@@ -226,6 +231,9 @@ mod tests {
         }
         assert_eq!(hint("https://bbb1.example.com").1, format!("use {good}"));
         assert_eq!(hint("https://bbb1.example.com:8443/").1, "use https://bbb1.example.com:8443/bigbluebutton/api");
+        let named = checked_url("https://ann:hunter2@bbb1.example.com/bigbluebutton/api").unwrap_err();
+        assert_eq!(named.exit, Exit::Usage);
+        assert!(!named.to_string().contains("hunter2"), "{named}");
         for url in ["bbb1.example.com/bigbluebutton/api", "ftp://x/api", "http://", "https://x y/api", "http://x/api?y"]
         {
             assert_eq!(hint(url).0, Exit::Usage, "{url}");
