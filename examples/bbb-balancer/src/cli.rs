@@ -16,7 +16,7 @@ pub(crate) use flags::SettingFlags;
 
 const EXAMPLES: &str = "\
 Examples:
-  bbb-balancer demo                            three pretended servers, a minute of load
+  bbb-balancer demo                            a school morning on three pretended servers
   bbb-balancer check                           the effective configuration
   bbb-balancer serve --data-dir /var/lib/bbb-balancer
   bbb-balancer servers add https://bbb1.example.com/bigbluebutton/api SECRET --enable

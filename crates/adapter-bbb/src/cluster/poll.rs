@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{Cluster, lock, wall_ms};
 use crate::api::{Params, Reply, meetings, signed_url};
-use crate::client::CallError;
+use crate::client::{CallError, host_of};
 use crate::secret::Secret;
 use crate::server::{BbbServer, milli};
 use crate::store::{Figures, PollRecord, ServerState};
@@ -139,7 +139,7 @@ impl Cluster {
             self.store.record_poll(id, &record).await?;
             if record.online.is_some() {
                 self.note_online(id, true);
-                tracing::info!(backend = %id, "server is online");
+                tracing::info!(backend = %id, host = host_of(outcome.backend.url()), "server is online");
             }
             let seen: Vec<String> = listing.people.into_keys().collect();
             return self.store.renew_seen(id, &seen, self.options.meeting_ttl).await;
@@ -161,7 +161,7 @@ impl Cluster {
         self.store.record_poll(id, &record).await?;
         lock(&self.owed).remove(id);
         self.note_online(id, false);
-        tracing::info!(backend = %id, reason = %outcome.text(), "server is offline");
+        tracing::info!(backend = %id, host = host_of(outcome.backend.url()), reason = %outcome.text(), "server is offline");
         // Published once for everybody: from here on its meetings move.
         let _ = self.pool.declare(id, Health::Dead, &outcome.text());
         Ok(())

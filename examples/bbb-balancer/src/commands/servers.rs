@@ -207,7 +207,8 @@ pub(super) async fn remove(client: &Client, name: &str, force: bool, view: View)
             .get("meetings")
             .and_then(Value::as_array)
             .map_or_else(Vec::new, |all| all.iter().filter_map(Value::as_str).map(printable).collect());
-        return Err(Failure::new(Exit::Refused, format!("server {shown} has {} running meetings", meetings.len()))
+        let noun = if meetings.len() == 1 { "meeting" } else { "meetings" };
+        return Err(Failure::new(Exit::Refused, format!("server {shown} has {} running {noun}", meetings.len()))
             .cause(format!("removing it would lose: {}", meetings.join(", ")))
             .hint(format!(
                 "`bbb-balancer servers cordon {shown}` lets them end; `servers remove {shown} --force` forgets them"
