@@ -5,7 +5,7 @@
 //! for speed: closing sets the word before the hint, opening clears it last.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::*};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::time::Instant;
@@ -14,8 +14,12 @@ use crate::backend::Weight;
 use crate::load::{MAX_COST, Report};
 use crate::state::{Admin, Health};
 
+use lanes::LANES;
+pub(crate) use scan::Live;
+pub(crate) use share::{LeastShare, share};
+
 pub(crate) const CHUNK: usize = 256;
-const CHUNKS: usize = 256;
+const CHUNKS: usize = 512;
 /// The most servers one pool may have.
 pub(crate) const MAX_SLOTS: usize = CHUNK * CHUNKS;
 
@@ -105,14 +109,19 @@ impl Ledger {
     }
 }
 
+mod lanes;
+mod scan;
+mod share;
+
 struct Chunk {
     word: [AtomicU64; CHUNK],
+    /// Coarse keys of the shares, packed.
+    shares: [AtomicU64; CHUNK / LANES],
     rank: [AtomicU64; CHUNK],
     inverse: [AtomicU32; CHUNK],
     weight: [AtomicU32; CHUNK],
     state: [AtomicU8; CHUNK],
     cap: [AtomicU64; CHUNK],
-    open: [AtomicU64; CHUNK / 64],
     ledger: [Mutex<Ledger>; CHUNK],
 }
 
@@ -120,12 +129,12 @@ impl Chunk {
     fn new() -> Box<Self> {
         Box::new(Self {
             word: std::array::from_fn(|_| AtomicU64::new(NO_NEW | NOTHING)),
+            shares: std::array::from_fn(|_| AtomicU64::new(lanes::all(lanes::HIDDEN))),
             rank: std::array::from_fn(|_| AtomicU64::new(0)),
             inverse: std::array::from_fn(|_| AtomicU32::new(0)),
             weight: std::array::from_fn(|_| AtomicU32::new(0)),
             state: std::array::from_fn(|_| AtomicU8::new(0)),
             cap: std::array::from_fn(|_| AtomicU64::new(0)),
-            open: std::array::from_fn(|_| AtomicU64::new(0)),
             ledger: std::array::from_fn(|_| Mutex::new(Ledger::default())),
         })
     }
@@ -134,6 +143,12 @@ impl Chunk {
 /// The arrays, and the list of free slots.
 pub(crate) struct Board {
     chunks: Box<[OnceLock<Box<Chunk>>]>,
+    /// The hint of open slots, a bit for each.
+    open: Box<[AtomicU64]>,
+    /// Whether the shares are kept.
+    keep_shares: bool,
+    /// The least key of the last scan.
+    least_share: AtomicU16,
     free: Mutex<Free>,
 }
 
@@ -154,8 +169,19 @@ fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Board {
-    pub(crate) fn new() -> Self {
-        Self { chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(), free: Mutex::new(Free::default()) }
+    /// An empty board; `keep_shares` for [`least_share`](Self::least_share).
+    pub(crate) fn new(keep_shares: bool) -> Self {
+        Self {
+            chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
+            open: (0..MAX_SLOTS / 64).map(|_| AtomicU64::new(0)).collect(),
+            keep_shares,
+            least_share: AtomicU16::new(0),
+            free: Mutex::new(Free::default()),
+        }
+    }
+
+    fn open(&self, slot: Slot) -> (&AtomicU64, u64) {
+        (&self.open[(slot.index() / 64) % (MAX_SLOTS / 64)], 1 << (slot.index() % 64))
     }
 
     fn at(&self, slot: Slot) -> (&Chunk, usize) {
@@ -181,6 +207,7 @@ impl Board {
         *lock(&c.ledger[i]) = Ledger { class, born: Some(now), ..Ledger::default() };
         c.word[i].store(NO_NEW | NOTHING, SeqCst);
         c.rank[i].store(u64::from(class) << CLASS_SHIFT, SeqCst);
+        self.settle(c, i);
         c.cap[i].store(0, SeqCst);
         c.state[i].store(0, SeqCst);
         Some(slot)
@@ -198,6 +225,7 @@ impl Board {
         let old = c.word[i].fetch_add(1, AcqRel);
         let refuse = |why| {
             c.word[i].fetch_sub(1, AcqRel);
+            self.settle(c, i);
             Err(why)
         };
         if old & mask != 0 {
@@ -214,6 +242,7 @@ impl Board {
                 c.rank[i].fetch_add(charge, AcqRel);
             }
         }
+        self.settle(c, i);
         Ok(())
     }
 
@@ -240,6 +269,7 @@ impl Board {
         let (c, i) = self.at(slot);
         c.rank[i].fetch_sub(charge, AcqRel);
         c.word[i].fetch_sub(1, AcqRel);
+        self.settle(c, i);
     }
 
     /// Gives a unit back whose work arrived: its charge stays until a measurement that began later covers it.
@@ -249,6 +279,7 @@ impl Board {
             lock(&c.ledger[i]).landed(charge, now);
         }
         c.word[i].fetch_sub(1, AcqRel);
+        self.settle(c, i);
     }
 
     /// Sets block bits; the answer is what was in flight at that moment.
@@ -256,7 +287,9 @@ impl Board {
         let (c, i) = self.at(slot);
         let old = c.word[i].fetch_or(bits, SeqCst);
         if bits & (NO_NEW | NOTHING) != 0 {
-            c.open[i / 64].fetch_and(!(1 << (i % 64)), SeqCst);
+            let (open, bit) = self.open(slot);
+            open.fetch_and(!bit, SeqCst);
+            self.settle(c, i);
         }
         u32::try_from(old & COUNT).unwrap_or(u32::MAX)
     }
@@ -268,7 +301,9 @@ impl Board {
         let clear = (NO_NEW | NOTHING) & !bits;
         c.word[i].fetch_and(!clear, SeqCst);
         if bits == 0 {
-            c.open[i / 64].fetch_or(1 << (i % 64), SeqCst);
+            let (open, bit) = self.open(slot);
+            open.fetch_or(bit, SeqCst);
+            self.settle(c, i);
         }
     }
 
@@ -299,6 +334,7 @@ impl Board {
         let inverse = (1u64 << 32).checked_div(w).unwrap_or(0);
         c.weight[i].store(u32::from(weight.sixteenths()), SeqCst);
         c.inverse[i].store(u32::try_from(inverse).unwrap_or(u32::MAX), SeqCst);
+        self.settle(c, i);
     }
 
     pub(crate) fn state(&self, slot: Slot) -> (Admin, Health) {
@@ -326,11 +362,7 @@ impl Board {
 
     /// 64 slots of the hint of open slots.
     pub(crate) fn open_word(&self, word: usize) -> u64 {
-        let chunk = word / (CHUNK / 64);
-        match self.chunks.get(chunk).and_then(OnceLock::get) {
-            Some(c) => c.open[word % (CHUNK / 64)].load(Relaxed),
-            None => 0,
-        }
+        self.open.get(word).map_or(0, |open| open.load(Relaxed))
     }
 
     /// Takes in a report. `false` when it is older than the newest one or than this slot's server.
@@ -376,7 +408,7 @@ impl Board {
 
     /// A copy of these slots, standing still.
     pub(crate) fn freeze(&self, slots: impl Iterator<Item = Slot>) -> Self {
-        let copy = Self::new();
+        let copy = Self::new(self.keep_shares);
         for slot in slots {
             let (from, i) = self.at(slot);
             let (to, _) = copy.at(slot);
@@ -387,9 +419,10 @@ impl Board {
             to.weight[i].store(from.weight[i].load(Acquire), Relaxed);
             to.state[i].store(from.state[i].load(Acquire), Relaxed);
             to.cap[i].store(from.cap[i].load(Acquire), Relaxed);
-            let bit = 1 << (i % 64);
-            if from.open[i / 64].load(Acquire) & bit != 0 {
-                to.open[i / 64].fetch_or(bit, Relaxed);
+            copy.settle(to, i);
+            let (open, bit) = self.open(slot);
+            if open.load(Acquire) & bit != 0 {
+                copy.open(slot).0.fetch_or(bit, Relaxed);
             }
             let mut free = lock(&copy.free);
             free.next = free.next.max(slot.0 + 1);

@@ -101,7 +101,7 @@ pub use probe::{HealthProbe, ProbeError};
 #[cfg(feature = "probes")]
 pub use probe::{HttpProbe, TcpProbe};
 pub use selector::{
-    Ask, Change, ConsistentHash, First, LeastConn, LeastLoaded, Plain, PowerOfTwo, Random, RoundRobin, Selector,
+    Ask, Change, ConsistentHash, First, LeastConn, LeastLoaded, Needs, Plain, PowerOfTwo, Random, RoundRobin, Selector,
     Strategy, Trace, Turn, by_name, strategy_names,
 };
 pub use snapshot::{Candidates, MAX_EXCLUDED, Member, Members};

@@ -15,7 +15,7 @@ use crate::lease::Lease;
 use crate::load::Report;
 use crate::seat::Seat;
 use crate::selector::{Ask, Change, Strategy, Turn};
-use crate::snapshot::{Candidates, Member, Members, Resolved};
+use crate::snapshot::{Candidates, Member, Members};
 use crate::state::{Admin, Health, HealthRules, Verdict};
 
 mod freeze;
@@ -72,10 +72,10 @@ impl<B: Backend> Pool<B> {
 impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     /// An empty pool whose selectors understand the query `Q`.
     pub fn with_query(mut strategy: Box<dyn Strategy<B, Q>>, options: PoolOptions<B>) -> Self {
-        let members = Members::new(Vec::new());
+        let members = Arc::new(Members::new(Vec::new()));
         let selector = strategy.prepare(&members, &[Change::Members]);
         Self {
-            board: Arc::new(Board::new()),
+            board: Arc::new(Board::new(strategy.needs().shares)),
             snapshot: ArcSwap::from_pointee(Snapshot { members, selector }),
             writer: Mutex::new(Writer {
                 strategy,
@@ -155,7 +155,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         for slot in fresh {
             self.board.set_state(slot, Admin::Ready, Health::Unknown);
         }
-        let members = Members::new(list);
+        let members = Arc::new(Members::new(list));
         w.retired.retain(|_, seat| seat.strong_count() > 0);
         for m in old.members.iter() {
             let id = m.backend.id();
@@ -204,7 +204,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     fn publish(&self, w: &mut Writer<B, Q>, changes: &[Change]) {
         let old = self.snapshot.load_full();
         if let Some(selector) = w.strategy.prepare(&old.members, changes) {
-            let members = Members::new(old.members.list.clone());
+            let members = old.members.clone();
             self.snapshot.store(Arc::new(Snapshot { members, selector: Some(selector) }));
         }
     }
@@ -356,9 +356,9 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         self.processes.store(u64::from(count.max(1)), Relaxed);
     }
 
-    fn window(&self, now: Instant) -> Option<(u32, u32)> {
+    fn window(&self, turn: &mut Turn<'_>) -> Option<(u32, u32)> {
         let (max, every) = self.options.cap?;
-        let n = now.saturating_duration_since(self.epoch).as_millis() / every.as_millis().max(1);
+        let n = turn.now().saturating_duration_since(self.epoch).as_millis() / every.as_millis().max(1);
         // The ordinal wraps after 2^32 windows; only equality matters. 0, what a fresh slot has, is never used.
         Some((u32::try_from(n % u128::from(u32::MAX)).unwrap_or(0) + 1, max))
     }
@@ -372,27 +372,43 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     /// may take it.
     pub fn place(&self, ask: &Ask<'_, Q>, seed: u64) -> Option<Lease<B>> {
         let snapshot = self.snapshot.load();
-        let now = Instant::now();
-        self.place_on(&snapshot, &self.board, ask, &mut Turn::new(now, seed)).map(|(m, charge)| {
-            // `place_on` took the unit on the live board.
-            Lease::new(m, charge)
-        })
+        self.take_on(&snapshot, ask, &mut Turn::live(seed)).map(|(m, charge)| Lease::new(m.clone(), charge))
+    }
+
+    /// The choice alone: what a pick of this moment chooses, with no unit taken. For callers whose work the pool need
+    /// not count, and the cheapest way to a server. A selector with a state of its own moves on as in
+    /// [`place`](Self::place).
+    pub fn choose<T>(&self, ask: &Ask<'_, Q>, seed: u64, then: impl FnOnce(&Arc<Member<B>>) -> T) -> Option<T> {
+        let snapshot = self.snapshot.load();
+        let selector = snapshot.selector.as_ref()?;
+        let mut turn = Turn::live(seed);
+        let cap = self.window(&mut turn);
+        let mut among = candidates(&snapshot, &self.board, ask, cap);
+        let slot = match ask.filter {
+            None => selector.pick(&among, ask, &mut turn),
+            Some(filter) => filter.rungs().iter().find_map(|rung| {
+                among.set_rung(rung);
+                turn.again();
+                selector.pick(&among, ask, &mut turn)
+            }),
+        };
+        slot.and_then(|slot| snapshot.members.by_slot(slot)).map(then)
     }
 
     /// The one loop of picking: rung by rung, again when the chosen server was blocked or taken meanwhile.
-    fn place_on(
+    fn take_on<'s>(
         &self,
-        snapshot: &Snapshot<B, Q>,
-        board: &Board,
+        snapshot: &'s Snapshot<B, Q>,
         ask: &Ask<'_, Q>,
         turn: &mut Turn<'_>,
-    ) -> Option<(Arc<Member<B>>, u64)> {
+    ) -> Option<(&'s Arc<Member<B>>, u64)> {
+        let board = &*self.board;
         let selector = snapshot.selector.as_ref()?;
-        let cap = self.window(turn.now());
+        let cap = self.window(turn);
         let mut among = candidates(snapshot, board, ask, cap);
         let every = [Vec::new()];
         for rung in ask.filter.map_or(&every[..], |f| f.rungs()) {
-            among.set_rung(Resolved::new(rung, &snapshot.members));
+            among.set_rung(rung);
             for attempt in 0..TRIES {
                 turn.again();
                 let Some(slot) = selector.pick(&among, ask, turn) else { break };
@@ -407,7 +423,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
                     _ => Ok(()),
                 });
                 match taken {
-                    Ok(()) => return Some((m.clone(), charge)),
+                    Ok(()) => return Some((m, charge)),
                     Err(Refused::Changed) => {}
                     Err(Refused::Blocked | Refused::Capped) => {
                         if !among.exclude(slot) {

@@ -10,7 +10,7 @@ use crate::decision::{Decision, Excluded, MAX_ROWS, Outcome, Row};
 use crate::lease::Lease;
 use crate::load::LoadModel;
 use crate::selector::{Ask, Change, Selector, Strategy, Trace, Turn};
-use crate::snapshot::{Candidates, Members, Resolved};
+use crate::snapshot::Candidates;
 use crate::state::{Admin, Health};
 
 use super::published::Snapshot;
@@ -41,14 +41,14 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         let mut fork: Box<dyn Strategy<B, Q>> = w.strategy.fork();
         let name = fork.name();
         drop(w);
-        let members = Members::new(live.members.list.clone());
+        let members = live.members.clone();
         let selector = fork.prepare(&members, &[Change::Members]);
         Frozen {
             snapshot: Snapshot { members, selector },
             board,
             strategy: name,
             model: self.options.load.clone(),
-            cap: self.window(now),
+            cap: self.window(&mut Turn::new(now, 0)),
             now,
         }
     }
@@ -60,13 +60,13 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         let board = self.board.freeze(live.members.iter().map(|m| m.slot()));
         let name = self.write().strategy.name();
         let mut trace = Trace::default();
-        let picked = self.place_on(&live, &self.board, ask, &mut Turn::traced(now, seed, &mut trace));
+        let picked = self.take_on(&live, ask, &mut Turn::traced(now, seed, &mut trace));
         let at = Scene {
             snapshot: &live,
             board: &board,
             strategy: name,
             model: self.options.load.as_ref(),
-            cap: self.window(now),
+            cap: self.window(&mut Turn::new(now, 0)),
             now,
             seed,
         };
@@ -75,7 +75,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
             Some((m, _)) => decision.backend = Some(m.backend.id().clone()),
             None => decision.outcome = Outcome::NoCandidate,
         }
-        (picked.map(|(m, charge)| Lease::new(m, charge)), decision)
+        (picked.map(|(m, charge)| Lease::new(m.clone(), charge)), decision)
     }
 }
 
@@ -91,7 +91,7 @@ impl<B: Backend, Q: ?Sized + 'static> Frozen<B, Q> {
                 // One turn for all rungs, as when a room is placed, so that the same seed gives the same answer.
                 let mut turn = Turn::traced(self.now, seed, &mut trace).trial();
                 ask.filter.map_or(&every[..], |f| f.rungs()).iter().find_map(|rung| {
-                    among.set_rung(Resolved::new(rung, &self.snapshot.members));
+                    among.set_rung(rung);
                     turn.again();
                     s.pick(&among, ask, &mut turn)
                 })
@@ -134,14 +134,14 @@ impl<B: Backend, Q: ?Sized> Scene<'_, B, Q> {
         // The rung that decided is the first that offers anybody; with none, the first rung explains best.
         let mut decided = 0;
         for (i, rung) in rungs.iter().enumerate() {
-            among.set_rung(Resolved::new(rung, &self.snapshot.members));
+            among.set_rung(rung);
             if among.count() > 0 {
                 decided = i;
                 break;
             }
         }
         if let Some(rung) = rungs.get(decided) {
-            among.set_rung(Resolved::new(rung, &self.snapshot.members));
+            among.set_rung(rung);
         }
         let mut rows = Vec::new();
         let mut excluded = Vec::new();

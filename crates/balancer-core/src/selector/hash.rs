@@ -47,7 +47,7 @@ impl ConsistentHash {
         Self::default()
     }
 
-    /// Points on the ring for weight 1, from 1 to 1,000; default 100. A point takes 20 bytes, so with large weights
+    /// Points on the ring for weight 1, from 1 to 1,000; default 100. A point takes 12 bytes, so with large weights
     /// use fewer.
     #[must_use]
     pub fn points(mut self, points: u32) -> Self {
@@ -149,11 +149,15 @@ impl<B: Backend, Q: ?Sized> Selector<B, Q> for OnRing {
             let mut seen = HashSet::new();
             for (hash, slot) in self.ring.walk(key) {
                 if among.contains(slot) && seen.insert(slot) {
-                    trace.score(slot, hash.wrapping_sub(key));
+                    trace.score(slot, hash.wrapping_sub(key & !0xf_ffff));
                 }
             }
         }
         if self.bound == 0 {
+            // Nearly always the owner itself.
+            if let Some(owner) = self.ring.owner(key).filter(|slot| among.contains(*slot)) {
+                return Some(owner);
+            }
             let near = self.ring.walk(key).take(MAX_STEPS).map(|(_, slot)| slot);
             return near.into_iter().find(|slot| among.contains(*slot)).or_else(|| rendezvous(among, key, |_| true));
         }
