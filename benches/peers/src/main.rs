@@ -3,8 +3,13 @@ mod clock;
 mod picks;
 mod report;
 mod servers;
+mod sticks;
 mod tower_p2c;
 
 fn main() {
-    picks::run(std::env::args().nth(1).as_deref());
+    let only = std::env::args().nth(1);
+    if only.as_deref() == Some("sticks") {
+        return sticks::run();
+    }
+    picks::run(only.as_deref());
 }

@@ -17,6 +17,7 @@ mod file;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+mod rows;
 mod shard;
 mod table;
 

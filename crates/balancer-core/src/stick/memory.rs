@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::clock::{LONGEST_TTL, WallClock};
 use super::shard::Put;
-use super::table::{At, NoJournal, Table};
+use super::table::{At, NoJournal, Table, Time};
 use super::{Binding, Claim, StickError, StickKey, StickPage, StickStore, Want};
 use crate::backend::BackendId;
 
@@ -69,7 +69,9 @@ impl MemoryOptions {
 /// Nothing runs in the background: expired entries are ignored when read and cleared by later operations.
 #[derive(Debug)]
 pub struct MemoryStore {
-    table: Table<Instant>,
+    table: Table,
+    /// The table counts nanoseconds from here.
+    epoch: Instant,
     clock: WallClock,
 }
 
@@ -83,7 +85,7 @@ impl MemoryStore {
     /// An empty table.
     pub fn new(options: MemoryOptions) -> Self {
         let MemoryOptions { shards, capacity, cache, clock } = options;
-        Self { table: Table::new(shards, capacity, cache), clock }
+        Self { table: Table::new(shards, capacity, cache), epoch: Instant::now(), clock }
     }
 
     /// How many live entries a table declared a cache has dropped for lack of room.
@@ -101,14 +103,19 @@ impl MemoryStore {
         self.len() == 0
     }
 
-    fn at(&self, ttl: Duration) -> At<Instant> {
-        let now = Instant::now();
+    /// Nanoseconds since the table was made; 584 years fit.
+    fn now(&self) -> Time {
+        nanos(Instant::now().saturating_duration_since(self.epoch))
+    }
+
+    fn at(&self, ttl: Duration) -> At {
+        let now = self.now();
         At { now, until: deadline(now, ttl), wall_ms: self.clock.now_ms() }
     }
 
     /// [`StickStore::get`] without waiting.
     pub fn get_now(&self, key: &StickKey, extend: Option<Duration>) -> Option<Binding> {
-        let now = Instant::now();
+        let now = self.now();
         let until = extend.map(|ttl| deadline(now, ttl));
         self.table.get(key, now, until, &NoJournal).map(|(binding, _)| binding)
     }
@@ -143,7 +150,7 @@ impl MemoryStore {
 
     /// [`StickStore::release`] without waiting.
     pub fn release_now(&self, key: &StickKey, seen: &Binding) -> bool {
-        self.table.release(key, seen, Instant::now(), &NoJournal).0
+        self.table.release(key, seen, self.now(), &NoJournal).0
     }
 
     /// [`StickStore::close`] without waiting.
@@ -153,7 +160,7 @@ impl MemoryStore {
 
     /// [`StickStore::count`] without waiting.
     pub fn count_now(&self, backend: &BackendId) -> u64 {
-        self.table.count(backend, Instant::now(), &NoJournal)
+        self.table.count(backend, self.now(), &NoJournal)
     }
 
     /// [`StickStore::list`] without waiting.
@@ -162,12 +169,16 @@ impl MemoryStore {
     ///
     /// [`StickError::Config`] when `from` is not a position of this store.
     pub fn list_now(&self, backend: &BackendId, from: Option<&str>) -> Result<StickPage, StickError> {
-        self.table.list(backend, from, Instant::now())
+        self.table.list(backend, from, self.now())
     }
 }
 
-fn deadline(now: Instant, ttl: Duration) -> Instant {
-    now.checked_add(ttl.min(LONGEST_TTL)).unwrap_or(now)
+fn deadline(now: Time, ttl: Duration) -> Time {
+    now.saturating_add(nanos(ttl.min(LONGEST_TTL)))
+}
+
+fn nanos(duration: Duration) -> Time {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl From<Put> for Claim {

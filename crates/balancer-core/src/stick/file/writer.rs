@@ -52,7 +52,7 @@ pub(super) type Areas = HashMap<String, BTreeMap<String, Vec<u8>>>;
 
 /// What the store and its writer share.
 pub(super) struct Core {
-    pub(super) table: Table<u64>,
+    pub(super) table: Table,
     pub(super) areas: RwLock<Areas>,
     pub(super) clock: WallClock,
     path: String,
