@@ -152,7 +152,7 @@ pub(crate) struct Board {
     free: Mutex<Free>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Free {
     next: u32,
     list: Vec<u32>,
@@ -427,6 +427,14 @@ impl Board {
             let mut free = lock(&copy.free);
             free.next = free.next.max(slot.0 + 1);
         }
+        copy
+    }
+
+    /// [`freeze`](Self::freeze) that also gives out the same free slots next.
+    pub(crate) fn fork(&self, slots: impl Iterator<Item = Slot>) -> Self {
+        let free = lock(&self.free).clone();
+        let copy = self.freeze(slots);
+        *lock(&copy.free) = free;
         copy
     }
 }

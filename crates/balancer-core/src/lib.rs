@@ -46,6 +46,7 @@
 //! | Sticks | [`StickStore`], [`MemoryStore`], `FileStore`, `RedisStore`, [`Binding`], [`Claim`] |
 //! | Probes | [`HealthProbe`], [`Monitor`], `TcpProbe`, `HttpProbe` |
 //! | Decisions | [`Balancer`], [`Placement`], [`Decision`], [`RouteError`] |
+//! | Plans | [`Pool::plan`], [`Step`], [`Room`], [`Plan`], [`Pool::fork`] |
 //!
 //! # Features
 //!
@@ -77,6 +78,7 @@ mod hash;
 mod lease;
 mod load;
 mod monitor;
+mod plan;
 mod pool;
 mod probe;
 mod seat;
@@ -96,6 +98,7 @@ pub use hash::{SimpleRing, stable_hash};
 pub use lease::Lease;
 pub use load::{ByRooms, ByUsers, LoadModel, MAX_COST, Report};
 pub use monitor::{Effect as ProbeEffect, Monitor, MonitorOptions, ProbeOutcome, ProbeWatch};
+pub use plan::{Fate, Plan, PlanError, PlanOptions, PlannedRoom, PlannedServer, Room, Step, Totals, Why};
 pub use pool::{Frozen, Pool, PoolError, PoolOptions, ServerView};
 pub use probe::{HealthProbe, ProbeError};
 #[cfg(feature = "probes")]

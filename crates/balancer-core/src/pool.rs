@@ -18,6 +18,7 @@ use crate::selector::{Ask, Change, Strategy, Turn};
 use crate::snapshot::{Candidates, Member, Members};
 use crate::state::{Admin, Health, HealthRules, Verdict};
 
+mod fork;
 mod freeze;
 mod options;
 mod published;
@@ -40,6 +41,8 @@ pub(crate) struct Writer<B: Backend, Q: ?Sized> {
     verdicts: HashMap<BackendId, Verdict>,
     down_since: HashMap<BackendId, Instant>,
     retired: HashMap<BackendId, Weak<Seat>>,
+    /// In a fork: seats that work in flight holds in the pool it was forked from.
+    _held: Vec<Arc<Seat>>,
 }
 
 /// Servers, their live state and the prepared selector.
@@ -53,6 +56,8 @@ pub struct Pool<B: Backend, Q: ?Sized = ()> {
     options: PoolOptions<B>,
     processes: AtomicU64,
     epoch: Instant,
+    /// Where time stands still, in a fork.
+    at: Option<Instant>,
     events: broadcast::Sender<Event>,
 }
 
@@ -82,12 +87,22 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
                 verdicts: HashMap::new(),
                 down_since: HashMap::new(),
                 retired: HashMap::new(),
+                _held: Vec::new(),
             }),
             options,
             processes: AtomicU64::new(1),
             epoch: Instant::now(),
+            at: None,
             events: broadcast::Sender::new(EVENTS),
         }
+    }
+
+    fn now(&self) -> Instant {
+        self.at.unwrap_or_else(Instant::now)
+    }
+
+    fn turn(&self, seed: u64) -> Turn<'static> {
+        self.at.map_or_else(|| Turn::live(seed), |now| Turn::new(now, seed))
     }
 
     fn write(&self) -> MutexGuard<'_, Writer<B, Q>> {
@@ -111,7 +126,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     ///
     /// [`PoolError::Duplicate`] or [`PoolError::TooMany`]; nothing is changed then.
     pub fn replace(&self, definitions: impl IntoIterator<Item = Arc<B>>) -> Result<(), PoolError> {
-        let now = Instant::now();
+        let now = self.now();
         let definitions: Vec<Arc<B>> = definitions.into_iter().collect();
         let mut seen = HashSet::new();
         for d in &definitions {
@@ -294,7 +309,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
             let new = next(old);
             w.verdicts.insert(id.clone(), new);
             if new.health == Health::Down {
-                w.down_since.entry(id.clone()).or_insert_with(Instant::now);
+                w.down_since.entry(id.clone()).or_insert_with(|| self.now());
             } else {
                 w.down_since.remove(id);
             }
@@ -372,7 +387,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     /// may take it.
     pub fn place(&self, ask: &Ask<'_, Q>, seed: u64) -> Option<Lease<B>> {
         let snapshot = self.snapshot.load();
-        self.take_on(&snapshot, ask, &mut Turn::live(seed)).map(|(m, charge)| Lease::new(m.clone(), charge))
+        self.take_on(&snapshot, ask, &mut self.turn(seed)).map(|(m, charge)| Lease::new(m.clone(), charge))
     }
 
     /// The choice alone: what a pick of this moment chooses, with no unit taken. For callers whose work the pool need
@@ -381,7 +396,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     pub fn choose<T>(&self, ask: &Ask<'_, Q>, seed: u64, then: impl FnOnce(&Arc<Member<B>>) -> T) -> Option<T> {
         let snapshot = self.snapshot.load();
         let selector = snapshot.selector.as_ref()?;
-        let mut turn = Turn::live(seed);
+        let mut turn = self.turn(seed);
         let cap = self.window(&mut turn);
         let mut among = candidates(&snapshot, &self.board, ask, cap);
         let slot = match ask.filter {
@@ -458,6 +473,11 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     /// Whether the strategy's choices depend on the room key and the servers alone.
     pub(crate) fn by_key_alone(&self) -> bool {
         self.write().strategy.by_key_alone()
+    }
+
+    /// The strategy's name.
+    pub(crate) fn strategy_name(&self) -> &'static str {
+        self.write().strategy.name()
     }
 
     /// A member by id, as of now.

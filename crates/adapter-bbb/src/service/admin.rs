@@ -17,12 +17,12 @@ pub(super) fn parse(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or(Value::Null)
 }
 
-fn text<'v>(v: &'v Value, name: &str) -> Option<&'v str> {
+pub(super) fn text<'v>(v: &'v Value, name: &str) -> Option<&'v str> {
     v.get(name).and_then(Value::as_str)
 }
 
 /// A number that may be given as number or text.
-fn numeral(v: &Value) -> Option<String> {
+pub(super) fn numeral(v: &Value) -> Option<String> {
     match v {
         Value::Number(n) => Some(n.to_string()),
         Value::String(s) => Some(s.clone()),
@@ -30,7 +30,7 @@ fn numeral(v: &Value) -> Option<String> {
     }
 }
 
-fn error(code: StatusCode, message: impl Into<String>) -> Response<Bytes> {
+pub(super) fn error(code: StatusCode, message: impl Into<String>) -> Response<Bytes> {
     answer(code, &json!({ "error": message.into() }))
 }
 

@@ -1,4 +1,5 @@
-//! Our own calls for operators, signed like Scalelite's admin API: poll, status, explain, meetings, removeServer.
+//! Our own calls for operators, signed like Scalelite's admin API: poll, status, explain, plan, meetings,
+//! removeServer.
 
 use balancer_core::{BackendId, Health, StickKey};
 use bytes::Bytes;
@@ -40,7 +41,7 @@ fn with_hosts(text: &str, hosts: &[(String, String)]) -> String {
 
 impl BbbService {
     pub(super) async fn operate(&self, name: &str, head: &RequestHead<'_>, body: Payload) -> Response<Bytes> {
-        let is_post = matches!(name, "poll" | "removeServer");
+        let is_post = matches!(name, "poll" | "plan" | "removeServer");
         let known = is_post || matches!(name, "status" | "explain" | "meetings");
         if !known || (head.method == "POST") != is_post {
             return fault(&Fault::UnsupportedRequest);
@@ -61,6 +62,7 @@ impl BbbService {
         }
         let done = match name {
             "poll" => self.poll().await,
+            "plan" => self.plan(&parse(&body)).await,
             "status" => Ok(self.status()),
             "explain" => self.explain(&params).await,
             "meetings" => self.list_meetings(&params).await,

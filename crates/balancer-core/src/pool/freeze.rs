@@ -55,7 +55,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
 
     /// [`place`](Self::place) with its reasons: picked on a frozen copy by the live selector, taken on the live board.
     pub fn place_explained(&self, ask: &Ask<'_, Q>, seed: u64) -> (Option<Lease<B>>, Decision) {
-        let now = Instant::now();
+        let now = self.now();
         let live = self.snapshot.load_full();
         let board = self.board.freeze(live.members.iter().map(|m| m.slot()));
         let name = self.write().strategy.name();

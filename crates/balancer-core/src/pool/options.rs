@@ -29,6 +29,12 @@ impl<B> std::fmt::Debug for PoolOptions<B> {
     }
 }
 
+impl<B> Clone for PoolOptions<B> {
+    fn clone(&self) -> Self {
+        Self { load: self.load.clone(), ..*self }
+    }
+}
+
 impl<B> Default for PoolOptions<B> {
     fn default() -> Self {
         Self { load: None, trust_new: true, cap: None, stale_after: Duration::from_secs(180), dead_after: None }

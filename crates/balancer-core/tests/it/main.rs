@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod monitor;
+mod plan;
 #[cfg(feature = "probes")]
 mod probes;
 #[cfg(feature = "redis")]
