@@ -80,7 +80,16 @@ impl BbbService {
         let cluster = self.cluster.clone();
         let made = tokio::task::spawn_blocking(move || made(&cluster, &steps, &wanted, seed)).await;
         Ok(match made {
-            Ok(Ok(plan)) => answer(StatusCode::OK, &json!({ "plan": plan, "hosts": stage.hosts })),
+            Ok(Ok(plan)) => {
+                let mut value = json!({ "plan": plan, "hosts": stage.hosts });
+                // In words, for people.
+                if let Some(rooms) = value.pointer_mut("/plan/rooms").and_then(Value::as_array_mut) {
+                    for (room, planned) in rooms.iter_mut().zip(&plan.rooms) {
+                        room["reason"] = planned.reason().into();
+                    }
+                }
+                answer(StatusCode::OK, &value)
+            }
             Ok(Err(e)) => error(StatusCode::BAD_REQUEST, format!("{e}: {}", e.source)),
             Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "the plan was not made"),
         })

@@ -4,6 +4,7 @@
 mod http;
 mod metrics;
 mod placing;
+mod plan;
 mod redis_server;
 mod secrets;
 mod stage;

@@ -122,7 +122,7 @@ pub(super) async fn add(client: &Client, new: New, view: View) -> Result<Outcome
 }
 
 /// The URL, if it can be the API of a server.
-fn checked_url(url: &str) -> Result<String, Failure> {
+pub(super) fn checked_url(url: &str) -> Result<String, Failure> {
     let url = url.trim();
     if url.parse::<http::Uri>().is_ok_and(|uri| uri.authority().is_some_and(|a| a.as_str().contains('@'))) {
         // Not repeated: a password may be part of it.
@@ -155,7 +155,7 @@ fn checked_url(url: &str) -> Result<String, Failure> {
 }
 
 /// A load multiplier: a number above zero.
-fn multiplier(text: &str) -> Result<f64, Failure> {
+pub(super) fn multiplier(text: &str) -> Result<f64, Failure> {
     let number = text.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
     number.ok_or_else(|| {
         Failure::usage(format!("the load multiplier is {:?}", printable(text)))
