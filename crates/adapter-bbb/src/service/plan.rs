@@ -77,8 +77,10 @@ impl BbbService {
             wanted.push(Wanted { key, home, wish: tag.or_else(|| wish.clone()) });
         }
         let seed = body.get("seed").and_then(Value::as_u64).unwrap_or(0);
+        // Meetings are created one by one, long after this moment: a cap of the moment says nothing about them.
+        let options = PlanOptions::new(stage.now).seed(seed).without_cap();
         let cluster = self.cluster.clone();
-        let made = tokio::task::spawn_blocking(move || made(&cluster, &steps, &wanted, seed)).await;
+        let made = tokio::task::spawn_blocking(move || made(&cluster, &steps, &wanted, options)).await;
         Ok(match made {
             Ok(Ok(plan)) => {
                 let mut value = json!({ "plan": plan, "hosts": stage.hosts });
@@ -100,7 +102,12 @@ fn ids(list: &Value) -> Option<Vec<&str>> {
     list.as_array()?.iter().map(Value::as_str).collect()
 }
 
-fn made(cluster: &Cluster, steps: &[Step<BbbServer>], wanted: &[Wanted], seed: u64) -> Result<Plan, PlanError> {
+fn made(
+    cluster: &Cluster,
+    steps: &[Step<BbbServer>],
+    wanted: &[Wanted],
+    options: PlanOptions,
+) -> Result<Plan, PlanError> {
     let mut filters: HashMap<Option<&str>, Option<Filter>> = HashMap::new();
     for w in wanted {
         let wish = w.wish.as_deref();
@@ -118,8 +125,7 @@ fn made(cluster: &Cluster, steps: &[Step<BbbServer>], wanted: &[Wanted], seed: u
             }
         })
         .collect();
-    // Meetings are created one by one, long after this moment: a cap of the moment says nothing about them.
-    cluster.pool.plan(steps, &rooms, &PlanOptions::new(Instant::now()).seed(seed).without_cap())
+    cluster.pool.plan(steps, &rooms, &options)
 }
 
 /// The servers as the steps so far leave them.

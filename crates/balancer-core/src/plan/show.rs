@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::backend::BackendId;
 
-use super::{Fate, Plan, PlannedRoom, PlannedServer};
+use super::{Fate, Plan, PlannedRoom, PlannedServer, Why};
 
 const NONE: &str = "<none>";
 
@@ -37,9 +37,10 @@ impl PlannedRoom {
 
     /// Why the room moves or, if it does not, why the selector alone would move it.
     pub fn reason(&self) -> String {
-        match (self.fate, self.moves_alone()) {
-            (Fate::Stays, true) => format!("{}; alone: {}", self.why, self.alone_why),
-            _ => self.why.to_string(),
+        match (self.fate, self.why) {
+            (Fate::Stays, Why::Same) if self.moves_alone() => format!("alone: {}", self.alone_why),
+            (Fate::Stays, why) if self.moves_alone() => format!("{why}; alone: {}", self.alone_why),
+            (_, why) => why.to_string(),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod ask;
 mod canned;
 mod check;
+mod plan;
 mod processes;
 mod usage;
 
