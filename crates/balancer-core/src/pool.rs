@@ -97,14 +97,6 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         }
     }
 
-    fn now(&self) -> Instant {
-        self.at.unwrap_or_else(Instant::now)
-    }
-
-    fn turn(&self, seed: u64) -> Turn<'static> {
-        self.at.map_or_else(|| Turn::live(seed), |now| Turn::new(now, seed))
-    }
-
     fn write(&self) -> MutexGuard<'_, Writer<B, Q>> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -473,11 +465,6 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     /// Whether the strategy's choices depend on the room key and the servers alone.
     pub(crate) fn by_key_alone(&self) -> bool {
         self.write().strategy.by_key_alone()
-    }
-
-    /// The strategy's name.
-    pub(crate) fn strategy_name(&self) -> &'static str {
-        self.write().strategy.name()
     }
 
     /// A member by id, as of now.

@@ -26,6 +26,14 @@ const MAX_STEPS: usize = 256;
 /// The most meetings of one plan.
 const MAX_MEETINGS: usize = 20_000;
 
+/// Why a change cannot be planned.
+enum Refusal {
+    /// The request is wrong.
+    Wrong(String),
+    /// There is no such server.
+    Unknown(BackendId),
+}
+
 /// A meeting of the plan: where it lives, and its wish for a tag if it is known.
 struct Wanted {
     key: StickKey,
@@ -43,7 +51,8 @@ impl BbbService {
         let mut stage = Stage::new(&self.cluster);
         let steps = match stage.steps(body.get("steps")) {
             Ok(steps) => steps,
-            Err(refusal) => return Ok(refusal),
+            Err(Refusal::Wrong(message)) => return Ok(error(StatusCode::BAD_REQUEST, message)),
+            Err(Refusal::Unknown(id)) => return Ok(unknown(id.as_str())),
         };
         let mut bound: Vec<_> = bound.into_iter().filter(|m| !m.ending).collect();
         // As they were placed, oldest first.
@@ -150,8 +159,8 @@ impl Stage {
     }
 
     /// What the request calls steps, as the pool's; or the refusal.
-    fn steps(&mut self, list: Option<&Value>) -> Result<Vec<Step<BbbServer>>, Response<Bytes>> {
-        let bad = |message: String| error(StatusCode::BAD_REQUEST, message);
+    fn steps(&mut self, list: Option<&Value>) -> Result<Vec<Step<BbbServer>>, Refusal> {
+        let bad = Refusal::Wrong;
         let list = list.and_then(Value::as_array).ok_or_else(|| bad("steps must be a list".into()))?;
         if list.len() > MAX_STEPS {
             return Err(bad(format!("a plan takes at most {MAX_STEPS} steps")));
@@ -177,14 +186,14 @@ impl Stage {
         Ok(steps)
     }
 
-    fn known(&self, id: Option<&str>) -> Result<BackendId, Response<Bytes>> {
+    fn known(&self, id: Option<&str>) -> Result<BackendId, Refusal> {
         let id = BackendId::from(id.unwrap_or(""));
-        if self.records.contains_key(&id) { Ok(id) } else { Err(unknown(id.as_str())) }
+        if self.records.contains_key(&id) { Ok(id) } else { Err(Refusal::Unknown(id)) }
     }
 
     /// A new server: online, and empty at its first poll.
-    fn add(&mut self, of: &Value, steps: &mut Vec<Step<BbbServer>>) -> Result<(), Response<Bytes>> {
-        let bad = |message: String| error(StatusCode::BAD_REQUEST, message);
+    fn add(&mut self, of: &Value, steps: &mut Vec<Step<BbbServer>>) -> Result<(), Refusal> {
+        let bad = Refusal::Wrong;
         let url = text(of, "url").unwrap_or("");
         let usable = (url.starts_with("http://") || url.starts_with("https://")) && url.parse::<http::Uri>().is_ok();
         if !usable {
@@ -212,10 +221,10 @@ impl Stage {
     }
 
     /// Another load multiplier: the load that is known is multiplied by it, as the next poll will.
-    fn weight(&mut self, of: &Value, steps: &mut Vec<Step<BbbServer>>) -> Result<(), Response<Bytes>> {
+    fn weight(&mut self, of: &Value, steps: &mut Vec<Step<BbbServer>>) -> Result<(), Refusal> {
         let id = self.known(text(of, "id"))?;
         let wanted = multiplier(of.get("load_multiplier").unwrap_or(&Value::Null))?;
-        let Some(record) = self.records.get_mut(&id) else { return Err(unknown(id.as_str())) };
+        let Some(record) = self.records.get_mut(&id) else { return Err(Refusal::Unknown(id)) };
         let old = record.multiplier();
         record.load_multiplier = Some(wanted);
         steps.push(Step::Define(Arc::new(BbbServer::new(record))));
@@ -228,8 +237,8 @@ impl Stage {
     }
 }
 
-fn multiplier(value: &Value) -> Result<String, Response<Bytes>> {
+fn multiplier(value: &Value) -> Result<String, Refusal> {
     numeral(value)
         .filter(|m| m.parse::<f64>().is_ok_and(|m| m.is_finite() && m > 0.0))
-        .ok_or_else(|| error(StatusCode::BAD_REQUEST, "Load-multiplier must be a non-zero number"))
+        .ok_or_else(|| Refusal::Wrong("Load-multiplier must be a non-zero number".into()))
 }

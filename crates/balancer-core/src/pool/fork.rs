@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::backend::{Backend, BackendId};
 use crate::board::Slot;
 use crate::seat::Seat;
-use crate::selector::Change;
+use crate::selector::{Change, Turn};
 use crate::snapshot::{Member, Members};
 
 use super::published::Snapshot;
@@ -65,6 +65,21 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
             at: Some(now),
             events: broadcast::Sender::new(EVENTS),
         }
+    }
+
+    /// The time here.
+    pub(super) fn now(&self) -> Instant {
+        self.at.unwrap_or_else(Instant::now)
+    }
+
+    /// A turn at the time here; a live pool's clock is read only when the turn asks for it.
+    pub(super) fn turn(&self, seed: u64) -> Turn<'static> {
+        self.at.map_or_else(|| Turn::live(seed), |now| Turn::new(now, seed))
+    }
+
+    /// The strategy's name.
+    pub(crate) fn strategy_name(&self) -> &'static str {
+        self.write().strategy.name()
     }
 
     /// The same pool without a cap of new rooms per interval.
