@@ -111,9 +111,10 @@ Examples:
   bbb-balancer plan weight bbb1.example.com 2 disable bbb2.example.com -o json
   bbb-balancer plan drain bbb1.example.com --meetings tomorrow.txt
 
-A meeting stays on its server as long as that server keeps it (column TO); SELECTOR ALONE is where all of them would
-be placed, before and after the change, if none were running yet. Meetings are placed in the order in which they were
-created, or in that of the list. One that lives on a tagged server is taken to want that tag.")]
+A meeting stays on its server as long as that server keeps it (column TO); SELECTOR ALONE is where each would be
+placed if it were bound nowhere, before -> after the change, on servers as loaded as they are now. Meetings are placed
+in the order in which they were created, or in that of the list. One that lives on a tagged server is taken to want
+that tag.")]
     Plan {
         /// Changes, such as `remove SERVER`
         #[arg(required = true, value_name = "CHANGE")]

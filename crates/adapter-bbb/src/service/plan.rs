@@ -199,6 +199,9 @@ impl Stage {
         if !usable {
             return Err(bad(format!("{url} is not a URL of a server: write https://HOST/bigbluebutton/api")));
         }
+        if url.parse::<http::Uri>().is_ok_and(|u| u.authority().is_some_and(|a| a.as_str().contains('@'))) {
+            return Err(bad("the URL holds a user name: leave it away".into()));
+        }
         let same = |r: &&ServerRecord| r.url.trim_end_matches('/') == url.trim_end_matches('/');
         if let Some(r) = self.records.values().find(same) {
             return Err(bad(format!("{url} is in the pool already, with id={}", r.id)));

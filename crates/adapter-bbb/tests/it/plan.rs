@@ -139,6 +139,7 @@ async fn wrong_plans_are_refused() {
         (json!({"steps": [{"weight": {"id": "s0"}}]}), 400, "non-zero"),
         (json!({"steps": [{"weight": {"id": "s0", "load_multiplier": "-1"}}]}), 400, "non-zero"),
         (json!({"steps": [{"add": {"url": "x"}}]}), 400, "not a URL"),
+        (json!({"steps": [{"add": {"url": "http://a:server-secret@b/api"}}]}), 400, "user name"),
         (json!({"steps": [{"add": {"url": url}}]}), 400, "in the pool already"),
         (json!({"steps": vec![json!({"drain": "s0"}); 257]}), 400, "at most 256"),
         (json!({"steps": [], "meetings": [1]}), 400, "list of meeting ids"),
