@@ -71,7 +71,7 @@ pub(super) struct Rows {
     born: u64,
 }
 
-/// The shard was chosen by the low bits, which are therefore the same here.
+/// The shard was chosen by the highest bits, which are therefore the same here.
 fn mixed(hash: u64) -> u64 {
     hash.rotate_right(16)
 }
@@ -103,9 +103,9 @@ impl Rows {
     }
 
     /// Adds a row whose key is not there yet.
-    pub(super) fn insert(&mut self, hash: u64, key: StickKey, binding: Binding, until: Time, seq: u64) {
+    pub(super) fn insert(&mut self, hash: u64, key: StickKey, binding: &Binding, until: Time, seq: u64) {
         self.born += 1;
-        let home = self.home(binding.backend);
+        let home = self.home(&binding.backend);
         let place = self.free.pop().unwrap_or_else(|| u32::try_from(self.backs.len()).unwrap_or(NONE));
         let mut before = NONE;
         if let Some(h) = self.homes.get_mut(home as usize) {
@@ -222,7 +222,7 @@ impl Rows {
     }
 
     pub(super) fn close(&mut self, backend: &BackendId, closed: bool) {
-        let home = self.home(backend.clone());
+        let home = self.home(backend);
         if let Some(home) = self.homes.get_mut(home as usize) {
             home.closed = closed;
         }
@@ -246,13 +246,13 @@ impl Rows {
         self.homes.get(*self.by_backend.get(backend)? as usize)
     }
 
-    fn home(&mut self, backend: BackendId) -> u32 {
-        if let Some(home) = self.by_backend.get(&backend) {
+    fn home(&mut self, backend: &BackendId) -> u32 {
+        if let Some(home) = self.by_backend.get(backend) {
             return *home;
         }
         let home = self.spare_homes.pop().unwrap_or_else(|| u32::try_from(self.homes.len()).unwrap_or(NONE));
         self.by_backend.insert(backend.clone(), home);
-        let fresh = Home { backend, first: NONE, last: NONE, count: 0, closed: false };
+        let fresh = Home { backend: backend.clone(), first: NONE, last: NONE, count: 0, closed: false };
         match self.homes.get_mut(home as usize) {
             Some(spare) => *spare = fresh,
             None => self.homes.push(fresh),

@@ -78,7 +78,7 @@ impl Shard {
         self.last_stamp = stamp;
         let binding = Binding { backend: want.backend.clone(), token: want.token, stamp };
         let seq = written(&binding);
-        self.rows.insert(of.hash, of.key.clone(), binding.clone(), at.until, seq);
+        self.rows.insert(of.hash, of.key.clone(), &binding, at.until, seq);
         Some((Put::Won(binding), seq))
     }
 
@@ -149,7 +149,7 @@ impl Shard {
     }
 
     #[cfg(feature = "file")]
-    pub(super) fn restore(&mut self, of: Hashed<'_>, binding: Binding, until: Time) {
+    pub(super) fn restore(&mut self, of: Hashed<'_>, binding: &Binding, until: Time) {
         self.raise_stamp(binding.stamp);
         self.rows.insert(of.hash, of.key.clone(), binding, until, 0);
     }

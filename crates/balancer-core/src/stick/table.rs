@@ -105,8 +105,8 @@ impl Table {
     fn shard<'k>(&self, key: &'k StickKey) -> (MutexGuard<'_, Shard>, Hashed<'k>) {
         let hash =
             rapidhash_v3_micro_inline::<true, false>(key.as_str().as_bytes(), &rapidhash::v3::DEFAULT_RAPID_SECRETS);
-        // The remainder is below the number of shards, hence fits.
-        let at = usize::try_from(hash % self.shards.len() as u64).unwrap_or(0);
+        // By the highest bits; below the number of shards, hence fits.
+        let at = usize::try_from((u128::from(hash) * self.shards.len() as u128) >> 64).unwrap_or(0);
         (lock(&self.shards[at]), Hashed { key, hash })
     }
 
@@ -244,9 +244,9 @@ impl Table {
 
     /// Takes over an entry read from elsewhere, whatever the capacity says.
     #[cfg(feature = "file")]
-    pub(super) fn restore(&self, key: StickKey, binding: Binding, until: Time) {
+    pub(super) fn restore(&self, key: &StickKey, binding: &Binding, until: Time) {
         self.len.fetch_add(1, Ordering::Relaxed);
-        let (mut shard, of) = self.shard(&key);
+        let (mut shard, of) = self.shard(key);
         shard.restore(of, binding, until);
     }
 

@@ -135,7 +135,7 @@ impl Core {
             let name = key.value();
             let (binding, until) = rows::decode(value.value()).map_err(|found| format!("{found} under {name:?}"))?;
             let key = StickKey::new(name).map_err(text)?;
-            self.table.restore(key, binding, until);
+            self.table.restore(&key, &binding, until);
         }
         for row in read.open_table(CLOSED).map_err(text)?.iter().map_err(text)? {
             let backend = BackendId::new(row.map_err(text)?.0.value());
