@@ -6,6 +6,7 @@ mod canned;
 mod check;
 mod plan;
 mod processes;
+mod soak;
 mod usage;
 
 use std::process::{Command, Output};

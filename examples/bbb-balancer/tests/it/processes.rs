@@ -14,7 +14,8 @@ pub(crate) const SECRET: &str = "process-test-secret";
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A child process that is killed with its owner.
-struct Guard(Child);
+#[derive(Debug)]
+pub(crate) struct Guard(pub(crate) Child);
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -23,7 +24,7 @@ impl Drop for Guard {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
