@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use balancer_core::{
-    Admin, BackendId, Balancer, BalancerOptions, Health, HealthRules, LeastLoaded, Monitor, MonitorOptions, Plain,
-    Pool, PoolOptions, ProbeOutcome, Report, StickError, random,
+    Admin, BackendId, Balancer, BalancerOptions, Event, Health, HealthRules, LeastLoaded, Monitor, MonitorOptions,
+    Plain, Pool, PoolOptions, ProbeOutcome, Report, StickError, random,
 };
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use crate::client::BbbClient;
@@ -17,6 +18,7 @@ use crate::service::Counts;
 use crate::store::{MeetingStore, Registry, ServerRecord, ServerState};
 
 mod poll;
+mod strays;
 mod sweep;
 
 pub(crate) use poll::Listing;
@@ -154,7 +156,7 @@ impl Cluster {
                     m.run(never).await;
                 }
             };
-            tokio::join!(monitor, this.follow(), this.flush_loop(), this.sweep_loop());
+            tokio::join!(monitor, this.follow(), this.flush_loop(), this.sweep_loop(), this.tell_of_network());
         };
         tokio::select! {
             () = work => {}
@@ -174,6 +176,20 @@ impl Cluster {
             }
             if let Err(e) = self.sync().await {
                 tracing::warn!(error = %e, "the servers cannot be read from the store");
+            }
+        }
+    }
+
+    /// Tells operators when the monitor suspects our own network, and when it no longer does.
+    async fn tell_of_network(&self) {
+        let mut events = self.pool.subscribe();
+        loop {
+            match events.recv().await {
+                Ok(e @ Event::OwnNetwork { suspected: true, .. }) => tracing::warn!("{e}"),
+                Ok(e @ Event::OwnNetwork { .. }) => tracing::info!("{e}"),
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                // The pool lives as long as we do.
+                Err(RecvError::Closed) => return,
             }
         }
     }

@@ -80,7 +80,7 @@ fn seen_twice(
 }
 
 impl Cluster {
-    /// Removes bindings of meetings that ended by themselves, and names meetings that run where they should not.
+    /// Removes bindings of meetings that ended by themselves, and deals with meetings that run where they should not.
     pub(super) async fn sweep(&self) {
         let bound = match self.store.meetings(None).await {
             Ok(bound) => bound,
@@ -99,9 +99,7 @@ impl Cluster {
                 tracing::warn!(error = %e, "an ended meeting cannot be forgotten");
             }
         }
-        for (_, server, people) in &found.strays {
-            tracing::warn!(backend = %server, people, "a meeting runs here although it lives on another server");
-        }
+        self.end_strays(&found.strays, &bound).await;
         // Unbound in two lists in a row: its binding was lost. Once may be a meeting that is just ending.
         let lost = seen_twice(&mut lock(&self.unbound), found.unbound, &lists);
         match self.bind_lost(lost, &lists).await {

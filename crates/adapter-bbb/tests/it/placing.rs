@@ -6,4 +6,5 @@ mod levels;
 mod orders;
 mod overtaking;
 mod rebuilding;
+mod strays;
 mod together;

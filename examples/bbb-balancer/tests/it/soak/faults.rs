@@ -1,6 +1,7 @@
 //! What goes wrong meanwhile, by a dealt deck, so that every kind comes up.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -59,8 +60,8 @@ const SERVERS: usize = 3;
 /// Makes things go wrong until `end`, then waits until everything is whole again.
 pub(super) async fn direct(soak: Arc<Soak>, mut chance: Chance, end: Instant) {
     let short = soak.plan.seconds < 60;
-    let (from, to) = if short { (200, 1_200) } else { (500, 6_000) };
-    let pause = if short { (50, 250) } else { (200, 1_500) };
+    let (from, to) = if short { (200, 1_200) } else { (300, 4_500) };
+    let pause = if short { (50, 250) } else { (100, 700) };
     let ms = Duration::from_millis;
     let mut deck: Vec<Fault> = Vec::new();
     let mut running = JoinSet::new();
@@ -105,10 +106,12 @@ async fn commit(soak: &Soak, fault: Fault, at: usize, which: usize, lasts: Durat
     match fault {
         BalancerKilled => {
             let b = &world.balancers[which];
+            b.up.store(false, Ordering::Relaxed);
             // Dropping the guard kills it.
             b.process.lock().await.take();
             tokio::time::sleep(lasts.min(Duration::from_secs(2))).await;
             b.start().await;
+            b.up.store(true, Ordering::Relaxed);
         }
         RedisRestarted | RedisKilled => {
             world.redis.calm.disturb("restarted");

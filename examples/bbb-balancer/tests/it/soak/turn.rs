@@ -76,7 +76,9 @@ pub(super) async fn ask(soak: &Soak, n: usize, call: &'static str, through: usiz
         "end" => pairs.push(("password", "mp")),
         _ => {}
     }
-    let b = &soak.world.balancers[through];
+    let both = &soak.world.balancers;
+    let through = if both[through].up.load(Ordering::Relaxed) { through } else { 1 - through };
+    let b = &both[through];
     let answer = b.api(call, &pairs).await;
     let outcome = match &answer {
         Ok(a) if a.port().is_some() => format!("redirect to {}", a.port().unwrap_or(0)),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -74,6 +75,8 @@ impl Server {
 pub(super) struct Balancer {
     pub(super) port: u16,
     pub(super) process: tokio::sync::Mutex<Option<Guard>>,
+    /// Whether new requests are sent to it: what a load balancer before it would know.
+    pub(super) up: AtomicBool,
     log: PathBuf,
     env: Vec<(String, String)>,
 }
@@ -81,7 +84,7 @@ pub(super) struct Balancer {
 impl Balancer {
     pub(super) fn new(log: PathBuf, env: &[(&str, &str)]) -> Self {
         let env = env.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        Self { port: free_port(), process: tokio::sync::Mutex::new(None), log, env }
+        Self { port: free_port(), process: tokio::sync::Mutex::new(None), up: AtomicBool::new(true), log, env }
     }
 
     /// Starts it, again and again like a supervisor, until it listens.
