@@ -2,6 +2,7 @@
 
 mod bench;
 mod run;
+mod soak;
 mod suites;
 mod test;
 mod tools;
@@ -17,12 +18,17 @@ Tasks of this repository.
         docs     documentation with warnings denied
         suite    the black-box suite against `bbb-balancer serve`, on its file store and on a real Redis
         clients  PyPI's bbbctl drives a running balancer
+  cargo xtask soak [--seconds N] [--seed N]
+                                two balancers on one Redis for five minutes, while servers, balancers and Redis are
+                                killed, stopped and slowed down; a model beside them says what must hold all the same
+  cargo xtask soak servers      500 servers, one in ten of which hangs, then all: three minutes
   cargo xtask bench [ARG ...]   build everything in release mode and measure `serve`; --quick for a short run
 
 Examples:
   cargo xtask test
   cargo xtask test unit
   BBB_SUITE=../suite cargo xtask test suite
+  cargo xtask soak --seconds 60 --seed 7
   cargo xtask bench --quick
 
 With CI=true a server that is missing and cannot be installed is a failure.
@@ -32,6 +38,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = match args.first().map(String::as_str) {
         Some("test") => test::run(&args[1..]),
+        Some("soak") => soak::run_soak(&args[1..]),
         Some("bench") => bench::run_bench(&args[1..]),
         Some("-h" | "--help" | "help") => {
             print!("{HELP}");

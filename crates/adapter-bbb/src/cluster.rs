@@ -1,6 +1,6 @@
 //! The servers and meetings of a cluster as this process sees them, kept in step with the shared store.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -62,9 +62,9 @@ pub struct Cluster {
     known: Mutex<Known>,
     syncing: tokio::sync::Mutex<()>,
     lists: Mutex<HashMap<BackendId, Listing>>,
+    /// Servers that fail our polls.
+    failing: Mutex<HashMap<BackendId, poll::Failing>>,
     guesses: Mutex<HashMap<BackendId, f64>>,
-    /// Servers that fell here and whose verdict the store does not have yet.
-    owed: Mutex<HashSet<BackendId>>,
     /// Meetings that the last sweep saw running although they are bound nowhere.
     unbound: Mutex<sweep::Unbound>,
     process: u64,
@@ -124,8 +124,8 @@ impl Cluster {
             known: Mutex::default(),
             syncing: tokio::sync::Mutex::default(),
             lists: Mutex::default(),
+            failing: Mutex::default(),
             guesses: Mutex::default(),
-            owed: Mutex::default(),
             unbound: Mutex::default(),
             process: random(),
             processes: std::sync::atomic::AtomicU32::new(1),
@@ -282,7 +282,7 @@ impl Cluster {
         known.read = Some(Instant::now());
         let records = &known.records;
         lock(&self.lists).retain(|id, _| records.contains_key(id));
-        lock(&self.owed).retain(|id| records.contains_key(id));
+        lock(&self.failing).retain(|id, _| records.contains_key(id));
     }
 
     fn follow_record(&self, record: &ServerRecord, before: Option<&ServerRecord>) {

@@ -5,7 +5,7 @@ use std::sync::Weak;
 
 use async_trait::async_trait;
 use balancer_core::{
-    Backend, BackendId, Health, HealthProbe, ProbeEffect, ProbeError, ProbeOutcome, ProbeWatch, Report,
+    Backend, BackendId, Health, HealthProbe, ProbeEffect, ProbeError, ProbeOutcome, ProbeWatch, Report, StickError,
 };
 use tokio::time::Instant;
 
@@ -41,6 +41,15 @@ pub(crate) struct Listing {
     pub(super) version: Option<String>,
     /// The server was cordoned before the list was asked for.
     pub(super) draining: bool,
+}
+
+/// A server whose last polls failed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Failing {
+    /// How many in a row.
+    polls: u32,
+    /// It was published as offline since, by us or by others.
+    published: bool,
 }
 
 pub(super) struct Probe(pub(super) Weak<Cluster>);
@@ -122,7 +131,7 @@ impl ProbeWatch<BbbServer> for Watch {
 
 impl Cluster {
     /// Stores what a poll found, and the verdict when it changed.
-    async fn publish(&self, outcome: &ProbeOutcome<BbbServer>) -> Result<(), balancer_core::StickError> {
+    async fn publish(&self, outcome: &ProbeOutcome<BbbServer>) -> Result<(), StickError> {
         let id: &BackendId = outcome.id();
         let mut record = PollRecord::default();
         let online = self.record(id).is_some_and(|r| r.online);
@@ -135,35 +144,51 @@ impl Cluster {
             record.bbb_version.clone_from(&listing.version);
             record.measured = Some((listing.load, listing.figures));
             record.draining = listing.draining;
-            lock(&self.owed).remove(id);
-            self.store.record_poll(id, &record).await?;
+            lock(&self.failing).remove(id);
             if record.online.is_some() {
-                self.note_online(id, true);
+                self.publish_verdict(id, &record, true).await?;
                 tracing::info!(backend = %id, host = host_of(outcome.backend.url()), "server is online");
+            } else {
+                self.store.record_poll(id, &record).await?;
             }
             let seen: Vec<String> = listing.people.into_keys().collect();
             return self.store.renew_seen(id, &seen, self.options.meeting_ttl).await;
         }
         lock(&self.lists).remove(id);
         let fell = outcome.health == Health::Down && outcome.before != Health::Down;
-        if fell {
-            lock(&self.owed).insert(id.clone());
-        }
-        // A verdict that could not be stored is published by a later poll: a server falls only once.
-        if !online {
-            lock(&self.owed).remove(id);
+        if !self.fails(id, fell) {
             return Ok(());
         }
-        if !lock(&self.owed).contains(id) {
-            return Ok(());
+        if online {
+            record.online = Some(false);
+            self.publish_verdict(id, &record, false).await?;
+            let host = host_of(outcome.backend.url());
+            tracing::info!(backend = %id, host, reason = %outcome.text(), "server is offline");
+            // Published once for everybody: from here on its meetings move.
+            let _ = self.pool.declare(id, Health::Dead, &outcome.text());
         }
-        record.online = Some(false);
-        self.store.record_poll(id, &record).await?;
-        lock(&self.owed).remove(id);
-        self.note_online(id, false);
-        tracing::info!(backend = %id, host = host_of(outcome.backend.url()), reason = %outcome.text(), "server is offline");
-        // Published once for everybody: from here on its meetings move.
-        let _ = self.pool.declare(id, Health::Dead, &outcome.text());
+        if let Some(failing) = lock(&self.failing).get_mut(id) {
+            failing.published = true;
+        }
+        Ok(())
+    }
+
+    /// Counts a failed poll. The answer is whether the server is to be published as offline, if it counts as online:
+    /// when it has failed often enough, until that was stored once. After that another process may vouch for it,
+    /// unless there is none.
+    fn fails(&self, id: &BackendId, fell: bool) -> bool {
+        let mut all = lock(&self.failing);
+        let failing = all.entry(id.clone()).or_default();
+        failing.polls = failing.polls.saturating_add(1);
+        let enough = fell || failing.polls >= self.options.unhealthy_threshold;
+        enough && (!failing.published || self.processes() == 1)
+    }
+
+    /// Stores a verdict and notes it, with no read of the servers in between: one that began before would undo it here.
+    async fn publish_verdict(&self, id: &BackendId, record: &PollRecord, online: bool) -> Result<(), StickError> {
+        let _alone = self.syncing.lock().await;
+        self.store.record_poll(id, record).await?;
+        self.note_online(id, online);
         Ok(())
     }
 

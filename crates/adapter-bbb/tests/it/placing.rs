@@ -8,3 +8,4 @@ mod overtaking;
 mod rebuilding;
 mod strays;
 mod together;
+mod verdicts;

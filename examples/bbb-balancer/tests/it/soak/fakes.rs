@@ -39,12 +39,17 @@ async fn fake_servers_process() {
     }
 }
 
-/// `NUMBER|all MODE [MILLISECONDS]`.
+/// `NUMBER|tenth|all MODE [MILLISECONDS]`; `tenth` is one in ten.
 async fn obey(fakes: &[FakeBbb], order: &str) {
     let words: Vec<&str> = order.split(' ').collect();
     let time = Duration::from_millis(words.get(2).map_or(0, |ms| ms.parse().unwrap()));
     for (n, fake) in fakes.iter().enumerate() {
-        if words[0] != "all" && words[0] != n.to_string() {
+        let meant = match words[0] {
+            "all" => true,
+            "tenth" => n.is_multiple_of(10),
+            number => number.parse() == Ok(n),
+        };
+        if !meant {
             continue;
         }
         match words[1] {

@@ -56,6 +56,8 @@ const DECK: [Fault; 18] = [
 
 /// Servers that are disturbed at once, at most.
 const SERVERS: usize = 3;
+/// Servers that never are, except that they are cordoned: what is acknowledged there must last the whole run.
+const STEADY: usize = 2;
 
 /// Makes things go wrong until `end`, then waits until everything is whole again.
 pub(super) async fn direct(soak: Arc<Soak>, mut chance: Chance, end: Instant) {
@@ -82,7 +84,8 @@ pub(super) async fn direct(soak: Arc<Soak>, mut chance: Chance, end: Instant) {
             BalancerKilled => balancers,
             RedisRestarted | RedisKilled | RedisStopped | RedisPaused => redis,
             _ if taken.iter().filter(|t| **t < balancers).count() >= SERVERS => usize::MAX,
-            _ => chance.below(balancers),
+            ServerCordoned => chance.below(balancers),
+            _ => chance.below(balancers - STEADY),
         };
         if at != usize::MAX && !taken.contains(&at) {
             taken.push(at);
