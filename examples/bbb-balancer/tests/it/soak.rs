@@ -3,8 +3,8 @@
 //! Two `serve` processes share one real Redis and eight servers, each a process. Twenty requests at once ask for one
 //! meeting (creates, joins, isMeetingRunning, getMeetingInfo, and in one turn of seven ends), several meetings at a
 //! time. Meanwhile servers are killed, stopped, revived, hang, are slow, cut their answers, answer creates too late, are
-//! cordoned, removed and added again; balancers are killed and started again; Redis is restarted, killed, stopped and
-//! paused. Redis writes each command to its file before it answers (`appendonly yes`, `appendfsync always`), so that it
+//! cordoned, removed and added again (two of the servers are only ever cordoned, so that what was acknowledged there
+//! must last the whole run); balancers are killed and started again; Redis is restarted, killed, stopped and paused. Redis writes each command to its file before it answers (`appendonly yes`, `appendfsync always`), so that it
 //! forgets nothing that was acknowledged; with less than that it may lose the writes of its last second.
 //!
 //! What must hold after each hundred requests, of every meeting nobody asks for at that moment:
@@ -18,13 +18,17 @@
 //!   Redis or a balancer, excuses nothing.
 //! - **One way.** A join through either balancer leads to the same server.
 //! - **No second copy.** A copy of a meeting on an undisturbed server that is not its home is a *stray*: left there by
-//!   a create or an end that was under way when the server, Redis or a balancer failed. The balancer finds and ends it;
+//!   a create or an end that was under way when the server, Redis or a balancer failed. Nobody is in it (joins are not
+//!   followed to the servers here), hence the balancer finds it by a poll and ends it;
 //!   it may be seen for [`check::stray_limit`] after the last disturbance of that server and of Redis and the last
 //!   request about it, no longer.
 //!
 //! At the end everything heals, and then, without exception: all servers are online for both balancers, no copy is
 //! astray, a create of every acknowledged meeting succeeds, joins through both balancers lead to the one server that
 //! lists it, and to the same as before where that one was not disturbed, without having been made anew.
+//!
+//! `cargo xtask soak` runs the long form; `SOAK_SECONDS` and `SOAK_SEED` are its length and its chance. The seed gives
+//! the same orders again; which request meets which fault depends on the machine.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
