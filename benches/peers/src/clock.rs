@@ -42,10 +42,7 @@ pub(crate) fn pair(calls: usize, ours: impl Fn(usize), peer: impl Fn(usize)) -> 
     time(calls / 4 + 1, &ours);
     time(calls / 4 + 1, &peer);
     let rounds: Vec<(f64, f64)> = (0..ROUNDS).map(|_| (time(calls, &ours), time(calls, &peer))).collect();
-    Pair {
-        ours: median(rounds.iter().map(|r| r.0).collect()),
-        peer: median(rounds.iter().map(|r| r.1).collect()),
-    }
+    Pair { ours: median(rounds.iter().map(|r| r.0).collect()), peer: median(rounds.iter().map(|r| r.1).collect()) }
 }
 
 /// Nanoseconds per call on each of `threads` threads that run at once.
@@ -68,8 +65,5 @@ pub(crate) fn pair_on(threads: usize, calls: usize, ours: Call<'_>, peer: Call<'
     time_on(threads, calls / 4 + 1, peer);
     let rounds: Vec<(f64, f64)> =
         (0..ROUNDS).map(|_| (time_on(threads, calls, ours), time_on(threads, calls, peer))).collect();
-    Pair {
-        ours: median(rounds.iter().map(|r| r.0).collect()),
-        peer: median(rounds.iter().map(|r| r.1).collect()),
-    }
+    Pair { ours: median(rounds.iter().map(|r| r.0).collect()), peer: median(rounds.iter().map(|r| r.1).collect()) }
 }

@@ -93,7 +93,13 @@ fn least(count: usize, aim: f64, rooms: &[StickKey]) {
         let units = spread(n as u64) % 50 + 1;
         held.extend((0..units).filter_map(|_| mine.lease(m.backend().id(), 0).ok()));
         let units = AtomicU32::new(u32::try_from(units).unwrap_or(0));
-        peer.push(Arc::new(Pointed { _name: address(n), weight: 16, units, open: AtomicBool::new(true), port: n as u64 }));
+        peer.push(Arc::new(Pointed {
+            _name: address(n),
+            weight: 16,
+            units,
+            open: AtomicBool::new(true),
+            port: n as u64,
+        }));
     }
     // Servers come and go: their places in memory are in no order.
     peer.sort_by_key(|s| spread(s.port));
@@ -111,24 +117,34 @@ fn least(count: usize, aim: f64, rooms: &[StickKey]) {
     compare("fewest units / scan by pointer", count, 20_000_000 / count, aim, &mine, rooms, &scan);
 }
 
-pub(crate) fn run(only: Option<&str>) {
+/// Which comparisons.
+pub(crate) struct Wanted {
+    pub(crate) ring: bool,
+    pub(crate) rotation: bool,
+    pub(crate) two: bool,
+    pub(crate) least: bool,
+}
+
+pub(crate) fn run(wanted: &Wanted) {
+    if !(wanted.ring || wanted.rotation || wanted.two || wanted.least) {
+        return;
+    }
     let rooms = rooms();
-    let wanted = |name: &str| only.is_none_or(|o| o == name);
     for (count, aims) in [
         (1_000, Aims { ring: 8.0, rotation: 6.0, two: 5.0, least: 4.0 }),
         (10_000, Aims { ring: 10.0, rotation: 6.0, two: 5.0, least: 5.0 }),
     ] {
         title(&format!("Choosing among {count} servers"));
-        if wanted("ring") {
+        if wanted.ring {
             ring(count, aims.ring, &rooms);
         }
-        if wanted("roundrobin") {
+        if wanted.rotation {
             rotation(count, aims.rotation, &rooms);
         }
-        if wanted("p2c") {
+        if wanted.two {
             two_choices(count, aims.two, &rooms);
         }
-        if wanted("leastconn") {
+        if wanted.least {
             least(count, aims.least, &rooms);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use balancer_core::{Backend, BackendId, Pool, PoolOptions, Report, StickKey, Strategy, Weight};
+use balancer_core::{Backend, BackendId, Pool, PoolOptions, StickKey, Strategy, Weight};
 
 /// One server as an embedder might define it.
 #[derive(Debug)]
@@ -37,13 +37,6 @@ pub(crate) fn pool(count: usize, strategy: Box<dyn Strategy<Server>>) -> Pool<Se
     let pool = Pool::new(strategy, PoolOptions::default());
     pool.replace((0..count).map(|n| Server::new(n, 1))).expect("distinct ids");
     pool
-}
-
-/// Marks every server as healthy, which changes nothing for the pick but what an explanation says.
-pub(crate) fn report_all(pool: &Pool<Server>) {
-    for m in pool.members() {
-        let _ = pool.report(m.backend().id(), Report::new(tokio::time::Instant::now()));
-    }
 }
 
 /// Room keys whose number is a power of two.

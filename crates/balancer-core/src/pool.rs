@@ -120,7 +120,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     pub fn replace(&self, definitions: impl IntoIterator<Item = Arc<B>>) -> Result<(), PoolError> {
         let now = self.now();
         let definitions: Vec<Arc<B>> = definitions.into_iter().collect();
-        let mut seen = HashSet::new();
+        let mut seen: HashSet<BackendId, rapidhash::fast::RandomState> = HashSet::default();
         for d in &definitions {
             if !seen.insert(d.id().clone()) {
                 return Err(PoolError::Duplicate { id: d.id().clone() });

@@ -1,5 +1,7 @@
 //! A weighted ring: sorted points, laid out so that a lookup reads one line of memory.
 
+use std::cmp::Ordering;
+
 use crate::board::{MAX_SLOTS, Slot};
 use crate::hash::stable_hash;
 
@@ -62,16 +64,16 @@ impl Ring {
         Self::build(&[], Vec::new()).with(nodes)
     }
 
-    /// The ring of these nodes, one for each slot. Only points of nodes that differ from those here are computed and
-    /// sorted; all others are merged.
+    /// The ring of these nodes, one for each slot. Only points of nodes that differ from those here are computed: they
+    /// are put in or taken out where they lie, as long as the lines stay neither too full nor too empty.
     pub(crate) fn with(&self, nodes: &[Node]) -> Self {
         let mut nodes = nodes.to_vec();
         nodes.sort_unstable_by_key(|n| n.slot);
         let known = |n: &Node, list: &[Node]| list.binary_search_by_key(&n.slot, |o| o.slot).map(|i| list[i] == *n);
         let highest = self.nodes.last().map_or(0, |n| n.slot.index() + 1);
-        let mut keep = vec![false; highest];
-        for n in self.nodes.iter().filter(|n| known(n, &nodes) == Ok(true)) {
-            keep[n.slot.index()] = true;
+        let mut gone = vec![false; highest];
+        for n in self.nodes.iter().filter(|n| known(n, &nodes) != Ok(true)) {
+            gone[n.slot.index()] = true;
         }
         let mut fresh = Vec::new();
         for n in nodes.iter().filter(|n| known(n, &self.nodes) != Ok(true)) {
@@ -80,10 +82,21 @@ impl Ring {
         // Points of one hash follow the hashes of the ids, so that slots do not matter.
         let id = |point| nodes.binary_search_by_key(&slot(point), |n| n.slot).map_or(0, |i| nodes[i].id_hash);
         let before = |a: &u64, b: &u64| cut(*a).cmp(&cut(*b)).then_with(|| id(*a).cmp(&id(*b)));
+        let count: u64 = nodes.iter().map(|n| u64::from(n.points)).sum();
+        let fits = (self.divided * 4..=self.divided * 6).contains(&count);
+        if fits && fresh.len() < self.lines.len() {
+            let mut ring = Self { lines: self.lines.clone(), divided: self.divided, nodes: Vec::new() };
+            if gone.contains(&true) {
+                ring.take_out(&gone);
+            }
+            fresh.iter().for_each(|p| ring.put_in(*p, before));
+            ring.nodes = nodes;
+            return ring;
+        }
         fresh.sort_unstable_by(before);
         let mut points = Vec::with_capacity(self.lines.len() * LINE + fresh.len());
         let mut fresh = fresh.into_iter().peekable();
-        for p in self.points(0).filter(|p| keep[slot(*p).index()]) {
+        for p in self.points(0).filter(|p| !gone[slot(*p).index()]) {
             while let Some(f) = fresh.next_if(|f| before(f, &p).is_lt()) {
                 points.push(f);
             }
@@ -93,6 +106,62 @@ impl Ring {
         // A server's own points seldom share a hash; one of them is enough.
         points.dedup();
         Self::build(&points, nodes)
+    }
+
+    /// Takes out every point of these slots: the next one is repeated in their places.
+    fn take_out(&mut self, gone: &[bool]) {
+        let mut next = END;
+        for place in self.lines.iter_mut().rev().flat_map(|l| l.0.iter_mut().rev()) {
+            if *place != END && gone.get(slot(*place).index()) == Some(&true) {
+                *place = next;
+            }
+            next = *place;
+        }
+    }
+
+    /// Puts a point in: the points behind it move on up to the next place that repeats one.
+    fn put_in(&mut self, point: u64, before: impl Fn(&u64, &u64) -> Ordering) {
+        // One line of ends always remains for whoever looks for a place.
+        if self.lines.last().is_none_or(|l| l.0[0] != END) {
+            self.lines.push(Line([END; LINE]));
+        }
+        let own = line(point, self.divided) * LINE;
+        let mut at = own;
+        while self.at(at) != END && before(&self.at(at), &point).is_lt() {
+            at += 1;
+        }
+        let next = self.at(at);
+        if next == point {
+            return;
+        }
+        // Places in front that repeated the next point repeat this one.
+        for i in (0..at).rev().take_while(|_| at == own) {
+            if self.at(i) != next {
+                break;
+            }
+            self.set(i, point);
+        }
+        let mut moved = point;
+        while moved != END {
+            let here = self.at(at);
+            let repeated = here == self.at(at + 1);
+            self.set(at, moved);
+            if repeated {
+                return;
+            }
+            moved = here;
+            at += 1;
+        }
+    }
+
+    fn at(&self, place: usize) -> u64 {
+        self.lines.get(place / LINE).map_or(END, |l| l.0[place % LINE])
+    }
+
+    fn set(&mut self, place: usize, point: u64) {
+        if let Some(l) = self.lines.get_mut(place / LINE) {
+            l.0[place % LINE] = point;
+        }
     }
 
     fn build(points: &[u64], nodes: Vec<Node>) -> Self {

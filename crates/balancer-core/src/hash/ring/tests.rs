@@ -48,8 +48,41 @@ proptest! {
         for nodes in steps {
             merged = merged.with(&nodes);
             let sorted = Ring::new(&nodes);
-            prop_assert_eq!(&merged.lines, &sorted.lines);
+            prop_assert!(merged.walk(0).eq(sorted.walk(0)));
+            for key in (0..64).map(|n| n << 58).chain(merged.walk(0).map(|(hash, _)| hash)) {
+                prop_assert_eq!(merged.owner(key), sorted.owner(key));
+                let after = key.wrapping_add(1 << SLOT_BITS);
+                prop_assert_eq!(merged.owner(after), sorted.owner(after));
+            }
+            // Somebody who looks for a place always finds one.
+            prop_assert_eq!(merged.lines.last().map(|l| l.0[LINE - 1]), Some(END));
             prop_assert_eq!(merged.nodes(), sorted.nodes());
+        }
+    }
+
+    /// Few changes of many nodes, so that points are put in and taken out where they lie.
+    #[test]
+    fn points_go_in_and_out_where_they_lie(
+        steps in prop::collection::vec((0u32..60, any::<bool>(), 0u32..40), 1..40),
+    ) {
+        let node = |slot: u32, points| Node { slot: Slot(slot), id_hash: stable_hash(&slot.to_le_bytes()), points };
+        let mut nodes: std::collections::BTreeMap<u32, Node> = (0..40).map(|n| (n, node(n, 30))).collect();
+        let mut ring = Ring::new(&nodes.values().copied().collect::<Vec<_>>());
+        for (slot, stays, points) in steps {
+            if stays {
+                nodes.insert(slot, node(slot, points));
+            } else {
+                nodes.remove(&slot);
+            }
+            let list: Vec<Node> = nodes.values().copied().collect();
+            ring = ring.with(&list);
+            let built = Ring::new(&list);
+            prop_assert!(ring.walk(0).eq(built.walk(0)));
+            for (hash, _) in built.walk(0) {
+                for key in [hash, hash.wrapping_add(1 << SLOT_BITS), hash.wrapping_sub(1)] {
+                    prop_assert_eq!(ring.owner(key), built.owner(key));
+                }
+            }
         }
     }
 
