@@ -10,7 +10,7 @@ use balancer_core::{
 
 use crate::clock::{ROUNDS, alone, median};
 use crate::plot::{Curve, svg};
-use crate::servers::{ROOMS, Server, pool, rooms, spread};
+use crate::servers::{ROOMS, Server, below, pool, rooms, spread};
 
 const BACKENDS: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
 const TABLE: [usize; 5] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000];
@@ -96,7 +96,7 @@ fn table(most: usize, curves: &mut Vec<Curve>) {
         for n in filled..*size {
             let _ = store.claim_now(&room(n), &want, TTL);
         }
-        let some: Vec<StickKey> = (0..ROOMS).map(|n| room((spread(n as u64) % *size as u64) as usize)).collect();
+        let some: Vec<StickKey> = (0..ROOMS).map(|n| room(below(n, *size))).collect();
         gets.push(alone(200_000, |n| drop(black_box(store.get_now(&some[n % ROOMS], Some(TTL))))));
         let mut times = Vec::new();
         filled = *size;

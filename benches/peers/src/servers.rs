@@ -53,3 +53,8 @@ pub(crate) fn spread(n: u64) -> u64 {
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
 }
+
+/// A number below `most`, in no order, the same every time.
+pub(crate) fn below(n: usize, most: usize) -> usize {
+    usize::try_from(spread(n as u64) % most.max(1) as u64).unwrap_or(0)
+}

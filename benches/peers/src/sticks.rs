@@ -8,7 +8,7 @@ use dashmap::DashMap;
 
 use crate::clock::{Pair, ROUNDS, median, pair};
 use crate::report::{line, title};
-use crate::servers::spread;
+use crate::servers::{below, spread};
 
 /// Entries in the table.
 const ENTRIES: usize = 100_000;
@@ -67,7 +67,7 @@ pub(crate) fn run() {
     title(&format!("A stick table of {ENTRIES} entries in memory"));
     let (old, new, backends) = (keys(0, ENTRIES), keys(ENTRIES, CLAIMS), backends());
     let tables = Tables::filled(&old, &backends);
-    let at = |n: usize| &old[(spread(n as u64) % ENTRIES as u64) as usize];
+    let at = |n: usize| &old[below(n, ENTRIES)];
     let ours = |n: usize| drop(black_box(tables.ours.get_now(at(n), Some(TTL))));
     let dash = |n: usize| drop(black_box(tables.dash.get(at(n)).map(|b| b.value().clone())));
     let moka = |n: usize| drop(black_box(tables.moka.get(at(n))));

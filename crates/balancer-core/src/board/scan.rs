@@ -27,6 +27,11 @@ impl Groups {
         self.words
     }
 
+    /// How many groups there are.
+    pub(super) fn count(self) -> usize {
+        self.words.div_ceil(1 << self.shift)
+    }
+
     /// In which group a word is.
     pub(super) fn group(self, word: usize) -> usize {
         word >> self.shift

@@ -82,7 +82,7 @@ impl Board {
             } else {
                 self.count_masked(groups, &mask, bound, &mut ties_of)
             };
-            let ties = ties_of.iter().sum();
+            let ties = ties_of.iter().take(groups.count()).sum();
             if !lower
                 && ties > 0
                 && let Some(found) = self.nth_of_share(groups, &ties_of, &mask, bound, below(draw, ties))
