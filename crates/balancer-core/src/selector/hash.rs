@@ -140,6 +140,20 @@ impl Bound {
 impl<B: Backend, Q: ?Sized> Selector<B, Q> for OnRing {
     fn pick(&self, among: &Candidates<'_, B>, ask: &Ask<'_, Q>, turn: &mut Turn<'_>) -> Option<Slot> {
         let key = stable_hash(ask.key.as_str().as_bytes());
+        if self.bound == 0
+            && turn.trace().is_none()
+            && let Some(owner) = self.ring.owner(key).filter(|slot| among.contains(*slot))
+        {
+            return Some(owner);
+        }
+        self.search(among, key, turn)
+    }
+}
+
+impl OnRing {
+    /// A pick that is explained, bounded, or whose key belongs to a server that is no candidate.
+    #[inline(never)]
+    fn search<B: Backend>(&self, among: &Candidates<'_, B>, key: u64, turn: &mut Turn<'_>) -> Option<Slot> {
         if let Some(trace) = turn.trace() {
             trace.rule(if self.bound == 0 {
                 "the next on the ring from the room's hash"
@@ -154,10 +168,6 @@ impl<B: Backend, Q: ?Sized> Selector<B, Q> for OnRing {
             }
         }
         if self.bound == 0 {
-            // Nearly always the owner itself.
-            if let Some(owner) = self.ring.owner(key).filter(|slot| among.contains(*slot)) {
-                return Some(owner);
-            }
             let near = self.ring.walk(key).take(MAX_STEPS).map(|(_, slot)| slot);
             return near.into_iter().find(|slot| among.contains(*slot)).or_else(|| rendezvous(among, key, |_| true));
         }
