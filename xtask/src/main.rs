@@ -15,6 +15,7 @@ Tasks of this repository.
   cargo xtask test [STEP ...]   install what the tests need, then run all of them, or these steps:
         lint     formatting, clippy, every feature alone
         unit     tests of all crates, doctests
+        model    models of the board, the lease and the stick table: every interleaving, by loom
         docs     documentation with warnings denied
         suite    the black-box suite against `bbb-balancer serve`, on its file store and on a real Redis
         clients  PyPI's bbbctl drives a running balancer
@@ -27,6 +28,7 @@ Tasks of this repository.
 Examples:
   cargo xtask test
   cargo xtask test unit
+  LOOM_MAX_PREEMPTIONS=3 cargo xtask test model
   BBB_SUITE=../suite cargo xtask test suite
   cargo xtask soak --seconds 60 --seed 7
   cargo xtask bench --quick

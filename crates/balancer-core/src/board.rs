@@ -5,21 +5,30 @@
 //! for speed: closing sets the word before the hint, opening clears it last.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::*};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use tokio::time::Instant;
 
 use crate::backend::Weight;
 use crate::load::{MAX_COST, Report};
 use crate::state::{Admin, Health};
+use crate::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Mutex, Ordering::*, lock};
 
 use lanes::LANES;
 pub(crate) use scan::Live;
 pub(crate) use share::{LeastShare, share};
 
-pub(crate) const CHUNK: usize = 256;
-const CHUNKS: usize = 512;
+#[cfg(all(test, loom))]
+mod model;
+
+/// Slots in a chunk; a model has as few as possible, so that every one of its atomics can be followed.
+pub(crate) const CHUNK: usize = if cfg!(loom) { 2 } else { 256 };
+const CHUNKS: usize = if cfg!(loom) { 1 } else { 512 };
+/// Words of a bit for each slot of a chunk, and of all chunks.
+const CHUNK_WORDS: usize = CHUNK.div_ceil(64);
+const OPEN_WORDS: usize = MAX_SLOTS.div_ceil(64);
+/// Words of the keys of a chunk; the keys of the first slots lie in words of their own.
+const SHARES: usize = if cfg!(loom) { CHUNK } else { CHUNK / LANES };
 /// The most servers one pool may have.
 pub(crate) const MAX_SLOTS: usize = CHUNK * CHUNKS;
 
@@ -38,6 +47,8 @@ pub(crate) const STALE: u8 = 2;
 pub(crate) const MISSING: u8 = 3;
 
 const HISTORY: usize = 512;
+/// How many windows of the cap a caller may come late.
+const LATE_WINDOWS: u32 = 1 << 16;
 
 /// A place on the board: valid within one snapshot only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,7 +127,7 @@ mod share;
 struct Chunk {
     word: [AtomicU64; CHUNK],
     /// Coarse keys of the shares, packed.
-    shares: [AtomicU64; CHUNK / LANES],
+    shares: [AtomicU64; SHARES],
     rank: [AtomicU64; CHUNK],
     inverse: [AtomicU32; CHUNK],
     weight: [AtomicU32; CHUNK],
@@ -164,16 +175,12 @@ impl std::fmt::Debug for Board {
     }
 }
 
-fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Board {
     /// An empty board; `keep_shares` for [`least_share`](Self::least_share).
     pub(crate) fn new(keep_shares: bool) -> Self {
         Self {
             chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
-            open: (0..MAX_SLOTS / 64).map(|_| AtomicU64::new(0)).collect(),
+            open: (0..OPEN_WORDS).map(|_| AtomicU64::new(0)).collect(),
             keep_shares,
             least_share: AtomicU16::new(0),
             free: Mutex::new(Free::default()),
@@ -181,7 +188,7 @@ impl Board {
     }
 
     fn open(&self, slot: Slot) -> (&AtomicU64, u64) {
-        (&self.open[(slot.index() / 64) % (MAX_SLOTS / 64)], 1 << (slot.index() % 64))
+        (&self.open[(slot.index() / 64) % OPEN_WORDS], 1 << (slot.index() % 64))
     }
 
     fn at(&self, slot: Slot) -> (&Chunk, usize) {
@@ -246,13 +253,13 @@ impl Board {
         Ok(())
     }
 
-    /// Tries the cap of new rooms: at most `max` in each window. A window is its ordinal number.
+    /// Tries the cap of new rooms: at most `max` in each window. A window is its ordinal number, never 0.
     pub(crate) fn try_cap(&self, slot: Slot, window: u32, max: u32) -> bool {
         let (c, i) = self.at(slot);
         c.cap[i]
             .fetch_update(AcqRel, Acquire, |old| {
-                let count = if (old >> 32) == u64::from(window) { old & COUNT } else { 0 };
-                (count < u64::from(max)).then(|| (u64::from(window) << 32) | (count + 1))
+                let (window, count) = cap_count(old, window);
+                (count < max).then(|| (u64::from(window) << 32) | u64::from(count + 1))
             })
             .is_ok()
     }
@@ -260,8 +267,7 @@ impl Board {
     /// Whether the cap of this window is used up; a hint for the scan.
     pub(crate) fn capped(&self, slot: Slot, window: u32, max: u32) -> bool {
         let (c, i) = self.at(slot);
-        let old = c.cap[i].load(Relaxed);
-        (old >> 32) == u64::from(window) && (old & COUNT) >= u64::from(max)
+        cap_count(c.cap[i].load(Relaxed), window).1 >= max
     }
 
     /// Gives a unit back that never became work.
@@ -294,7 +300,7 @@ impl Board {
         u32::try_from(old & COUNT).unwrap_or(u32::MAX)
     }
 
-    /// Sets exactly these block bits, keeping the count.
+    /// Sets exactly these block bits, keeping the count. One caller at a time: two could leave the hint behind the word.
     pub(crate) fn set_block(&self, slot: Slot, bits: u64) {
         let (c, i) = self.at(slot);
         self.block(slot, bits);
@@ -439,6 +445,17 @@ impl Board {
     }
 }
 
+/// The window that a caller counts in and what was taken in it. A caller whose clock was read before the newest window
+/// began counts in the newest one: going back would forget what was taken there.
+fn cap_count(word: u64, window: u32) -> (u32, u32) {
+    let newest = (word >> 32) as u32;
+    if newest != 0 && newest.wrapping_sub(window) < LATE_WINDOWS {
+        (newest, (word & COUNT) as u32)
+    } else {
+        (window, 0)
+    }
+}
+
 fn class_delta(from: u8, to: u8) -> u64 {
     (u64::from(to) << CLASS_SHIFT).wrapping_sub(u64::from(from) << CLASS_SHIFT)
 }
@@ -446,4 +463,22 @@ fn class_delta(from: u8, to: u8) -> u64 {
 /// Splits a rank into its class and its load.
 pub(crate) fn split_rank(rank: u64) -> (u8, u64) {
     ((rank >> CLASS_SHIFT) as u8, rank & ((1 << CLASS_SHIFT) - 1))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_of_the_window_before_counts_in_the_newest() {
+        let board = Board::new(false);
+        let slot = board.alloc(Instant::now(), false).unwrap();
+        assert!(board.try_cap(slot, 9, 1));
+        assert!(!board.try_cap(slot, 8, 1), "its clock was read before the window changed");
+        assert!(board.capped(slot, 8, 1) && !board.try_cap(slot, 9, 1));
+        assert!(board.try_cap(slot, 10, 1));
+        // The ordinal wraps.
+        let slot = board.alloc(Instant::now(), false).unwrap();
+        assert!(board.try_cap(slot, u32::MAX, 1) && board.try_cap(slot, 1, 1) && !board.try_cap(slot, u32::MAX, 1));
+    }
 }

@@ -7,6 +7,9 @@ use tokio::time::Instant;
 use crate::backend::Backend;
 use crate::snapshot::Member;
 
+#[cfg(all(test, loom))]
+mod model;
+
 /// One unit of work on its way to a server. It is given back exactly once: by [`land`](Self::land) when the work has
 /// arrived, by [`cancel`](Self::cancel) or a drop when it has not.
 #[must_use = "dropping a lease gives its unit back"]

@@ -86,6 +86,7 @@ mod selector;
 mod snapshot;
 mod state;
 mod stick;
+mod sync;
 
 pub use backend::{Backend, BackendId, Tag, Weight};
 pub use balancer::random;

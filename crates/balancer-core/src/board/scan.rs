@@ -1,11 +1,11 @@
 //! Finding the least server without looking at all of them closely.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering::*;
 
 use crate::backend::Weight;
+use crate::sync::Ordering::*;
 
-use super::{Board, CHUNK, COUNT, Chunk, Slot};
+use super::{Board, CHUNK_WORDS, COUNT, Chunk, Slot};
 
 /// Into how many parts a scan divides the slots, so that its second pass looks at few of them.
 pub(super) const GROUPS: usize = 64;
@@ -20,7 +20,7 @@ pub(super) struct Groups {
 
 impl Groups {
     pub(super) fn of(words: usize) -> Self {
-        Self { words, shift: words.div_ceil(GROUPS).max(CHUNK / 64).next_power_of_two().trailing_zeros() }
+        Self { words, shift: words.div_ceil(GROUPS).max(CHUNK_WORDS).next_power_of_two().trailing_zeros() }
     }
 
     pub(super) fn words(self) -> usize {
@@ -131,7 +131,7 @@ impl Board {
     }
 
     pub(super) fn cells(&self, w: usize) -> Option<(&Chunk, usize)> {
-        let chunk = self.chunks.get(w / (CHUNK / 64))?.get()?;
-        Some((chunk, (w % (CHUNK / 64)) * 64))
+        let chunk = self.chunks.get(w / CHUNK_WORDS)?.get()?;
+        Some((chunk, (w % CHUNK_WORDS) * 64))
     }
 }

@@ -1,10 +1,9 @@
 //! Units in flight for the weight as short keys: kept in step at every change, and the least of them found fast.
 
-use std::sync::atomic::{AtomicU64, Ordering::*};
-
 use super::lanes::{GUARD, HIDDEN, LANES, all, below_or_equal, coarse, equal_to, hide, least, lowest, with};
 use super::scan::{GROUPS, Groups, Live};
-use super::{Board, CHUNK, COUNT, Chunk, NO_NEW, NOTHING, Slot};
+use super::{Board, CHUNK_WORDS, COUNT, Chunk, NO_NEW, NOTHING, Slot};
+use crate::sync::{AtomicU64, Ordering::*};
 
 /// Words of keys for 64 slots. Slot i of the 64 has lane i / 16 of word i % 16, so that the bits which a comparison
 /// leaves in 16 words can be laid side by side into one word in the order of the slots.
@@ -125,7 +124,7 @@ impl Board {
     fn count(&self, groups: Groups, bound: u16, ties_of: &mut [u32; GROUPS]) -> bool {
         let bounds = all(bound.min(HIDDEN - 1)) | GUARD;
         let mut less = 0;
-        for (c, chunk) in self.chunks.iter().enumerate().take(groups.words().div_ceil(CHUNK / 64)) {
+        for (c, chunk) in self.chunks.iter().enumerate().take(groups.words().div_ceil(CHUNK_WORDS)) {
             let Some(chunk) = chunk.get() else { continue };
             let mut at_most = 0;
             // Two loops, of which the inner one is unrolled.
@@ -138,7 +137,7 @@ impl Board {
             }
             // The sum of the four lanes, in the highest; at most 256.
             let at_most = u32::try_from(at_most.wrapping_mul(all(1)) >> 48).unwrap_or(0);
-            if let Some(ties_of) = ties_of.get_mut(groups.group(c * (CHUNK / 64))) {
+            if let Some(ties_of) = ties_of.get_mut(groups.group(c * CHUNK_WORDS)) {
                 *ties_of += at_most;
             }
         }

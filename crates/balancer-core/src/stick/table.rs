@@ -4,14 +4,16 @@
 //! they expire, and a copy of the closed set. One lock therefore settles a whole operation, a close included.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rapidhash::v3::rapidhash_v3_micro_inline;
 
 use super::shard::{Hashed, Put, Shard};
 use super::{Binding, StickError, StickKey, StickPage, Want};
 use crate::backend::BackendId;
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, lock};
+
+#[cfg(all(test, loom))]
+mod model;
 
 /// Expired entries cleared in passing by one operation.
 const SWEEP_IN_PASSING: usize = 16;
@@ -74,10 +76,6 @@ impl fmt::Debug for Table {
             .field("cache", &self.cache)
             .finish_non_exhaustive()
     }
-}
-
-fn lock<S>(mutex: &Mutex<S>) -> MutexGuard<'_, S> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Table {
@@ -162,7 +160,10 @@ impl Table {
                 return Ok(put);
             }
             drop(shard);
-            if self.sweep(at.now, journal) == 0 && !(self.cache && self.evict(journal)) {
+            // Somebody else may have made the room just now.
+            let room =
+                self.sweep(at.now, journal) > 0 || self.len() < self.capacity || (self.cache && self.evict(journal));
+            if !room {
                 break;
             }
         }
