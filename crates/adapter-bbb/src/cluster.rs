@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use balancer_core::{
     Admin, BackendId, Balancer, BalancerOptions, Event, Health, HealthRules, LeastLoaded, Monitor, MonitorOptions,
@@ -22,6 +22,7 @@ mod strays;
 mod sweep;
 
 pub(crate) use poll::Listing;
+pub use sweep::Stray;
 
 /// How often the shared store is read for changes made by others.
 const SYNC: Duration = Duration::from_secs(2);
@@ -67,6 +68,7 @@ pub struct Cluster {
     guesses: Mutex<HashMap<BackendId, f64>>,
     /// Meetings that the last sweep saw running although they are bound nowhere.
     unbound: Mutex<sweep::Unbound>,
+    strays: Mutex<Vec<Stray>>,
     process: u64,
     processes: std::sync::atomic::AtomicU32,
     monitor: std::sync::OnceLock<Monitor<BbbServer>>,
@@ -79,11 +81,6 @@ impl std::fmt::Debug for Cluster {
             .field("store", &self.store.describe())
             .finish_non_exhaustive()
     }
-}
-
-pub(crate) fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -102,6 +99,24 @@ impl Cluster {
     /// Dropping the future leaves nothing behind.
     pub async fn start(options: BbbOptions, store: Arc<dyn MeetingStore>) -> Result<Arc<Self>, ClusterError> {
         let client = BbbClient::new(options.calls)?;
+        Self::start_with(options, store, client).await
+    }
+
+    /// [`start`](Self::start) with a client that is there already; its limits are those of the calls.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn start_with(
+        mut options: BbbOptions,
+        store: Arc<dyn MeetingStore>,
+        client: BbbClient,
+    ) -> Result<Arc<Self>, ClusterError> {
+        options.calls = *client.limits();
         let strategy = Box::new(Plain::new("least-loaded", LeastLoaded));
         let mut pool = PoolOptions::default()
             .load(BbbLoad { new_meeting: options.new_meeting })
@@ -127,6 +142,7 @@ impl Cluster {
             failing: Mutex::default(),
             guesses: Mutex::default(),
             unbound: Mutex::default(),
+            strays: Mutex::default(),
             process: random(),
             processes: std::sync::atomic::AtomicU32::new(1),
             monitor: std::sync::OnceLock::new(),
@@ -334,11 +350,27 @@ impl Cluster {
         self.pool.member(id.as_str()).map(|m| m.backend().clone())
     }
 
+    /// Now by the wall clock, in milliseconds since the epoch.
+    pub(crate) fn wall_ms(&self) -> u64 {
+        self.options.clock.now_ms()
+    }
+
     /// Notes a verdict that we published, before the next read of the store shows it.
     fn note_online(&self, id: &BackendId, online: bool) {
         if let Some(r) = lock(&self.known).records.get_mut(id) {
             r.online = online;
         }
+    }
+
+    /// Units under way from this process to its servers: creates that were not answered yet.
+    pub fn in_flight(&self) -> u32 {
+        self.pool.members().iter().map(|m| m.in_flight()).sum()
+    }
+
+    /// Meetings that the last sweep saw running where nobody is led to: left over when theirs moved off a server that
+    /// was given up. Those with people in them are not ended.
+    pub fn strays(&self) -> Vec<Stray> {
+        lock(&self.strays).clone()
     }
 
     /// How many live processes share the store.

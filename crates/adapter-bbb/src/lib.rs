@@ -73,10 +73,12 @@ pub use api::{
     create_params, effective_tag, join_params, meetings, meetings_up_to, route, secrets, sign, signed_url, static_path,
     write_empty_recordings, write_index, write_meetings, write_no_meetings, write_running,
 };
+#[cfg(all(feature = "http", feature = "testing"))]
+pub use client::Transport;
 #[cfg(feature = "http")]
 pub use client::{BbbClient, CallBody, CallError, CallLimits, ClientError, Upload};
 #[cfg(feature = "http")]
-pub use cluster::{Cluster, ClusterError};
+pub use cluster::{Cluster, ClusterError, Stray};
 #[cfg(feature = "http")]
 pub use http_server::{Bind, BindError, HttpLimits, HttpServer};
 #[cfg(feature = "http")]

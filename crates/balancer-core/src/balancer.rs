@@ -22,6 +22,8 @@ mod recent;
 mod tests;
 
 pub use chance::random;
+#[cfg(feature = "testing")]
+pub use chance::reseed;
 pub use options::{BalancerOptions, LostStore};
 use recent::Recent;
 

@@ -90,6 +90,8 @@ mod sync;
 
 pub use backend::{Backend, BackendId, Tag, Weight};
 pub use balancer::random;
+#[cfg(feature = "testing")]
+pub use balancer::reseed;
 pub use balancer::{Balancer, BalancerOptions, Claimer, LostStore, Placed, Placement, RouteError};
 pub use board::Slot;
 pub use decision::{Decision, Excluded, MAX_ROWS, Outcome, Row};

@@ -9,7 +9,7 @@ use balancer_core::{
 };
 use tokio::time::Instant;
 
-use super::{Cluster, lock, wall_ms};
+use super::{Cluster, lock};
 use crate::api::{Params, Reply, meetings, signed_url};
 use crate::client::{CallError, host_of};
 use crate::secret::Secret;
@@ -72,7 +72,7 @@ impl HealthProbe<BbbServer> for Probe {
         let Some(cluster) = self.0.upgrade() else {
             return Err(ProbeError::Silent("shutting down".into()));
         };
-        let began_ms = wall_ms();
+        let began_ms = cluster.wall_ms();
         let draining = cluster.record(target.id()).is_some_and(|r| r.state == ServerState::Cordoned);
         cluster.forget_guess(target.id());
         let o = &cluster.options;

@@ -14,13 +14,25 @@ const BRIDGES: usize = 10;
 /// Meetings that were bound nowhere at the last sweep, and when the list that showed it first was asked for.
 pub(super) type Unbound = HashMap<(String, BackendId), u64>;
 
+/// A meeting that runs on a server although everybody is led to another one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct Stray {
+    /// The meeting's id.
+    pub meeting: String,
+    /// Where it runs.
+    pub server: BackendId,
+    /// People in it there.
+    pub people: u32,
+}
+
 /// What one sweep finds.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Findings {
     /// Bound meetings that their server no longer has.
     ended: Vec<MeetingRecord>,
-    /// Meetings that run on a server although they are bound to another: (meeting, where it runs, people there).
-    strays: Vec<(String, BackendId, u32)>,
+    /// Meetings that run on a server although they are bound to another.
+    strays: Vec<Stray>,
     /// Meetings that run but are bound nowhere.
     unbound: Vec<(String, BackendId)>,
 }
@@ -46,7 +58,8 @@ fn compare(bound: &[MeetingRecord], lists: &HashMap<BackendId, Listing>, grace_m
                 None => found.unbound.push((id.clone(), server.clone())),
                 Some(m) if m.binding.backend != *server => {
                     if m.binding.stamp.saturating_add(grace_ms) < list.began_ms {
-                        found.strays.push((id.clone(), server.clone(), *people));
+                        let stray = Stray { meeting: id.clone(), server: server.clone(), people: *people };
+                        found.strays.push(stray);
                     }
                 }
                 Some(_) => {}
@@ -99,7 +112,7 @@ impl Cluster {
                 tracing::warn!(error = %e, "an ended meeting cannot be forgotten");
             }
         }
-        self.end_strays(&found.strays, &bound).await;
+        *lock(&self.strays) = self.end_strays(found.strays, &bound).await;
         // Unbound in two lists in a row: its binding was lost. Once may be a meeting that is just ending.
         let lost = seen_twice(&mut lock(&self.unbound), found.unbound, &lists);
         match self.bind_lost(lost, &lists).await {
@@ -217,7 +230,7 @@ mod tests {
             ("b".into(), list(10_000, &[("m", 0)])),
         ]);
         let found = compare(&[bound("m", "b", 1)], &lists, 1_000);
-        assert_eq!(found.strays, [("m".to_owned(), "a".into(), 3)]);
+        assert_eq!(found.strays, [Stray { meeting: "m".into(), server: "a".into(), people: 3 }]);
         assert_eq!(found.unbound, [("lost".to_owned(), "a".into())]);
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use balancer_core::{
-    Ask, BackendId, Binding, Claim, Claimer, Clause, Decision, Filter, Health, Lease, Placed, RouteError, StickError,
-    StickKey, Token, Want, random,
+    Ask, Backend, BackendId, Binding, Claim, Claimer, Clause, Decision, Filter, Health, Lease, Placed, RouteError,
+    StickError, StickKey, Token, Want, random,
 };
 use bytes::Bytes;
 use http::Response;
@@ -16,7 +16,7 @@ use super::meeting::only_id;
 use super::{BbbService, Counts, Done, relay, store_fault};
 use crate::api::{CreateContext, Fault, Params, Reply, TagWish, VoiceBridges, create_params, effective_tag};
 use crate::client::{CallError, Upload};
-use crate::cluster::{Cluster, lock, wall_ms};
+use crate::cluster::{Cluster, lock};
 use crate::server::BbbServer;
 use crate::store::{MeetingClaim, MeetingRecord, ServerState};
 
@@ -26,7 +26,8 @@ const ATTEMPTS: usize = 24;
 const WAIT: Duration = Duration::from_millis(50);
 /// A refused connection is believed when it happens twice with this pause.
 const SECOND_PROBE: Duration = Duration::from_millis(100);
-/// A binding of others is moved by hard proof only when it is older than this.
+/// A binding of others is moved while its server is online only when it is older than this. A create that took longer
+/// confirms its binding by a write, so that the two cannot miss each other.
 const SETTLED_MS: u64 = 1_000;
 /// How many numbers are tried for a voice bridge.
 const BRIDGES: usize = 10;
@@ -167,7 +168,7 @@ impl BbbService {
             };
             let done = c.run().await;
             let (doubtful, id) = (std::mem::take(&mut c.doubtful), id.clone());
-            if !doubtful.is_empty() && done.is_ok() {
+            if !doubtful.is_empty() {
                 clean_up(&cluster, id, doubtful);
             }
             done
@@ -176,12 +177,16 @@ impl BbbService {
     }
 }
 
-/// The meeting lives elsewhere now: whatever a silent server made of our request is ended there.
+/// Whatever a silent server made of our request is ended there, unless the meeting lives there by now. Also after a
+/// create that failed in the end: the meeting may live on a server that others found.
 fn clean_up(cluster: &Arc<Cluster>, id: String, doubtful: Vec<(Arc<BbbServer>, String)>) {
     let cluster = cluster.clone();
     tokio::spawn(async move {
         for (server, password) in doubtful {
-            cluster.end_on(&server, &id, &password, false).await;
+            let Ok(look) = cluster.store.look(&id).await else { continue };
+            if look.meeting.is_none_or(|m| m.binding.backend != *server.id()) {
+                cluster.end_on(&server, &id, &password, false).await;
+            }
         }
     });
 }
@@ -236,10 +241,7 @@ impl Creation<'_> {
             return Ok(Next::Move);
         }
         if self.tried.contains(id) {
-            let age = wall_ms().saturating_sub(m.binding.stamp);
-            if age < SETTLED_MS {
-                tokio::time::sleep(Duration::from_millis(SETTLED_MS - age)).await;
-            }
+            self.settled(&m.binding).await;
             return Ok(Next::Move);
         }
         match (state, online) {
@@ -247,12 +249,19 @@ impl Creation<'_> {
             (ServerState::Enabled, true) => Ok(Next::Stay(server)),
             (ServerState::Cordoned, true) => {
                 // A server that is being drained keeps what it has and must not get a meeting back that ended there.
-                let asked = self.cluster.ask(&server, "getMeetingInfo", &only_id(self.id), None, false).await;
-                let gone = asked.is_ok_and(|b| Reply::parse(&b).is_ok_and(|r| r.message_key() == Some("notFound")));
+                // What is missing may be on its way there, by a create that confirms a young binding by a mere look.
+                let young = self.is_young(&m.binding);
+                let mut gone = self.is_gone(&server).await;
+                if gone && young {
+                    self.settled(&m.binding).await;
+                    gone = self.is_gone(&server).await;
+                }
                 Ok(if gone { Next::Move } else { Next::Stay(server) })
             }
             (ServerState::Disabled, true) => {
-                // Nobody can join there any more: it ends there before it begins elsewhere.
+                // Nobody can join there any more: it ends there, even if it is still on its way, before it begins
+                // elsewhere.
+                self.settled(&m.binding).await;
                 if self.cluster.end_on(&server, self.id, &m.moderator_pw, false).await {
                     Ok(Next::Move)
                 } else {
@@ -260,6 +269,23 @@ impl Creation<'_> {
                 }
             }
         }
+    }
+
+    /// Whether a create that bound this may still be confirmed without a write.
+    fn is_young(&self, b: &Binding) -> bool {
+        self.cluster.wall_ms().saturating_sub(b.stamp) < SETTLED_MS
+    }
+
+    /// Waits until a binding is old enough to be moved.
+    async fn settled(&self, b: &Binding) {
+        let age = self.cluster.wall_ms().saturating_sub(b.stamp);
+        tokio::time::sleep(Duration::from_millis(SETTLED_MS.saturating_sub(age))).await;
+    }
+
+    /// Whether a server says that it has no such meeting.
+    async fn is_gone(&self, server: &BbbServer) -> bool {
+        let asked = self.cluster.ask(server, "getMeetingInfo", &only_id(self.id), None, false).await;
+        asked.is_ok_and(|b| Reply::parse(&b).is_ok_and(|r| r.message_key() == Some("notFound")))
     }
 
     /// `create` of a meeting that is bound: its server answers. `None`: look again.
@@ -281,35 +307,65 @@ impl Creation<'_> {
                 return Ok(None);
             }
         };
-        let fresh = Reply::parse(&bytes).is_ok_and(|r| r.is_success() && r.message_key() != Some("duplicateWarning"));
-        if fresh {
-            // It had ended there and begins anew, perhaps while somebody ended it or a sweep forgot it: bind it anew,
-            // and if it lives elsewhere by now, leave no second one behind.
-            let want = Want { backend: m.binding.backend.clone(), token: Token(random()) };
-            let store = &self.cluster.store;
-            let ttl = self.cluster.options.meeting_ttl;
-            let claim = MeetingClaim {
-                id: self.id,
-                over: Some(&m.binding),
-                want: &want,
-                moderator_pw: &m.moderator_pw,
-                bridges: std::slice::from_ref(&m.voice_bridge),
-                load: 0.0,
-                adopt: false,
-                registered: true,
-                ttl,
+        if let Ok(reply) = Reply::parse(&bytes)
+            && reply.is_success()
+        {
+            let stands = if reply.message_key() == Some("duplicateWarning") {
+                // Somebody may have moved it since we looked, and left this one behind where nobody is led to.
+                self.lives_on(&m.binding.backend).await?
+            } else {
+                // It had ended there and begins anew, perhaps while somebody ended it or a sweep forgot it.
+                self.bind_anew(server, m).await?
             };
-            match store.claim_meeting(&claim).await.map_err(|e| store_fault(&e))?.claim {
-                Claim::Won(_) => {}
-                Claim::Held(b) if b.backend == want.backend => {}
-                Claim::Held(_) | Claim::Closed => {
-                    self.cluster.end_on(server, self.id, &m.moderator_pw, false).await;
-                    return Ok(None);
-                }
+            if !stands {
+                return Ok(None);
             }
         }
         Counts::one(&self.cluster.counts.kept);
         relay(&bytes, Fault::CreateFailed).map(Some)
+    }
+
+    /// Whether the meeting is bound to this server now.
+    async fn lives_on(&self, id: &BackendId) -> Result<bool, Fault> {
+        let look = self.cluster.store.look(self.id).await.map_err(|e| store_fault(&e))?;
+        Ok(look.meeting.is_some_and(|m| m.binding.backend == *id))
+    }
+
+    /// Whether a meeting that was just created where we had bound it is what everybody is led to. While the create was
+    /// under way others may have moved it, ended it or forgotten it.
+    async fn confirm(&self, server: &BbbServer, m: &MeetingRecord) -> Result<bool, Fault> {
+        if self.is_young(&m.binding) {
+            let look = self.cluster.store.look(self.id).await.map_err(|e| store_fault(&e))?;
+            if look.server.is_some() && look.meeting.is_some_and(|now| now.binding == m.binding && !now.ending) {
+                return Ok(true);
+            }
+        }
+        self.bind_anew(server, m).await
+    }
+
+    /// Binds a meeting anew that has just begun on its server, so that whoever saw the old binding cannot release it. If
+    /// it lives elsewhere by now, no second one is left behind here: `false`.
+    async fn bind_anew(&self, server: &BbbServer, m: &MeetingRecord) -> Result<bool, Fault> {
+        let want = Want { backend: m.binding.backend.clone(), token: Token(random()) };
+        let claim = MeetingClaim {
+            id: self.id,
+            over: Some(&m.binding),
+            want: &want,
+            moderator_pw: &m.moderator_pw,
+            bridges: std::slice::from_ref(&m.voice_bridge),
+            load: 0.0,
+            adopt: false,
+            registered: true,
+            ttl: self.cluster.options.meeting_ttl,
+        };
+        match self.cluster.store.claim_meeting(&claim).await.map_err(|e| store_fault(&e))?.claim {
+            Claim::Won(_) => Ok(true),
+            Claim::Held(b) if b.backend == want.backend => Ok(true),
+            Claim::Held(_) | Claim::Closed => {
+                self.cluster.end_on(server, self.id, &m.moderator_pw, false).await;
+                Ok(false)
+            }
+        }
     }
 
     /// Picks a server, claims it and creates the meeting there. `None`: look again.
@@ -373,6 +429,10 @@ impl Creation<'_> {
             Sent::Answer(bytes) => {
                 let done = relay(&bytes, Fault::CreateFailed);
                 match &done {
+                    Ok(_) if !self.confirm(server, m).await? => {
+                        lease.cancel();
+                        return Ok(None);
+                    }
                     Ok(_) => {
                         let counts = &self.cluster.counts;
                         Counts::one(if is_new { &counts.placed } else { &counts.moved });

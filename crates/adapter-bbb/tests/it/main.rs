@@ -6,6 +6,7 @@ mod metrics;
 mod placing;
 mod plan;
 mod redis_server;
+mod schedules;
 mod secrets;
 mod stage;
 mod store;

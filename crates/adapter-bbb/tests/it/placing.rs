@@ -5,6 +5,7 @@ mod following;
 mod levels;
 mod orders;
 mod overtaking;
+mod pausing;
 mod rebuilding;
 mod strays;
 mod together;
