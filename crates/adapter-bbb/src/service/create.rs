@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use balancer_core::{
     Ask, Backend, BackendId, Binding, Claim, Claimer, Clause, Decision, Filter, Health, Lease, Placed, RouteError,
-    StickError, StickKey, Token, Want, random,
+    StickError, StickKey, Want, random,
 };
 use bytes::Bytes;
 use http::Response;
@@ -20,15 +20,14 @@ use crate::cluster::{Cluster, lock};
 use crate::server::BbbServer;
 use crate::store::{MeetingClaim, MeetingRecord, ServerState};
 
+mod settled;
+
 /// How often one request looks, places or sends before it gives up.
 const ATTEMPTS: usize = 24;
 /// How often it asks whether an end under way is over.
 const WAIT: Duration = Duration::from_millis(50);
 /// A refused connection is believed when it happens twice with this pause.
 const SECOND_PROBE: Duration = Duration::from_millis(100);
-/// A binding of others is moved while its server is online only when it is older than this. A create that took longer
-/// confirms its binding by a write, so that the two cannot miss each other.
-const SETTLED_MS: u64 = 1_000;
 /// How many numbers are tried for a voice bridge.
 const BRIDGES: usize = 10;
 
@@ -271,23 +270,6 @@ impl Creation<'_> {
         }
     }
 
-    /// Whether a create that bound this may still be confirmed without a write.
-    fn is_young(&self, b: &Binding) -> bool {
-        self.cluster.wall_ms().saturating_sub(b.stamp) < SETTLED_MS
-    }
-
-    /// Waits until a binding is old enough to be moved.
-    async fn settled(&self, b: &Binding) {
-        let age = self.cluster.wall_ms().saturating_sub(b.stamp);
-        tokio::time::sleep(Duration::from_millis(SETTLED_MS.saturating_sub(age))).await;
-    }
-
-    /// Whether a server says that it has no such meeting.
-    async fn is_gone(&self, server: &BbbServer) -> bool {
-        let asked = self.cluster.ask(server, "getMeetingInfo", &only_id(self.id), None, false).await;
-        asked.is_ok_and(|b| Reply::parse(&b).is_ok_and(|r| r.message_key() == Some("notFound")))
-    }
-
     /// `create` of a meeting that is bound: its server answers. `None`: look again.
     async fn repeat(&mut self, m: &MeetingRecord, server: &Arc<BbbServer>) -> Result<Option<Response<Bytes>>, Fault> {
         let bytes = match self.send(server, m, None).await {
@@ -323,49 +305,6 @@ impl Creation<'_> {
         }
         Counts::one(&self.cluster.counts.kept);
         relay(&bytes, Fault::CreateFailed).map(Some)
-    }
-
-    /// Whether the meeting is bound to this server now.
-    async fn lives_on(&self, id: &BackendId) -> Result<bool, Fault> {
-        let look = self.cluster.store.look(self.id).await.map_err(|e| store_fault(&e))?;
-        Ok(look.meeting.is_some_and(|m| m.binding.backend == *id))
-    }
-
-    /// Whether a meeting that was just created where we had bound it is what everybody is led to. While the create was
-    /// under way others may have moved it, ended it or forgotten it.
-    async fn confirm(&self, server: &BbbServer, m: &MeetingRecord) -> Result<bool, Fault> {
-        if self.is_young(&m.binding) {
-            let look = self.cluster.store.look(self.id).await.map_err(|e| store_fault(&e))?;
-            if look.server.is_some() && look.meeting.is_some_and(|now| now.binding == m.binding && !now.ending) {
-                return Ok(true);
-            }
-        }
-        self.bind_anew(server, m).await
-    }
-
-    /// Binds a meeting anew that has just begun on its server, so that whoever saw the old binding cannot release it. If
-    /// it lives elsewhere by now, no second one is left behind here: `false`.
-    async fn bind_anew(&self, server: &BbbServer, m: &MeetingRecord) -> Result<bool, Fault> {
-        let want = Want { backend: m.binding.backend.clone(), token: Token(random()) };
-        let claim = MeetingClaim {
-            id: self.id,
-            over: Some(&m.binding),
-            want: &want,
-            moderator_pw: &m.moderator_pw,
-            bridges: std::slice::from_ref(&m.voice_bridge),
-            load: 0.0,
-            adopt: false,
-            registered: true,
-            ttl: self.cluster.options.meeting_ttl,
-        };
-        match self.cluster.store.claim_meeting(&claim).await.map_err(|e| store_fault(&e))?.claim {
-            Claim::Won(_) => Ok(true),
-            Claim::Held(b) if b.backend == want.backend => Ok(true),
-            Claim::Held(_) | Claim::Closed => {
-                self.cluster.end_on(server, self.id, &m.moderator_pw, false).await;
-                Ok(false)
-            }
-        }
     }
 
     /// Picks a server, claims it and creates the meeting there. `None`: look again.
