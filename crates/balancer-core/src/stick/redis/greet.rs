@@ -93,6 +93,14 @@ mod tests {
         assert_eq!(meet(b"+OK\r\n").unwrap_err().kind, Kind::Lost);
     }
 
+    #[test]
+    fn a_server_that_repeats_part_of_the_password_is_not_quoted() {
+        let answer = b"-ERR unknown command 'AUTH', with args beginning with: 'hunt' \r\n";
+        let trouble = meet(answer).unwrap_err();
+        assert_eq!(trouble.kind, Kind::Refused);
+        assert!(trouble.why.contains("unknown command 'AUTH'") && !trouble.why.contains("hunt"), "{}", trouble.why);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_survived(answer in proptest::collection::vec(any::<u8>(), 0..2000)) {

@@ -127,7 +127,14 @@ pub(super) fn foreign(words: &str) -> Trouble {
 
 /// The server said no.
 pub(super) fn said(words: &str) -> Trouble {
+    let words = without_arguments(words);
     server(words).unwrap_or_else(|| refused(words, "see the server's log"))
+}
+
+/// The server's words without what it repeats of the command: perhaps the first part of a password only, which could
+/// not be recognized.
+fn without_arguments(words: &str) -> &str {
+    words.split_once(", with args beginning with").map_or(words, |(before, _)| before)
 }
 
 /// No answer to a call in time.
@@ -146,6 +153,7 @@ pub(super) fn answer(error: &RedisError) -> Trouble {
         (Some(code), None) => code.to_owned(),
         (None, _) => error.to_string(),
     };
+    let words = without_arguments(&words).to_owned();
     if let Some(trouble) = server(&words) {
         return trouble;
     }
