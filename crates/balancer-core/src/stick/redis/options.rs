@@ -8,6 +8,8 @@ use std::time::Duration;
 use crate::stick::StickError;
 
 const DEFAULT_PORT: u16 = 6379;
+/// The longest time-out: longer ones are mistakes, and sums of them could overflow.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// A password: never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -117,14 +119,15 @@ impl RedisOptions {
         self
     }
 
-    /// The longest one attempt to connect may take, name lookup and greeting included; by default 2 s.
+    /// The longest one attempt to connect may take, name lookup and greeting included; by default 2 s, at
+    /// most an hour.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// The longest wait for any answer, connecting included; by default 5 s.
+    /// The longest wait for any answer, connecting included; by default 5 s, at most an hour.
     #[must_use]
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.response_timeout = timeout;
@@ -206,6 +209,9 @@ impl RedisOptions {
         if self.connect_timeout.is_zero() || self.response_timeout.is_zero() {
             return Err(config("Redis time-out", "must be longer than nothing"));
         }
+        if self.connect_timeout > LONGEST_TIMEOUT || self.response_timeout > LONGEST_TIMEOUT {
+            return Err(config("Redis time-out", "must be at most an hour"));
+        }
         if self.connections == 0 || self.connections > 64 {
             return Err(config(&format!("{} Redis connections", self.connections), "must be 1 to 64"));
         }
@@ -226,4 +232,20 @@ pub(super) fn parse_port(text: &str) -> Result<u16, StickError> {
 
 pub(super) fn config(what: &str, why: &str) -> StickError {
     StickError::Config { what: what.to_owned(), why: why.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_outs_have_bounds() {
+        let with = |connect, response| RedisOptions::new("h").connect_timeout(connect).response_timeout(response);
+        let second = Duration::from_secs(1);
+        assert!(with(second, second).validate().is_ok());
+        for wrong in [Duration::ZERO, Duration::MAX] {
+            assert!(with(second, wrong).validate().is_err(), "{wrong:?}");
+            assert!(with(wrong, second).validate().is_err(), "{wrong:?}");
+        }
+    }
 }
