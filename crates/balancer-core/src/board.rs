@@ -371,14 +371,16 @@ impl Board {
         self.open.get(word).map_or(0, |open| open.load(Relaxed))
     }
 
-    /// Takes in a report. `false` when it is older than the newest one or than this slot's server.
-    pub(crate) fn report(&self, slot: Slot, cost: u64, report: Report) -> bool {
+    /// Takes in a report. The answer is the class of the figures before; `None` when the report is older than the
+    /// newest one or than this slot's server.
+    pub(crate) fn report(&self, slot: Slot, cost: u64, report: Report) -> Option<u8> {
         let (c, i) = self.at(slot);
         let mut l = lock(&c.ledger[i]);
         let newest = l.last.as_ref().map(|r| r.began).or(l.born);
         if newest.is_some_and(|t| report.began < t) {
-            return false;
+            return None;
         }
+        let before = l.class;
         let covered = if report.frozen { l.covered } else { l.placed_at(report.began) };
         let cost = cost.min(MAX_COST);
         let delta = cost
@@ -390,7 +392,7 @@ impl Board {
         l.class = FRESH;
         l.last = Some(report);
         c.rank[i].fetch_add(delta, AcqRel);
-        true
+        Some(before)
     }
 
     /// Puts figures older than `limit` into a class of their own. `true` when the class changed.

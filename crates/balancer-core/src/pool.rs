@@ -9,7 +9,7 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::backend::{Backend, BackendId, Weight};
-use crate::board::{Board, Expect, NO_NEW, NOTHING, Refused, Slot};
+use crate::board::{Board, Expect, NO_NEW, NOTHING, Refused, STALE, Slot};
 use crate::event::Event;
 use crate::lease::Lease;
 use crate::load::Report;
@@ -244,14 +244,14 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     ///
     /// [`PoolError::Unknown`].
     pub fn set_admin(&self, id: &BackendId, to: Admin) -> Result<u32, PoolError> {
-        self.change(id, |_, m| {
+        // The seat is kept, for the server may be removed before its units are counted.
+        let seat = self.change(id, |_, m| {
             let (from, health) = self.board.state(m.slot());
             self.board.set_state(m.slot(), to, health);
             let event = (from != to).then(|| Event::Admin { id: id.clone(), from, to });
-            ((), Vec::new(), event)
+            (m.seat.clone(), Vec::new(), event)
         })?;
-        let snapshot = self.snapshot.load();
-        Ok(snapshot.members.by_id(id.as_str()).map_or(0, |m| m.in_flight()))
+        Ok(self.board.in_flight(seat.slot))
     }
 
     /// Sets the weight in force; the definition keeps its own.
@@ -334,7 +334,11 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         let snapshot = self.snapshot.load();
         let m = snapshot.members.by_id(id.as_str()).ok_or_else(|| PoolError::Unknown { id: id.clone() })?;
         let cost = self.options.load.as_ref().map_or(0, |l| l.cost(&m.backend, &report));
-        Ok(self.board.report(m.slot(), cost, report))
+        let before = self.board.report(m.slot(), cost, report);
+        if before == Some(STALE) {
+            self.tell(Event::Stale { id: id.clone(), stale: false });
+        }
+        Ok(before.is_some())
     }
 
     /// Passes time: figures that became too old change their class, servers down for too long are dead.
@@ -353,8 +357,10 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
             w.down_since.iter().filter(|(_, t)| overdue(t)).map(|(id, _)| id.clone()).collect()
         };
         for id in due {
-            // A server removed meanwhile needs no verdict.
-            let _ = self.declare(&id, Health::Dead, "down for longer than the grace time");
+            // It may have come up again since we looked. A server removed meanwhile needs no verdict.
+            let dead = Verdict { health: Health::Dead, against: 0 };
+            let next = |old: Verdict| if old.health == Health::Down { dead } else { old };
+            let _ = self.set_verdict(&id, next, "down for longer than the grace time");
         }
     }
 
