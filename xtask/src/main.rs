@@ -24,6 +24,9 @@ Tasks of this repository.
                                 killed, stopped and slowed down; a model beside them says what must hold all the same
   cargo xtask soak servers      500 servers, one in ten of which hangs, then all: three minutes
   cargo xtask bench [ARG ...]   build everything in release mode and measure `serve`; --quick for a short run
+  cargo xtask bench peers [PART ...]
+                                the core beside pingora, tower, hashring, dashmap, moka and a bare Redis connection
+  cargo xtask bench growth      cost by number of servers and rooms, as a table and a plot
 
 Examples:
   cargo xtask test

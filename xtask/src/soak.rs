@@ -36,7 +36,7 @@ fn read(args: &[String]) -> Result<Wanted, String> {
 
 pub(crate) fn run_soak(args: &[String]) -> Result<(), String> {
     let wanted = read(args)?;
-    tools::install()?;
+    tools::install(&[])?;
     let name = if wanted.servers { "soak::servers::long_servers" } else { "soak::long_soak" };
     let mut test = Command::new("cargo");
     test.args(["test", "--quiet", "-p", "bbb-balancer", "--test", "it", "--"]);

@@ -27,7 +27,7 @@ pub(crate) fn run(wanted: &[String]) -> Result<(), String> {
     if let Some(unknown) = wanted.iter().find(|w| !STEPS.iter().any(|(name, _)| name == w)) {
         return Err(format!("no step is called {unknown:?}: lint, unit, model, docs, suite and clients are"));
     }
-    tools::install()?;
+    tools::install(&[])?;
     let mut tally = Tally::default();
     let mut failed = Vec::new();
     let began = Instant::now();

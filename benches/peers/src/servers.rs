@@ -40,7 +40,7 @@ pub(crate) fn pool(count: usize, strategy: Box<dyn Strategy<Server>>) -> Pool<Se
 }
 
 /// Room keys whose number is a power of two.
-pub(crate) const ROOMS: usize = 1 << 12;
+pub(crate) const ROOMS: usize = 1 << 10;
 
 pub(crate) fn rooms() -> Vec<StickKey> {
     (0..ROOMS).map(|n| StickKey::new(format!("room-{:x}", spread(n as u64))).expect("short keys")).collect()

@@ -73,6 +73,7 @@ impl fmt::Debug for WallClock {
     }
 }
 
+#[cfg(any(feature = "file", feature = "redis"))]
 /// A duration in whole milliseconds; what does not fit is held at the largest number.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
