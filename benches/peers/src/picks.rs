@@ -103,13 +103,20 @@ fn least(count: usize, aim: f64, rooms: &[StickKey]) {
     }
     // Servers come and go: their places in memory are in no order.
     peer.sort_by_key(|s| spread(s.port));
-    let scan = |_: usize| {
+    // The same contract: closed ones are passed over, exact fractions, ties by chance.
+    let scan = |n: usize| {
         let mut best: Option<&Arc<Pointed>> = None;
-        let (mut units, mut weight) = (u64::MAX, 1);
+        let (mut units, mut weight, mut ties) = (u64::MAX, 1, 0);
         for s in peer.iter().filter(|s| s.open.load(Relaxed)) {
             let (u, w) = (u64::from(s.units.load(Relaxed)), u64::from(s.weight));
-            if best.is_none() || u * weight < units * w {
-                (best, units, weight) = (Some(s), u, w);
+            let (mine, least) = (u * weight, units * w);
+            if best.is_none() || mine < least {
+                (best, units, weight, ties) = (Some(s), u, w, 1);
+            } else if mine == least {
+                ties += 1;
+                if spread(n as u64 ^ s.port) % ties == 0 {
+                    best = Some(s);
+                }
             }
         }
         black_box(best.map(|s| s.port));

@@ -14,13 +14,13 @@ pub(super) const GROUPS: usize = 64;
 #[derive(Clone, Copy)]
 pub(super) struct Groups {
     words: usize,
-    /// A group has as many words as this power of two: a chunk at least.
+    /// A group has as many words as this power of two.
     shift: u32,
 }
 
 impl Groups {
     pub(super) fn of(words: usize) -> Self {
-        Self { words, shift: words.div_ceil(GROUPS).max(CHUNK_WORDS).next_power_of_two().trailing_zeros() }
+        Self { words, shift: words.div_ceil(GROUPS).max(1).next_power_of_two().trailing_zeros() }
     }
 
     pub(super) fn words(self) -> usize {

@@ -126,19 +126,18 @@ impl Board {
         let mut less = 0;
         for (c, chunk) in self.chunks.iter().enumerate().take(groups.words().div_ceil(CHUNK_WORDS)) {
             let Some(chunk) = chunk.get() else { continue };
-            let mut at_most = 0;
-            // Two loops, of which the inner one is unrolled.
-            for cells in chunk.shares.as_chunks::<WORDS>().0 {
+            for (n, cells) in chunk.shares.as_chunks::<WORDS>().0.iter().enumerate() {
+                let mut at_most = 0;
                 for cell in cells {
                     let not_above = bounds - cell.load(Relaxed);
                     at_most += (not_above >> 15) & all(1);
                     less |= not_above - all(1);
                 }
-            }
-            // The sum of the four lanes, in the highest; at most 256.
-            let at_most = u32::try_from(at_most.wrapping_mul(all(1)) >> 48).unwrap_or(0);
-            if let Some(ties_of) = ties_of.get_mut(groups.group(c * CHUNK_WORDS)) {
-                *ties_of += at_most;
+                // The sum of the four lanes, in the highest; at most 64.
+                let at_most = u32::try_from(at_most.wrapping_mul(all(1)) >> 48).unwrap_or(0);
+                if let Some(ties_of) = ties_of.get_mut(groups.group(c * CHUNK_WORDS + n)) {
+                    *ties_of += at_most;
+                }
             }
         }
         less & GUARD != 0

@@ -1,5 +1,7 @@
 //! `p2c`: the better one of two drawn by chance.
 
+use std::cmp::Ordering;
+
 use crate::backend::Backend;
 use crate::board::Slot;
 use crate::selector::random::below;
@@ -67,18 +69,22 @@ fn drawn<B: Backend>(among: &Candidates<'_, B>, turn: &mut Turn<'_>) -> Option<(
 
 /// The better one of the pair.
 fn better<B: Backend>(among: &Candidates<'_, B>, (a, b): (Slot, Option<Slot>), turn: &mut Turn<'_>) -> Option<Slot> {
-    let key = |slot| {
-        let live = among.live(slot);
-        (live.rank, u64::from(live.units) * u64::from(live.inverse))
+    // The second figure is read only where the first leaves a tie: on a large pool each is a line of memory.
+    let share = |slot| u64::from(among.in_flight(slot)) * u64::from(among.inverse_weight(slot));
+    let order = |b| {
+        among.rank(b).cmp(&among.rank(a)).then_with(|| match (among.in_flight(b), among.in_flight(a)) {
+            (0, 0) => Ordering::Equal,
+            _ => share(b).cmp(&share(a)),
+        })
     };
-    let chosen = b.filter(|b| key(*b) < key(a)).unwrap_or(a);
+    let chosen = b.filter(|b| order(*b).is_lt()).unwrap_or(a);
     if let Some(trace) = turn.trace() {
         trace.rule("of two drawn by chance, the lower expected load, then fewer units in flight / weight");
         for slot in std::iter::once(a).chain(b) {
             trace.score(slot, among.load(slot));
         }
         if let Some(b) = b
-            && key(a) == key(b)
+            && order(b).is_eq()
         {
             trace.tie(2, "the first one drawn");
         }
