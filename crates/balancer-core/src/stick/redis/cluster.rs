@@ -77,6 +77,8 @@ struct Course {
     failures: u32,
     redirections: u32,
     pauses: usize,
+    /// What went wrong first, which says more than that the time is over.
+    first: Option<Trouble>,
 }
 
 /// What is to be done before the next round.
@@ -140,7 +142,7 @@ impl Cluster {
         let mut replies: Vec<RedisReply> = vec![RedisReply::Nil; jobs.len()];
         let open = |job| Open { job, to: None, asking: false, load: false };
         let mut todo: Vec<Open> = (0..jobs.len()).map(open).collect();
-        let mut course = Course { deadline, again: true, failures: 0, redirections: 0, pauses: 0 };
+        let mut course = Course { deadline, again: true, failures: 0, redirections: 0, pauses: 0, first: None };
         let mut before = Before::default();
         while !todo.is_empty() {
             if let Some(pause) = before.pause {
@@ -150,7 +152,8 @@ impl Cluster {
                 }
                 sleep_until(until).await;
             }
-            let map = self.map(before.refresh, before.hint.as_ref(), deadline).await?;
+            let map = self.map(before.refresh, before.hint.as_ref(), deadline).await;
+            let map = map.map_err(|trouble| course.telling(trouble))?;
             before = Before::default();
             let mut groups: Vec<Group> = Vec::new();
             for open in std::mem::take(&mut todo) {
@@ -386,12 +389,20 @@ impl Course {
             self.failures += 1;
         }
         if self.failures >= settings.options.connect_tries.max(1) || Instant::now() >= self.deadline {
-            return Err(trouble);
+            return Err(self.telling(trouble));
         }
+        self.first.get_or_insert_with(|| trouble.clone());
         before.refresh = true;
         before.pause = before.pause.max(Some(Duration::from_millis(100) * self.failures));
         before.trouble = Some(trouble);
         Ok(())
+    }
+
+    fn telling(&self, trouble: Trouble) -> Trouble {
+        match &self.first {
+            Some(first) if Instant::now() >= self.deadline => first.clone(),
+            _ => trouble,
+        }
     }
 
     fn pause(&mut self) -> Duration {

@@ -24,9 +24,13 @@ pub(super) struct Sentinels {
     looking: Mutex<Option<(Instant, Trouble)>>,
 }
 
+/// How long slow sentinels are waited for when most have answered.
+const GRACE: Duration = Duration::from_millis(250);
+
 /// What one sentinel said.
 enum Word {
-    Is(Address),
+    /// Since the failover of this number.
+    Is(Address, u64),
     /// It does not watch a master of that name.
     Unknown,
     Trouble(Trouble),
@@ -41,8 +45,14 @@ impl Sentinels {
     pub(super) async fn send(&self, pipeline: &Pipeline, deadline: Instant) -> Result<Vec<Said>, Trouble> {
         let mut again = true;
         let mut tries = 0;
+        let mut before: Option<Trouble> = None;
         loop {
-            let node = self.node(deadline).await?;
+            let node = match self.node(deadline).await {
+                Ok(node) => node,
+                // When the time is over, what went wrong first says more.
+                Err(trouble) if Instant::now() >= deadline => return Err(before.unwrap_or(trouble)),
+                Err(trouble) => return Err(trouble),
+            };
             let trouble = match node.attempt(pipeline, deadline).await {
                 Ok(said) => match said.iter().find_map(elsewhere) {
                     None => return Ok(said),
@@ -60,29 +70,30 @@ impl Sentinels {
                 // Nothing was sent, unless the time is over.
                 _ => tries < self.settings.options.connect_tries,
             };
-            if !retry || Instant::now() >= deadline {
-                return Err(trouble.at(node.address()));
+            let trouble = trouble.at(node.address());
+            if Instant::now() >= deadline {
+                return Err(before.unwrap_or(trouble));
             }
+            if !retry {
+                return Err(trouble);
+            }
+            before.get_or_insert(trouble);
         }
     }
 
     /// Asks the sentinels anew, and changes the master if it is another now.
     pub(super) async fn recheck(&self, deadline: Instant) -> Result<(), Trouble> {
         let Some(node) = self.current.load_full() else { return self.node(deadline).await.map(drop) };
-        let mut words = self.ask();
-        let mut heard = Vec::new();
-        while let Some(joined) = words.join_next().await {
-            match joined {
-                Ok((_, Word::Is(address))) if address == *node.address() => return Ok(()),
-                Ok((_, Word::Is(_))) => {
-                    self.forget(&node);
-                    return self.node(deadline).await.map(drop);
-                }
-                Ok(other) => heard.push(other),
-                Err(_) => {}
-            }
+        let heard = self.ask().await;
+        let named = newest(&heard);
+        if named.is_empty() {
+            return Err(self.nobody(&heard, &[]));
         }
-        Err(self.nobody(&heard, &[]))
+        if !named.iter().any(|(_, address)| *address == node.address()) {
+            self.forget(&node);
+            return self.node(deadline).await.map(drop);
+        }
+        Ok(())
     }
 
     fn forget(&self, node: &Arc<Node>) {
@@ -136,29 +147,28 @@ impl Sentinels {
         }
     }
 
-    /// Asks all sentinels at once and takes the first master named that proves to be one.
+    /// Takes the master named by the sentinel that knows of the latest failover, if it proves to be one.
+    ///
+    /// A sentinel that has not heard of the failover yet names the old master, which may be back and not know better
+    /// either; so the number of the failover decides, and not who answers first.
     async fn search(&self) -> Result<Node, Trouble> {
-        let mut words = self.ask();
-        let mut heard = Vec::new();
+        let heard = self.ask().await;
         let mut tried: Vec<(Address, Address, Trouble)> = Vec::new();
-        while let Some(joined) = words.join_next().await {
-            match joined {
-                Ok((_, Word::Is(address))) if tried.iter().any(|(_, before, _)| *before == address) => {}
-                Ok((sentinel, Word::Is(address))) => {
-                    let node = Node::new(Arc::clone(&self.settings), address.clone(), Role::Master);
-                    match node.reach_out().await {
-                        Ok(()) => return Ok(node),
-                        Err(trouble) => tried.push((sentinel, address, trouble)),
-                    }
-                }
-                Ok(other) => heard.push(other),
-                Err(_) => {}
+        for (sentinel, address) in newest(&heard) {
+            if tried.iter().any(|(_, before, _)| before == address) {
+                continue;
+            }
+            let node = Node::new(Arc::clone(&self.settings), address.clone(), Role::Master);
+            match node.reach_out().await {
+                Ok(()) => return Ok(node),
+                Err(trouble) => tried.push((sentinel.clone(), address.clone(), trouble)),
             }
         }
         Err(self.nobody(&heard, &tried))
     }
 
-    fn ask(&self) -> JoinSet<(Address, Word)> {
+    /// Asks all sentinels at once.
+    async fn ask(&self) -> Vec<(Address, Word)> {
         let mut words = JoinSet::new();
         for sentinel in &self.sentinels {
             let (settings, address, master) = (Arc::clone(&self.settings), sentinel.clone(), self.master.clone());
@@ -167,7 +177,23 @@ impl Sentinels {
                 (address, word.unwrap_or_else(Word::Trouble))
             });
         }
-        words
+        let mut heard = Vec::with_capacity(self.sentinels.len());
+        let mut until = None;
+        loop {
+            let next = match until {
+                None => words.join_next().await,
+                Some(until) => timeout_at(until, words.join_next()).await.unwrap_or(None),
+            };
+            match next {
+                Some(Ok(word)) => heard.push(word),
+                Some(Err(_)) => {}
+                None => return heard,
+            }
+            let named = heard.iter().filter(|(_, word)| matches!(word, Word::Is(..))).count();
+            if until.is_none() && named > self.sentinels.len() / 2 {
+                until = Some(Instant::now() + GRACE);
+            }
+        }
     }
 
     /// Why there is no master: who was asked and what they said.
@@ -180,7 +206,7 @@ impl Sentinels {
         let mut unknown = false;
         for (sentinel, word) in heard {
             match word {
-                Word::Is(_) => {}
+                Word::Is(..) => {}
                 Word::Unknown => {
                     unknown = true;
                     parts.push(format!("{sentinel} knows no master of this name"));
@@ -209,6 +235,16 @@ impl Sentinels {
     }
 }
 
+/// Who names which master, of those who know of the latest failover.
+fn newest(heard: &[(Address, Word)]) -> Vec<(&Address, &Address)> {
+    let named = heard.iter().filter_map(|(sentinel, word)| match word {
+        Word::Is(address, epoch) => Some((sentinel, address, *epoch)),
+        _ => None,
+    });
+    let latest = named.clone().map(|(_, _, epoch)| epoch).max();
+    named.filter(|(_, _, epoch)| Some(*epoch) == latest).map(|(sentinel, address, _)| (sentinel, address)).collect()
+}
+
 fn elsewhere(said: &Said) -> Option<Trouble> {
     said.as_ref().err().and_then(|words| trouble::server(words)).filter(|trouble| trouble.kind == Kind::Elsewhere)
 }
@@ -216,9 +252,11 @@ fn elsewhere(said: &Said) -> Option<Trouble> {
 async fn ask_one(settings: Arc<Settings>, sentinel: Address, master: &str) -> Result<Word, Trouble> {
     let deadline = Instant::now() + settings.waits();
     let node = Node::new(settings, sentinel, Role::Sentinel);
-    let mut pipeline = Pipeline::with_capacity(1);
+    let mut pipeline = Pipeline::with_capacity(2);
     pipeline.add_command(pack(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", master]));
-    let reply = match node.attempt(&pipeline, deadline).await?.pop() {
+    pipeline.add_command(pack(&["SENTINEL", "MASTER", master]));
+    let mut said = node.attempt(&pipeline, deadline).await?.into_iter();
+    let reply = match said.next() {
         Some(Ok(reply)) => reply,
         Some(Err(words)) if words.contains("unknown command") => {
             return Err(Trouble::new(Kind::Refused, "is a Redis server but no sentinel; wrong port?"));
@@ -237,7 +275,23 @@ async fn ask_one(settings: Arc<Settings>, sentinel: Address, master: &str) -> Re
                 let port = u16::try_from(port).ok().filter(|port| *port > 0)?;
                 (!host.is_empty()).then(|| Address::Tcp { host: host.to_owned(), port })
             });
-            address.map(Word::Is).ok_or_else(|| Trouble::new(Kind::Corrupt, "its answer cannot be read"))
+            let epoch = match said.next() {
+                Some(Ok(fields)) => epoch(&fields),
+                _ => 0,
+            };
+            address
+                .map(|address| Word::Is(address, epoch))
+                .ok_or_else(|| Trouble::new(Kind::Corrupt, "its answer cannot be read"))
         }
     }
+}
+
+/// The number of the last failover among the fields of a master.
+fn epoch(fields: &RedisReply) -> u64 {
+    let mut pairs = fields.as_list().chunks(2);
+    let found = pairs.find_map(|pair| match pair {
+        [name, value] if name.as_str() == Some("config-epoch") => value.as_int(),
+        _ => None,
+    });
+    found.and_then(|epoch| u64::try_from(epoch).ok()).unwrap_or(0)
 }
