@@ -212,6 +212,17 @@ async fn a_claim_that_a_failover_lost_is_noticed() {
     assert!(matches!(claim(&store, "lost", "two").await.unwrap(), Claim::Won(now) if now != lost));
 }
 
+/// Lets a sentinel name another master.
+async fn name_another(sentinel: u16, master: u16) {
+    let mut stream = TcpStream::connect(("127.0.0.1", sentinel)).unwrap();
+    write!(
+        stream,
+        "AUTH {WATCHWORD}\r\nSENTINEL REMOVE mymaster\r\nSENTINEL MONITOR mymaster 127.0.0.1 {master} 1\r\n"
+    )
+    .unwrap();
+    until("the sentinel watches the other", async || known(sentinel).contains(&master.to_string()).then_some(())).await;
+}
+
 #[tokio::test]
 async fn a_master_that_was_replaced_does_not_confirm() {
     let passwords = ["--requirepass", SECRET];
@@ -222,17 +233,7 @@ async fn a_master_that_was_replaced_does_not_confirm() {
     let Claim::Won(won) = claim(&store, "room", "one").await.unwrap() else { panic!("not won") };
     assert!(store.confirm(&key("room"), &won).await.unwrap());
     // The sentinel names another; the first still answers and knows nothing of it.
-    let mut stream = TcpStream::connect(("127.0.0.1", sentinels[0].port())).unwrap();
-    write!(
-        stream,
-        "AUTH {WATCHWORD}\r\nSENTINEL REMOVE mymaster\r\nSENTINEL MONITOR mymaster 127.0.0.1 {} 1\r\n",
-        second.port()
-    )
-    .unwrap();
-    until("the sentinel watches the other", async || {
-        known(sentinels[0].port()).contains(&second.port().to_string()).then_some(())
-    })
-    .await;
+    name_another(sentinels[0].port(), second.port()).await;
     assert_eq!(store.get(&key("room"), None).await.unwrap(), Some(won.clone()));
     assert!(!store.confirm(&key("room"), &won).await.unwrap());
     assert_eq!(store.get(&key("room"), None).await.unwrap(), None, "from now on the other is asked");
@@ -240,6 +241,29 @@ async fn a_master_that_was_replaced_does_not_confirm() {
     direct(&second).call(&["REPLICAOF", "127.0.0.1", "1"]).await.unwrap();
     let refused = claim(&store, "room", "one").await.unwrap_err();
     words(&refused, StickErrorKind::Lost, &["no master", &second.port().to_string(), "slave"]);
+}
+
+#[tokio::test]
+async fn a_master_that_comes_back_is_asked_for_again() {
+    let passwords = ["--requirepass", SECRET];
+    let (Some(mut first), Some(second)) = (RedisServer::start(&passwords), RedisServer::start(&passwords)) else {
+        return;
+    };
+    let Some(one) = sentinel(first.port(), 1) else { return };
+    let sentinels = [one];
+    let store = store(options(&sentinels).connections(3));
+    assert!(matches!(claim(&store, "room", "one").await, Ok(Claim::Won(_))));
+    name_another(sentinels[0].port(), second.port()).await;
+    // While nothing is asked the first is gone and back, and takes itself for the master.
+    let before = store.link().generation();
+    first.stop();
+    until("the loss of contact shows", async || (store.link().generation() != before).then_some(())).await;
+    first.resume();
+    for number in 0..6 {
+        assert!(matches!(claim(&store, &format!("room {number}"), "one").await, Ok(Claim::Won(_))));
+    }
+    assert_eq!(direct(&first).call(&["DBSIZE"]).await.unwrap().as_int(), Some(0));
+    assert_ne!(direct(&second).call(&["DBSIZE"]).await.unwrap().as_int(), Some(0));
 }
 
 #[tokio::test]

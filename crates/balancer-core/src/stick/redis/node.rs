@@ -108,10 +108,9 @@ impl Lane {
         self.live.load_full().filter(|live| !live.ended.load(Ordering::Acquire))
     }
 
-    /// Uses this connection no more.
-    fn forget(&self, live: &Arc<Live>) {
-        live.ended.store(true, Ordering::Release);
-        self.live.compare_and_swap(live, None);
+    #[cfg(feature = "redis-sentinel")]
+    fn ended(&self) -> bool {
+        self.live.load().as_ref().is_some_and(|live| live.ended.load(Ordering::Acquire))
     }
 }
 
@@ -121,6 +120,7 @@ impl Node {
         Self { settings, address, role, lanes, next: AtomicUsize::new(0) }
     }
 
+    #[cfg(any(feature = "redis-sentinel", feature = "redis-cluster"))]
     pub(super) fn address(&self) -> &Address {
         &self.address
     }
@@ -143,7 +143,7 @@ impl Node {
                 let elsewhere =
                     |words: &String| trouble::server(words).is_some_and(|trouble| trouble.kind == Kind::Elsewhere);
                 if said.iter().filter_map(|said| said.as_ref().err()).any(elsewhere) {
-                    lane.forget(&live);
+                    self.forget(lane, &live);
                 }
                 return Ok(said);
             }
@@ -151,9 +151,25 @@ impl Node {
             Err(_) => trouble::silence(waits),
         };
         if !matches!(trouble.kind, Kind::Refused | Kind::NoScript) {
-            lane.forget(&live);
+            self.forget(lane, &live);
         }
         Err(trouble)
+    }
+
+    /// Uses this connection no more.
+    fn forget(&self, lane: &Lane, live: &Arc<Live>) {
+        live.ended.store(true, Ordering::Release);
+        // That a master was lost must be seen until it is looked for anew.
+        if matches!(self.role, Role::Data) {
+            lane.live.compare_and_swap(live, None);
+        }
+    }
+
+    /// Whether this is a master whose connection was lost: who the master is must be asked again, as the same server
+    /// may come back without knowing that it was replaced.
+    #[cfg(feature = "redis-sentinel")]
+    pub(super) fn lost(&self) -> bool {
+        self.role == Role::Master && self.lanes.iter().any(Lane::ended)
     }
 
     /// Connects if there is no connection yet.
@@ -166,6 +182,10 @@ impl Node {
     async fn live(&self, lane: &Lane) -> Result<Arc<Live>, Trouble> {
         if let Some(live) = lane.ready() {
             return Ok(live);
+        }
+        #[cfg(feature = "redis-sentinel")]
+        if self.lost() {
+            return Err(Trouble::new(Kind::Unwelcome, "the connection to the master was lost"));
         }
         let began = Instant::now();
         let mut last = lane.connecting.lock().await;

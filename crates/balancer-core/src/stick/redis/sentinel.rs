@@ -83,7 +83,7 @@ impl Sentinels {
 
     /// Asks the sentinels anew, and changes the master if it is another now.
     pub(super) async fn recheck(&self, deadline: Instant) -> Result<(), Trouble> {
-        let Some(node) = self.current.load_full() else { return self.node(deadline).await.map(drop) };
+        let Some(node) = self.current() else { return self.node(deadline).await.map(drop) };
         let heard = self.ask().await;
         let named = newest(&heard);
         if named.is_empty() {
@@ -96,12 +96,22 @@ impl Sentinels {
         Ok(())
     }
 
+    /// The master in use, unless it was lost.
+    fn current(&self) -> Option<Arc<Node>> {
+        let node = self.current.load_full()?;
+        if node.lost() {
+            self.forget(&node);
+            return None;
+        }
+        Some(node)
+    }
+
     fn forget(&self, node: &Arc<Node>) {
         self.current.compare_and_swap(node, None);
     }
 
     async fn node(&self, deadline: Instant) -> Result<Arc<Node>, Trouble> {
-        if let Some(node) = self.current.load_full() {
+        if let Some(node) = self.current() {
             return Ok(node);
         }
         let waits = self.settings.options.response_timeout;
@@ -111,7 +121,7 @@ impl Sentinels {
 
     async fn look(&self, began: Instant) -> Result<Arc<Node>, Trouble> {
         let mut last = self.looking.lock().await;
-        if let Some(node) = self.current.load_full() {
+        if let Some(node) = self.current() {
             return Ok(node);
         }
         // A search that failed while we waited for our turn would fail for us too.
