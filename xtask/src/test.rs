@@ -19,8 +19,8 @@ const STEPS: [Step; 6] = [
 
 /// Each library crate and its features.
 const FEATURES: [(&str, &[&str]); 2] = [
-    ("balancer-core", &["", "probes", "file", "redis", "redis-tls", "testing"]),
-    ("adapter-bbb", &["", "http", "file", "redis", "testing"]),
+    ("balancer-core", &["", "probes", "file", "redis", "redis-tls", "redis-sentinel", "redis-cluster", "testing"]),
+    ("adapter-bbb", &["", "http", "file", "redis", "redis-tls", "redis-sentinel", "testing"]),
 ];
 
 pub(crate) fn run(wanted: &[String]) -> Result<(), String> {

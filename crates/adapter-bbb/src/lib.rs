@@ -47,6 +47,7 @@
 //! | `file` | no | `LocalStore::open`: servers and meetings in one file that survives a kill |
 //! | `redis` | no | `RedisMeetings`: Scalelite's Redis layout, shared by any number of processes |
 //! | `redis-tls` | no | TLS to that Redis: `rediss://` |
+//! | `redis-sentinel` | no | that Redis behind sentinels: `redis+sentinel://`. A Redis Cluster cannot hold the layout |
 //! | `testing` | no | `testing`: the fake server |
 
 mod api;

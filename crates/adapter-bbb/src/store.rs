@@ -278,6 +278,12 @@ pub trait MeetingStore: StickStore {
     /// [`StickError`] when the store cannot be asked.
     async fn claim_meeting(&self, claim: &MeetingClaim<'_>) -> Result<Claimed, StickError>;
 
+    /// A number that changes whenever the store may have lost writes since, as when it is reached over another
+    /// connection: then a claim needs [`confirm`](StickStore::confirm) before it is built upon. Default: never changes.
+    fn generation(&self) -> u64 {
+        0
+    }
+
     /// Marks a meeting as ending for at most this long; `false` when something else is bound or it ends already.
     ///
     /// # Errors

@@ -58,6 +58,8 @@
 //! | `file` | `FileStore`: sticks in one file that survives a kill |
 //! | `redis` | `RedisStore`: sticks on a Redis server that several processes share |
 //! | `redis-tls` | TLS to that server: `rediss://` |
+//! | `redis-sentinel` | the master that sentinels name: `redis+sentinel://` |
+//! | `redis-cluster` | a Redis Cluster: `redis+cluster://` |
 //! | `testing` | `conformance`: the suite every stick store must pass |
 //!
 //! # What is promised

@@ -318,6 +318,7 @@ impl Creation<'_> {
         let tried = self.tried.clone();
         let mut ask = Ask::new(&self.key).exclude(&tried);
         ask.filter = filter;
+        let generation = self.cluster.store.generation();
         let placed = self.cluster.balancer.place_by(&ask, over, &claimer, None).await;
         let placement = match placed {
             Ok(Placed::Here(p)) => p,
@@ -340,7 +341,7 @@ impl Creation<'_> {
         let Some(m) = stored else { return Ok(None) };
         let server = placement.backend().clone();
         let lease = placement.into_lease();
-        self.send_new(&server, &m, lease, over.is_none()).await
+        self.send_new(&server, &m, lease, over.is_none(), generation).await
     }
 
     async fn send_new(
@@ -349,6 +350,7 @@ impl Creation<'_> {
         m: &MeetingRecord,
         lease: Lease<BbbServer>,
         is_new: bool,
+        generation: u64,
     ) -> Result<Option<Response<Bytes>>, Fault> {
         let mut sent = self.send(server, m, Some(&m.moderator_pw)).await;
         if let Sent::Unknown(_) = sent {
@@ -368,7 +370,7 @@ impl Creation<'_> {
             Sent::Answer(bytes) => {
                 let done = relay(&bytes, Fault::CreateFailed);
                 match &done {
-                    Ok(_) if !self.confirm(server, m).await? => {
+                    Ok(_) if !self.confirm(server, m, generation).await? => {
                         lease.cancel();
                         return Ok(None);
                     }

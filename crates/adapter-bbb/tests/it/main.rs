@@ -1,6 +1,7 @@
 //! Tests against the public interface, with real servers: Redis, fake BigBlueButton servers, our own HTTP server.
 #![allow(clippy::unwrap_used)]
 
+mod failover;
 mod http;
 mod metrics;
 mod placing;

@@ -397,6 +397,13 @@ async fn what_is_no_cluster_and_what_is_one_is_named() {
     assert_eq!(error.kind(), StickErrorKind::Lost);
     let said = format!("{error} {error:?} {link:?}");
     assert!(said.contains(&format!("127.0.0.1:{port}: connection refused")) && !said.contains("hunter2"), "{said}");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = listener.local_addr().unwrap().port();
+    let quick = RedisOptions::cluster([("127.0.0.1", silent)]).response_timeout(Duration::from_secs(1));
+    let began = Instant::now();
+    let error = RedisLink::new(quick).unwrap().ping().await.unwrap_err();
+    assert!(error.to_string().contains(&format!("127.0.0.1:{silent}: connected, but no greeting")), "{error}");
+    assert!(began.elapsed() < Duration::from_secs(3));
     let Some(cluster) = Cluster::start(3, &[]).await else { return };
     let mut met = 0;
     for at in 0..3 {

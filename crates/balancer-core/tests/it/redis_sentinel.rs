@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -311,6 +311,22 @@ async fn what_the_sentinels_say_is_named() {
         StickErrorKind::Refused,
         &["no sentinel", &named(master.port())],
     );
+
+    // One that says nothing is waited for a little, and named when there is no other.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = listener.local_addr().unwrap().port();
+    let quick = |options: RedisOptions| {
+        let options = options.password(SECRET).sentinel_password(WATCHWORD);
+        options.connect_timeout(Duration::from_millis(500)).response_timeout(Duration::from_secs(2))
+    };
+    let began = Instant::now();
+    let mute = store(quick(RedisOptions::sentinel("mymaster", [("127.0.0.1", silent)])));
+    let error = claim(&mute, "room", "one").await.unwrap_err();
+    words(&error, StickErrorKind::Lost, &["no sentinel answers", &named(silent), "no greeting"]);
+    assert!(began.elapsed() < Duration::from_secs(4));
+    let some = [silent, ports[0], ports[1]].map(|port| ("127.0.0.1", port));
+    let some = store(quick(RedisOptions::sentinel("mymaster", some)).namespace("some"));
+    assert!(matches!(claim(&some, "room", "one").await, Ok(Claim::Won(_))));
 
     // One that is gone does not matter; by URL, with both passwords.
     let url = format!(

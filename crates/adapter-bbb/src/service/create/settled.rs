@@ -40,9 +40,16 @@ impl Creation<'_> {
     }
 
     /// Whether a meeting that was just created where we had bound it is what everybody is led to. While the create was
-    /// under way others may have moved it, ended it or forgotten it.
-    pub(super) async fn confirm(&self, server: &BbbServer, m: &MeetingRecord) -> Result<bool, Fault> {
-        if self.is_young(&m.binding) {
+    /// under way others may have moved it, ended it or forgotten it; and a store that is reached anew since it was of
+    /// this generation may have lost the claim in a failover.
+    pub(super) async fn confirm(&self, server: &BbbServer, m: &MeetingRecord, generation: u64) -> Result<bool, Fault> {
+        let store = &self.cluster.store;
+        let kept = store.generation() == generation
+            || store.confirm(&self.key, &m.binding).await.map_err(|e| store_fault(&e))?;
+        if !kept {
+            tracing::warn!(meeting = self.id, server = %m.binding.backend, "the store lost a claim, which is made again");
+        }
+        if kept && self.is_young(&m.binding) {
             let look = self.cluster.store.look(self.id).await.map_err(|e| store_fault(&e))?;
             if look.server.is_some() && look.meeting.is_some_and(|now| now.binding == m.binding && !now.ending) {
                 return Ok(true);

@@ -333,7 +333,7 @@ impl Cluster {
 
     /// Asks the node that should know best, else some at once, and takes the first map.
     async fn ask(&self, old: Option<&Arc<Map>>, hint: Option<&Arc<Node>>, deadline: Instant) -> Result<Map, Trouble> {
-        let deadline = deadline.min(Instant::now() + self.settings.waits());
+        let deadline = deadline.min(self.settings.aside());
         if let Some(node) = hint
             && let Ok(ranges) = ask_one(node, deadline).await
         {

@@ -49,8 +49,14 @@ impl Settings {
     /// How long connecting to one server may take. It may use the time of an answer, but must leave the caller time to
     /// hear the likely cause, and where others are asked first, leave them theirs.
     pub(super) fn waits(&self) -> Duration {
-        let fifths = if matches!(self.options.place, Place::Server(_)) { 4 } else { 2 };
-        self.options.connect_timeout.min(self.options.response_timeout * fifths / 5)
+        let tenths = if matches!(self.options.place, Place::Server(_)) { 8 } else { 3 };
+        self.options.connect_timeout.min(self.options.response_timeout * tenths / 10)
+    }
+
+    /// When a question on the way to a call must be answered, connecting included.
+    #[cfg(any(feature = "redis-sentinel", feature = "redis-cluster"))]
+    pub(super) fn aside(&self) -> Instant {
+        Instant::now() + self.waits() * 3 / 2
     }
 
     fn turn(&self) {
@@ -129,7 +135,9 @@ impl Node {
     ///
     /// An error of the kind `Dropped` says that the commands may or may not have run.
     pub(super) async fn attempt(&self, pipeline: &Pipeline, deadline: Instant) -> Result<Vec<Said>, Trouble> {
-        let waits = self.settings.options.response_timeout;
+        // To whole milliseconds, as it was set.
+        let waits = deadline.saturating_duration_since(Instant::now()) + Duration::from_micros(999);
+        let waits = Duration::from_millis(u64::try_from(waits.as_millis()).unwrap_or(u64::MAX));
         let lane = &self.lanes[self.next.fetch_add(1, Ordering::Relaxed) % self.lanes.len()];
         let live = match timeout_at(deadline, self.live(lane)).await {
             Ok(live) => live?,

@@ -260,7 +260,7 @@ fn elsewhere(said: &Said) -> Option<Trouble> {
 }
 
 async fn ask_one(settings: Arc<Settings>, sentinel: Address, master: &str) -> Result<Word, Trouble> {
-    let deadline = Instant::now() + settings.waits();
+    let deadline = settings.aside();
     let node = Node::new(settings, sentinel, Role::Sentinel);
     let mut pipeline = Pipeline::with_capacity(2);
     pipeline.add_command(pack(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", master]));
