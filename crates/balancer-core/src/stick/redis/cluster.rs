@@ -308,6 +308,7 @@ impl Cluster {
         {
             return Err(trouble.clone());
         }
+        let half = began + self.settings.options.response_timeout / 2;
         let mut tries = 1;
         loop {
             match self.ask(old, hint, deadline).await {
@@ -320,7 +321,7 @@ impl Cluster {
                 Err(trouble) => {
                     let until = Instant::now() + Duration::from_millis(100) * tries;
                     let most = self.settings.options.connect_tries;
-                    if trouble.kind != Kind::Unwelcome || tries >= most || until >= deadline {
+                    if trouble.kind != Kind::Unwelcome || tries >= most || until >= half {
                         *last = Some((Instant::now(), trouble.clone()));
                         return Err(trouble);
                     }
