@@ -264,6 +264,15 @@ impl Board {
             .is_ok()
     }
 
+    /// Gives back what [`try_cap`](Self::try_cap) took, if its window is still the one that counts.
+    pub(crate) fn uncap(&self, slot: Slot, window: u32) {
+        let (c, i) = self.at(slot);
+        // Another window has a count of its own.
+        let _ = c.cap[i].fetch_update(AcqRel, Acquire, |old| {
+            ((old >> 32) == u64::from(window) && (old & COUNT) > 0).then(|| old - 1)
+        });
+    }
+
     /// Whether the cap of this window is used up; a hint for the scan.
     pub(crate) fn capped(&self, slot: Slot, window: u32, max: u32) -> bool {
         let (c, i) = self.at(slot);

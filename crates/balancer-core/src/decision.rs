@@ -57,7 +57,9 @@ pub struct Row {
     pub age_seconds: Option<f64>,
     /// Placed here since the measuring of that report began.
     pub placed_since: f64,
-    /// Units in flight.
+    /// Expected load of the units in flight.
+    pub on_the_way: f64,
+    /// Units in flight, participants of known rooms among them, who add no load.
     pub in_flight: u32,
     /// Weight in force.
     pub weight: f64,
@@ -91,7 +93,7 @@ pub struct Decision {
     pub rule: &'static str,
     /// The unit of loads.
     pub unit: &'static str,
-    /// The best candidates, best first, at most [`MAX_ROWS`].
+    /// The chosen server, then the best others by load class, score and load, at most [`MAX_ROWS`].
     pub candidates: Vec<Row>,
     /// How many candidates there were.
     pub candidate_count: usize,
@@ -132,7 +134,10 @@ impl fmt::Display for Decision {
             if let Some(age) = row.age_seconds {
                 write!(f, " ({age:.0} s old)")?;
             }
-            write!(f, " + placed since {} + in flight {}", row.placed_since, row.in_flight)?;
+            write!(f, " + placed since {} + in flight {}", row.placed_since, row.on_the_way)?;
+            if f64::from(row.in_flight) != row.on_the_way {
+                write!(f, " ({} units)", row.in_flight)?;
+            }
             if row.weight != 1.0 {
                 write!(f, ", weight {}", row.weight)?;
             }

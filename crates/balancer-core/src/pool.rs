@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::backend::{Backend, BackendId, Weight};
 use crate::board::{Board, Expect, NO_NEW, NOTHING, Refused, STALE, Slot};
 use crate::event::Event;
+use crate::filter::{Clause, Filter};
 use crate::lease::Lease;
 use crate::load::Report;
 use crate::seat::Seat;
@@ -22,6 +23,8 @@ mod fork;
 mod freeze;
 mod options;
 mod published;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use freeze::Frozen;
@@ -385,58 +388,19 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     /// may take it.
     pub fn place(&self, ask: &Ask<'_, Q>, seed: u64) -> Option<Lease<B>> {
         let snapshot = self.snapshot.load();
-        self.take_on(&snapshot, ask, &mut self.turn(seed)).map(|(m, charge)| Lease::new(m.clone(), charge))
-    }
-
-    /// The choice alone: what a pick of this moment chooses, with no unit taken. For callers whose work the pool need
-    /// not count, and the cheapest way to a server. A selector with a state of its own moves on as in
-    /// [`place`](Self::place).
-    pub fn choose<T>(&self, ask: &Ask<'_, Q>, seed: u64, then: impl FnOnce(&Arc<Member<B>>) -> T) -> Option<T> {
-        let snapshot = self.snapshot.load();
-        let selector = snapshot.selector.as_ref()?;
         let mut turn = self.turn(seed);
+        let selector = snapshot.selector.as_ref()?;
         let cap = self.window(&mut turn);
         let mut among = candidates(&snapshot, &self.board, ask, cap);
-        let slot = match ask.filter {
-            None => selector.pick(&among, ask, &mut turn),
-            Some(filter) => filter.rungs().iter().find_map(|rung| {
-                among.set_rung(rung);
-                turn.again();
-                selector.pick(&among, ask, &mut turn)
-            }),
-        };
-        slot.and_then(|slot| snapshot.members.by_slot(slot)).map(then)
-    }
-
-    /// The one loop of picking: rung by rung, again when the chosen server was blocked or taken meanwhile.
-    fn take_on<'s>(
-        &self,
-        snapshot: &'s Snapshot<B, Q>,
-        ask: &Ask<'_, Q>,
-        turn: &mut Turn<'_>,
-    ) -> Option<(&'s Arc<Member<B>>, u64)> {
-        let board = &*self.board;
-        let selector = snapshot.selector.as_ref()?;
-        let cap = self.window(turn);
-        let mut among = candidates(snapshot, board, ask, cap);
-        let every = [Vec::new()];
-        for rung in ask.filter.map_or(&every[..], |f| f.rungs()) {
+        // Rung by rung, again when the chosen server was blocked or taken meanwhile.
+        for rung in rungs(ask) {
             among.set_rung(rung);
             for attempt in 0..TRIES {
                 turn.again();
-                let Some(slot) = selector.pick(&among, ask, turn) else { break };
+                let Some(slot) = selector.pick(&among, ask, &mut turn) else { break };
                 let Some(m) = snapshot.members.by_slot(slot) else { break };
-                let expect = if attempt < EXACT_TRIES { turn.expect } else { Expect::Any };
-                let charge = self.charge(m, ask.size);
-                let taken = board.take(slot, NO_NEW | NOTHING, charge, expect).and_then(|()| match cap {
-                    Some((window, max)) if !board.try_cap(slot, window, max) => {
-                        board.cancel(slot, charge);
-                        Err(Refused::Capped)
-                    }
-                    _ => Ok(()),
-                });
-                match taken {
-                    Ok(()) => return Some((m, charge)),
+                match self.take(m, ask, &turn, cap, attempt) {
+                    Ok(lease) => return Some(lease),
                     Err(Refused::Changed) => {}
                     Err(Refused::Blocked | Refused::Capped) => {
                         if !among.exclude(slot) {
@@ -447,6 +411,37 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
             }
         }
         None
+    }
+
+    /// Takes a unit for a new room on the server that this turn chose.
+    fn take(
+        &self,
+        m: &Arc<Member<B>>,
+        ask: &Ask<'_, Q>,
+        turn: &Turn<'_>,
+        cap: Option<(u32, u32)>,
+        attempt: usize,
+    ) -> Result<Lease<B>, Refused> {
+        let expect = if attempt < EXACT_TRIES { turn.expect } else { Expect::Any };
+        let charge = self.charge(m, ask.size);
+        self.board.take(m.slot(), NO_NEW | NOTHING, charge, expect)?;
+        if let Some((window, max)) = cap
+            && !self.board.try_cap(m.slot(), window, max)
+        {
+            self.board.cancel(m.slot(), charge);
+            return Err(Refused::Capped);
+        }
+        Ok(Lease::new(m.clone(), charge, cap.map(|(window, _)| window)))
+    }
+
+    /// The choice alone: what a pick of this moment chooses, with no unit taken. For callers whose work the pool need
+    /// not count, and the cheapest way to a server. A selector with a state of its own moves on as in
+    /// [`place`](Self::place).
+    pub fn choose<T>(&self, ask: &Ask<'_, Q>, seed: u64, then: impl FnOnce(&Arc<Member<B>>) -> T) -> Option<T> {
+        let snapshot = self.snapshot.load();
+        let mut turn = self.turn(seed);
+        let cap = self.window(&mut turn);
+        freeze::choose(&snapshot, &self.board, ask, cap, &mut turn).map(then)
     }
 
     /// Takes a unit on a server where the room already lives, of this expected extra cost. Refused only when the
@@ -460,7 +455,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         let m = snapshot.members.by_id(id.as_str()).ok_or_else(|| PoolError::Unknown { id: id.clone() })?;
         let charge = if cost == 0 { 0 } else { self.charge(m, Some(cost)) };
         match self.board.take(m.slot(), NOTHING, charge, Expect::Any) {
-            Ok(()) => Ok(Lease::new(m.clone(), charge)),
+            Ok(()) => Ok(Lease::new(m.clone(), charge, None)),
             Err(_) => {
                 let (admin, health) = self.board.state(m.slot());
                 Err(PoolError::Blocked { id: id.clone(), admin, health })
@@ -503,6 +498,12 @@ fn candidates<'a, B: Backend, Q: ?Sized>(
         }
     }
     among
+}
+
+/// The rungs of what is asked for: one that admits every server when there is no filter.
+fn rungs<'a, Q: ?Sized>(ask: &Ask<'a, Q>) -> &'a [Vec<Clause>] {
+    const EVERY: &[Vec<Clause>] = &[Vec::new()];
+    ask.filter.map_or(EVERY, Filter::rungs)
 }
 
 /// Whether this slot is open by the hint.

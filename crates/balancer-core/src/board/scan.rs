@@ -51,8 +51,6 @@ pub(crate) struct Live {
     pub(crate) rank: u64,
     /// The weight in force.
     pub(crate) weight: Weight,
-    /// 2^32 divided by the weight in sixteenths.
-    pub(crate) inverse: u32,
 }
 
 impl Live {
@@ -62,7 +60,6 @@ impl Live {
             units: u32::try_from(c.word[i].load(Relaxed) & COUNT).unwrap_or(u32::MAX),
             rank: c.rank[i].load(Relaxed),
             weight: Weight::from_sixteenths(sixteenths),
-            inverse: c.inverse[i].load(Relaxed),
         }
     }
 }

@@ -56,7 +56,8 @@ impl<B> PoolOptions<B> {
         self
     }
 
-    /// At most `max` new rooms per server in each interval of this length. Default: no cap.
+    /// At most `max` new rooms per server in each interval of this length. Default: no cap. A lease that
+    /// is given up before it landed, such as that of a lost race for a room, does not count.
     #[must_use]
     pub fn cap(mut self, max: u32, every: Duration) -> Self {
         self.cap = Some((max, every.max(Duration::from_millis(1))));

@@ -159,7 +159,9 @@ async fn caps_new_rooms_per_interval() {
         for _ in 0..3 {
             let mut counts = [0; 3];
             for i in 0..6 {
-                counts[owner(&pool, i).unwrap()] += 1;
+                let lease = place(&pool, i).unwrap();
+                counts[number(lease.backend())] += 1;
+                lease.land();
             }
             assert_eq!(counts, [2, 2, 2], "{name}");
             assert!(place(&pool, 7).is_none(), "{name}");
