@@ -328,7 +328,8 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         Some(w.verdicts.get(id).copied().unwrap_or_default())
     }
 
-    /// Takes in a report. `false` when it began before the newest one, or before this server was known.
+    /// Takes in a report. `false` when it began before the newest one, or before this server was known, or has
+    /// nothing that the load model counts.
     ///
     /// # Errors
     ///
@@ -336,7 +337,11 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     pub fn report(&self, id: &BackendId, report: Report) -> Result<bool, PoolError> {
         let snapshot = self.snapshot.load();
         let m = snapshot.members.by_id(id.as_str()).ok_or_else(|| PoolError::Unknown { id: id.clone() })?;
-        let cost = self.options.load.as_ref().map_or(0, |l| l.cost(&m.backend, &report));
+        let cost = match &self.options.load {
+            Some(model) if !model.knows(&report) => return Ok(false),
+            Some(model) => model.cost(&m.backend, &report),
+            None => 0,
+        };
         let before = self.board.report(m.slot(), cost, report);
         if before == Some(STALE) {
             self.tell(Event::Stale { id: id.clone(), stale: false });

@@ -84,3 +84,16 @@ fn a_decision_shows_the_figures_that_made_it() {
         }
     });
 }
+
+#[test]
+fn a_report_without_figures_is_no_load_of_zero() {
+    let p = pool(by_name("least-loaded").unwrap(), PoolOptions::default().load(ByUsers { room: 1 }), 2);
+    let report = |id: &str, report| p.report(&id.into(), report).unwrap();
+    assert!(report("s0", Report::new(Instant::now()).with_users(500)));
+    assert!(!report("s1", Report::new(Instant::now()).with_fact("latency_seconds", 0.001)));
+    assert!(p.view(Instant::now())[1].missing);
+    let key = key();
+    assert_eq!(p.place(&Ask::new(&key), 0).unwrap().backend().id().as_str(), "s0");
+    assert!(report("s1", Report::new(Instant::now()).with_users(0)));
+    assert_eq!(p.place(&Ask::new(&key), 0).unwrap().backend().id().as_str(), "s1");
+}
