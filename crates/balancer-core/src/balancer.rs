@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -176,6 +177,8 @@ pub struct Balancer<B: Backend, Q: ?Sized = ()> {
     store: Arc<dyn StickStore>,
     options: BalancerOptions,
     recent: Recent,
+    /// How far the store's clock is ahead of ours, in milliseconds, by the stamp of our last claim.
+    ahead: AtomicI64,
 }
 
 impl<B: Backend, Q: ?Sized> fmt::Debug for Balancer<B, Q> {
@@ -191,7 +194,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
             LostStore::Refuse => 0,
             LostStore::LastKnown(n) | LostStore::Hash(n) => n,
         };
-        Self { pool, store, options, recent: Recent::new(remembered) }
+        Self { pool, store, options, recent: Recent::new(remembered), ahead: AtomicI64::new(0) }
     }
 
     /// The pool.
@@ -222,10 +225,13 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
                 }
                 Ok(found)
             }
-            Err(e) if e.kind() == StickErrorKind::Lost => match self.recent.get(key) {
-                Some(b) => Ok(Some(b)),
-                None => Err(e),
-            },
+            // A store that refuses, its disk full perhaps, keeps nobody of a known room out.
+            Err(e) if matches!(e.kind(), StickErrorKind::Lost | StickErrorKind::Refused) => {
+                match self.recent.get(key) {
+                    Some(b) => Ok(Some(b)),
+                    None => Err(e),
+                }
+            }
             Err(e) => Err(e),
         }
     }
@@ -323,6 +329,11 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
         let mut first = true;
         loop {
             match claimer.claim(key, over, want, self.options.ttl).await {
+                Ok(Claim::Won(b)) => {
+                    let ahead = i128::from(b.stamp) - i128::from((self.options.wall_ms)());
+                    self.ahead.store(i64::try_from(ahead).unwrap_or(0), Relaxed);
+                    return Ok(Claim::Won(b));
+                }
                 Err(e) if first && e.kind() == StickErrorKind::Lost => first = false,
                 other => return other,
             }
@@ -425,9 +436,11 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
         Ok(Placement { lease, binding, outcome: Outcome::New })
     }
 
-    /// Whether a binding is too young to be moved.
+    /// Whether a binding is too young to be moved. Its age runs on the store's clock, whose difference from ours is
+    /// known from the last claim that was won here.
     pub fn is_young(&self, b: &Binding) -> bool {
-        let age = (self.options.wall_ms)().saturating_sub(b.stamp);
+        let now = (self.options.wall_ms)().saturating_add_signed(self.ahead.load(Relaxed));
+        let age = now.saturating_sub(b.stamp);
         u128::from(age) < self.options.settle.as_millis()
     }
 
