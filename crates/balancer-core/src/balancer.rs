@@ -13,6 +13,7 @@ use crate::hash::stable_hash;
 use crate::lease::Lease;
 use crate::pool::{Pool, PoolError};
 use crate::selector::Ask;
+use crate::snapshot::MAX_EXCLUDED;
 use crate::state::{Admin, Health};
 use crate::stick::{Binding, Claim, StickError, StickErrorKind, StickKey, StickStore, Token, Want};
 
@@ -240,7 +241,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
     ///
     /// # Errors
     ///
-    /// [`RouteError::NoCandidate`], [`RouteError::Contended`] or [`RouteError::Store`].
+    /// [`RouteError::NoCandidate`] or [`RouteError::Store`].
     ///
     /// # Cancel safety
     ///
@@ -277,7 +278,8 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
     ) -> Result<Placed<B>, RouteError> {
         let mut closed: Vec<BackendId> = Vec::new();
         let token = Token(random());
-        for _ in 0..self.options.attempts {
+        // Comes round again only for a server that is closed: these are left out, as many as a pick can leave out.
+        for _ in 0..=MAX_EXCLUDED {
             let mut ask = *asked;
             if !closed.is_empty() {
                 ask.exclude = &closed;
@@ -315,7 +317,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
                 }
             }
         }
-        Err(RouteError::Contended { attempts: self.options.attempts })
+        Err(RouteError::NoCandidate)
     }
 
     /// Claims or rebinds; an answer that was lost is asked for once more under the same token.

@@ -278,3 +278,22 @@ async fn a_store_whose_clock_is_ahead_or_behind_ages_its_bindings_all_the_same()
         assert_eq!(b.route(&Ask::new(&room)).await.unwrap().outcome(), Outcome::Moved, "{store_ahead}");
     }
 }
+
+#[tokio::test]
+async fn a_server_is_found_behind_many_that_are_closed() {
+    let ids: Vec<String> = (0..14).map(|i| format!("s{i}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let p = pool(&ids);
+    let store = Arc::new(MemoryStore::default());
+    // Another process drains all but the last, and this one was not told.
+    for id in &ids[..13] {
+        store.close(&(*id).into(), true).await.unwrap();
+    }
+    let b = balancer(&p, store.clone(), 0);
+    for n in 0..20 {
+        let placed = b.route(&Ask::new(&key(&n.to_string()))).await.unwrap();
+        assert_eq!(placed.backend().id().as_str(), "s13");
+    }
+    store.close(&"s13".into(), true).await.unwrap();
+    assert!(matches!(b.route(&Ask::new(&key("new"))).await, Err(RouteError::NoCandidate)));
+}
