@@ -116,11 +116,21 @@ impl Decision {
     }
 }
 
+/// A room's key without what could act on a terminal or forge a line: anybody may choose one.
+struct Plain<'a>(&'a StickKey);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.as_str();
+        if text.contains(char::is_control) { write!(f, "{text:?}") } else { f.write_str(text) }
+    }
+}
+
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.backend {
-            Some(id) => writeln!(f, "room {}: {id} ({})", self.room, self.outcome)?,
-            None => writeln!(f, "room {}: no server ({})", self.room, self.outcome)?,
+            Some(id) => writeln!(f, "room {}: {id} ({})", Plain(&self.room), self.outcome)?,
+            None => writeln!(f, "room {}: no server ({})", Plain(&self.room), self.outcome)?,
         }
         for note in &self.notes {
             writeln!(f, "  note: {note}")?;

@@ -97,3 +97,12 @@ fn a_report_without_figures_is_no_load_of_zero() {
     assert!(report("s1", Report::new(Instant::now()).with_users(0)));
     assert_eq!(p.place(&Ask::new(&key), 0).unwrap().backend().id().as_str(), "s1");
 }
+
+#[test]
+fn a_room_key_cannot_forge_a_line_of_a_decision() {
+    let p = pool(by_name("first").unwrap(), PoolOptions::default(), 1);
+    let text = |key: &str| p.place_explained(&Ask::new(&StickKey::new(key).unwrap()), 0).1.to_string();
+    assert!(text("Mathe 5b").starts_with("room Mathe 5b: s0 (new room)\n"));
+    let forged = text("r\n> s9: \u{1b}[31mload 0");
+    assert!(forged.starts_with(r#"room "r\n> s9: \u{1b}[31mload 0": s0"#), "{forged}");
+}
