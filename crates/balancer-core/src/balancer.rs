@@ -172,6 +172,9 @@ impl<B: Backend> fmt::Debug for Placed<B> {
     }
 }
 
+/// The stamp of a binding that was made without the store.
+const UNSTORED: u64 = 0;
+
 /// Places rooms on the servers of a pool and keeps them there by a stick table.
 pub struct Balancer<B: Backend, Q: ?Sized = ()> {
     pool: Arc<Pool<B, Q>>,
@@ -417,9 +420,13 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
                 None => None,
             };
             let by = ByStore(&*self.store);
-            match self.place_inner(ask, over.as_ref(), &by, explain.as_deref_mut()).await? {
-                Placed::Here(p) => return Ok(p),
-                Placed::Elsewhere(b) => {
+            match self.place_inner(ask, over.as_ref(), &by, explain.as_deref_mut()).await {
+                Err(RouteError::Store(e)) if over.is_some_and(|b| b.stamp == UNSTORED) => {
+                    return self.place_without_store(ask, e);
+                }
+                Err(e) => return Err(e),
+                Ok(Placed::Here(p)) => return Ok(p),
+                Ok(Placed::Elsewhere(b)) => {
                     met = Outcome::Adopted;
                     seen = Some(b);
                 }
@@ -434,7 +441,9 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
             return Err(lost.into());
         }
         let lease = self.pool.place(ask, random()).ok_or(RouteError::NoCandidate)?;
-        let binding = Binding { backend: lease.backend().id().clone(), token: Token(0), stamp: 0 };
+        let binding = Binding { backend: lease.backend().id().clone(), token: Token(0), stamp: UNSTORED };
+        // Where states change before the store is back, the hash may name another server, but the room is here.
+        self.recent.put(ask.key, &binding);
         Ok(Placement { lease, binding, outcome: Outcome::New })
     }
 

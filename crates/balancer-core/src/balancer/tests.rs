@@ -297,3 +297,22 @@ async fn a_server_is_found_behind_many_that_are_closed() {
     store.close(&"s13".into(), true).await.unwrap();
     assert!(matches!(b.route(&Ask::new(&key("new"))).await, Err(RouteError::NoCandidate)));
 }
+
+#[tokio::test]
+async fn a_room_placed_without_the_store_stays_while_its_server_drains() {
+    let p = Arc::new(Pool::new(by_name("consistent-hash").unwrap(), PoolOptions::default()));
+    p.replace(["a", "b"].map(|id| Arc::new(Server(id.into())))).unwrap();
+    let store = Arc::new(Flaky::default());
+    store.lost.store(true, SeqCst);
+    let b = Balancer::new(p.clone(), store, BalancerOptions::default().lost_store(LostStore::Hash(16)));
+    let room = key("r");
+    let home = b.route(&Ask::new(&room)).await.unwrap().backend().id().clone();
+    p.set_admin(&home, Admin::Drain).unwrap();
+    assert_eq!(*b.route(&Ask::new(&room)).await.unwrap().backend().id(), home);
+    p.declare(&home, Health::Dead, "test").unwrap();
+    let next = b.route(&Ask::new(&room)).await.unwrap().backend().id().clone();
+    assert_ne!(next, home);
+    p.declare(&home, Health::Up, "test").unwrap();
+    p.set_admin(&home, Admin::Ready).unwrap();
+    assert_eq!(*b.route(&Ask::new(&room)).await.unwrap().backend().id(), next, "never back");
+}
