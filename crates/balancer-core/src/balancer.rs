@@ -14,10 +14,11 @@ use crate::lease::Lease;
 use crate::pool::{Pool, PoolError};
 use crate::selector::Ask;
 use crate::snapshot::MAX_EXCLUDED;
-use crate::state::{Admin, Health};
+use crate::state::Admin;
 use crate::stick::{Binding, Claim, StickError, StickErrorKind, StickKey, StickStore, Token, Want};
 
 mod chance;
+mod error;
 mod options;
 mod recent;
 #[cfg(test)]
@@ -26,53 +27,9 @@ mod tests;
 pub use chance::random;
 #[cfg(feature = "testing")]
 pub use chance::reseed;
+pub use error::RouteError;
 pub use options::{BalancerOptions, LostStore};
 use recent::Recent;
-
-/// Why a room got no server.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RouteError {
-    /// No server may take the room.
-    #[error("no server may take the room: all are down, drained, full or filtered out")]
-    NoCandidate,
-    /// The room lives on a server that takes nothing now, and was bound too recently to be moved.
-    #[error("the room lives on {id}, which takes nothing ({admin}, {health}); it was placed too recently to move")]
-    Pinned {
-        /// The server.
-        id: BackendId,
-        /// What the operator ordered.
-        admin: Admin,
-        /// What was measured.
-        health: Health,
-    },
-    /// The room lives on a server this process does not know: its membership is behind, or the server was removed.
-    #[error("the room lives on {id}, which this process does not know: refresh the list of servers")]
-    Unknown {
-        /// The server.
-        id: BackendId,
-    },
-    /// Others changed the binding at every attempt.
-    #[error("the room's binding changed {attempts} times while it was being placed: try again")]
-    Contended {
-        /// How many times.
-        attempts: u32,
-    },
-    /// The stick table cannot be asked, and the room was not seen lately.
-    #[error("the stick table cannot be asked")]
-    Store(#[from] StickError),
-}
-
-impl RouteError {
-    /// Whether the same request may succeed later without anybody doing anything.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Store(e) => matches!(e.kind(), StickErrorKind::Lost),
-            Self::Pinned { .. } | Self::Contended { .. } | Self::Unknown { .. } => true,
-            Self::NoCandidate => false,
-        }
-    }
-}
 
 /// A room on its server, with one unit in flight to it.
 #[must_use = "dropping a placement gives its unit back"]

@@ -6,6 +6,7 @@ use super::*;
 use crate::load::ByRooms;
 use crate::pool::PoolOptions;
 use crate::selector::by_name;
+use crate::state::Health;
 use crate::stick::{MemoryOptions, MemoryStore, StickPage, WallClock};
 
 struct Server(BackendId);
