@@ -446,7 +446,12 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         let snapshot = self.snapshot.load();
         let mut turn = self.turn(seed);
         let cap = self.window(&mut turn);
-        freeze::choose(&snapshot, &self.board, ask, cap, &mut turn).map(then)
+        if ask.filter.is_some() {
+            return freeze::choose(&snapshot, &self.board, ask, cap, &mut turn).map(then);
+        }
+        let among = candidates(&snapshot, &self.board, ask, cap);
+        let slot = snapshot.selector.as_ref()?.pick(&among, ask, &mut turn)?;
+        snapshot.members.by_slot(slot).map(then)
     }
 
     /// Takes a unit on a server where the room already lives, of this expected extra cost. Refused only when the
@@ -490,6 +495,8 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     }
 }
 
+// Inlined, since moving it out would copy its several hundred bytes.
+#[inline(always)]
 fn candidates<'a, B: Backend, Q: ?Sized>(
     snapshot: &'a Snapshot<B, Q>,
     board: &'a Board,

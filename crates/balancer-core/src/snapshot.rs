@@ -245,6 +245,7 @@ impl<B: Backend> std::fmt::Debug for Candidates<'_, B> {
 }
 
 impl<'a, B: Backend> Candidates<'a, B> {
+    #[inline(always)]
     pub(crate) fn new(members: &'a Members<B>, board: &'a Board, cap: Option<(u32, u32)>) -> Self {
         Self { members, board, rung: None, excluded: [Slot(u32::MAX); MAX_EXCLUDED], exclusions: 0, cap }
     }
