@@ -9,8 +9,8 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 
@@ -25,17 +25,21 @@ mod options;
 mod record;
 
 pub use options::{Effect, MonitorOptions, ProbeOutcome, ProbeWatch};
-use record::{Filed, Record, Settled, Sighting};
+use record::{Filed, Record, Settled, Sighting, Target};
 
 /// Probes every member of a pool and applies what it learns: figures by [`Pool::report`], passes and failures by
 /// [`Pool::observe`] with their reason in words.
 ///
 /// # Schedule
 ///
-/// Each target has its own: probed at once when it joins or its definition changes, then after the interval its
-/// verdict asks for ([`HealthRules`](crate::HealthRules)), counted from the start of the last probe, longer or shorter
-/// by the jitter. A probe ends at its deadline. A slow target delays nobody: it only holds one place of the budget, and
-/// targets that were silent last time share seven eighths of the places.
+/// Each target has its own: probed at once when it joins, then after the interval its verdict asks for
+/// ([`HealthRules`](crate::HealthRules)), counted from the start of the last probe, longer or shorter by the jitter. A
+/// probe ends at its deadline. A slow target delays nobody: it only holds one place of the budget, and targets that
+/// were silent last time share seven eighths of the places.
+///
+/// A target whose definition changes is probed at once, at the earliest a sixteenth of the interval `inter` after its
+/// last probe began. A probe that is under way is left to end and counts: a list of servers that is read anew more
+/// often than a probe lasts keeps nobody from a verdict. Only a server that leaves the pool takes its probe with it.
 ///
 /// # Our own network
 ///
@@ -81,8 +85,10 @@ struct Inner<B: Backend, Q: ?Sized> {
 
 /// A target's task within `run`.
 struct Follower<B> {
+    target: Target<B>,
     /// Another allocation is another definition, or a server that left and came again.
     member: Weak<Member<B>>,
+    redefined: Arc<Notify>,
     task: AbortHandle,
 }
 
@@ -149,7 +155,7 @@ impl<B: Backend, Q: ?Sized + 'static> Monitor<B, Q> {
         for (place, m) in self.inner.pool.members().into_iter().enumerate() {
             let inner = self.inner.clone();
             tasks.spawn(async move {
-                let (seen, filed) = inner.probe_once(m.backend()).await;
+                let (seen, filed) = inner.probe_once(Target::of(&m)).await;
                 (place, seen, filed)
             });
         }
@@ -173,51 +179,67 @@ impl<B: Backend, Q: ?Sized + 'static> Monitor<B, Q> {
 }
 
 impl<B: Backend, Q: ?Sized + 'static> Inner<B, Q> {
-    /// Starts a task for every member without one, ends those of former members and definitions.
+    /// Starts a task for every member without one, ends those of former members, tells the others of new definitions.
     fn follow_members(self: &Arc<Self>, followed: &mut HashMap<BackendId, Follower<B>>, tasks: &mut JoinSet<()>) {
         let members = self.pool.members();
         let mut before = std::mem::take(followed);
         for m in &members {
-            let backend = m.backend();
-            let id = backend.id().clone();
-            if let Some(f) = before.remove(&id) {
-                if f.member.ptr_eq(&Arc::downgrade(m)) && !f.task.is_finished() {
+            let id = m.backend().id().clone();
+            let member = Arc::downgrade(m);
+            if let Some(mut f) = before.remove(&id) {
+                if f.target.is(m) && !f.task.is_finished() {
+                    if !f.member.ptr_eq(&member) {
+                        f.member = member;
+                        f.redefined.notify_one();
+                    }
                     followed.insert(id, f);
                     continue;
                 }
                 f.task.abort();
             }
-            self.record.start(backend);
-            let task = tasks.spawn(self.clone().follow(backend.clone()));
-            followed.insert(id, Follower { member: Arc::downgrade(m), task });
+            let (target, redefined) = (Target::of(m), Arc::new(Notify::new()));
+            self.record.start(&target);
+            let task = tasks.spawn(self.clone().follow(target.clone(), redefined.clone()));
+            followed.insert(id, Follower { target, member, redefined, task });
         }
         before.values().for_each(|f| f.task.abort());
     }
 
-    /// Probes one target for as long as it is a member.
-    async fn follow(self: Arc<Self>, backend: Arc<B>) {
-        loop {
-            let (seen, filed) = self.probe_once(&backend).await;
+    /// Probes one target for as long as it is a member, whatever becomes of its definition.
+    async fn follow(self: Arc<Self>, mut target: Target<B>, redefined: Arc<Notify>) {
+        while let Some(newest) = self.record.newest(&target) {
+            target = newest;
+            let (seen, filed) = self.probe_once(target.clone()).await;
             let outcome = self.conclude(seen, filed).await;
-            let Some(verdict) = self.pool.verdict(backend.id()) else { return };
+            let Some(verdict) = self.pool.verdict(target.id()) else { return };
             let pause = self.options.jittered(verdict.interval(&self.options.rules), self.random());
             let due = (outcome.began + pause).max(Instant::now());
-            let wake = self.record.set_due(&backend, Some(due));
+            let wake = self.record.set_due(&target, Some(due));
             tokio::select! {
                 () = sleep_until(due) => {}
                 () = wake.notified() => {}
+                () = self.until_redefined(&target, &redefined, outcome.began) => {}
             }
-            self.record.set_due(&backend, None);
+            self.record.set_due(&target, None);
         }
     }
 
-    async fn probe_once(&self, backend: &Arc<B>) -> (Sighting<B>, Filed) {
+    /// Waits until a target has another definition than this and may be probed again, the last probe having begun then.
+    async fn until_redefined(&self, target: &Target<B>, redefined: &Notify, began: Instant) {
+        // Told also of what the probe has already met.
+        while self.record.newest(target).is_some_and(|newest| newest.same_definition(target)) {
+            redefined.notified().await;
+        }
+        sleep_until(began + self.options.shortest_pause()).await;
+    }
+
+    async fn probe_once(&self, target: Target<B>) -> (Sighting<B>, Filed) {
         // The semaphores are never closed; without a permit the probe runs all the same.
-        let silent = if self.record.silent(backend.id()) { self.silent_budget.acquire().await.ok() } else { None };
+        let silent = if self.record.silent(target.id()) { self.silent_budget.acquire().await.ok() } else { None };
         let permit = self.budget.acquire().await;
         let began = Instant::now();
         let limit = self.options.deadline();
-        let result = match timeout(limit, guarded(self.probe.probe(backend))).await {
+        let result = match timeout(limit, guarded(self.probe.probe(&target.backend))).await {
             Ok(Some(Ok(mut report))) => {
                 report.began = began;
                 Ok(report)
@@ -227,7 +249,7 @@ impl<B: Backend, Q: ?Sized + 'static> Inner<B, Q> {
             Err(_) => Err(ProbeError::Silent(format!("the probe took longer than {limit:?}"))),
         };
         drop((silent, permit));
-        let seen = Sighting { backend: backend.clone(), began, ended: Instant::now(), result };
+        let seen = Sighting { target, began, ended: Instant::now(), result };
         let filed = self.record.file(&seen);
         (seen, filed)
     }
@@ -238,12 +260,12 @@ impl<B: Backend, Q: ?Sized + 'static> Inner<B, Q> {
             Filed::Settled(settled) => settled,
             Filed::Held(told) => match timeout(self.longest_hold(), told).await {
                 Ok(Ok(settled)) => settled,
-                _ => self.record.give_up(&seen.backend, seen.began),
+                _ => self.record.give_up(&seen.target, seen.began),
             },
         };
         let took = seen.ended.saturating_duration_since(seen.began);
-        let Sighting { backend, began, result, .. } = seen;
-        let outcome = ProbeOutcome { backend, began, took, result, effect, before, health };
+        let Sighting { target, began, result, .. } = seen;
+        let outcome = ProbeOutcome { backend: target.backend, began, took, result, effect, before, health };
         if let Some(watch) = &self.options.watch
             && guarded(watch.seen(&outcome)).await.is_none()
         {

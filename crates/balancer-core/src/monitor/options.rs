@@ -26,7 +26,7 @@ pub enum Effect {
     Held,
     /// A newer probe of the same server was quicker.
     Superseded,
-    /// The server was removed or redefined meanwhile.
+    /// The server was removed meanwhile.
     Gone,
 }
 
@@ -187,6 +187,11 @@ impl<B> MonitorOptions<B> {
 
     pub(super) fn deadline(&self) -> Duration {
         self.timeout.unwrap_or_else(|| self.rules.inter.clamp(SHORTEST, LONGEST_TIMEOUT))
+    }
+
+    /// The time from one probe to the next of a target whose definition changes again and again.
+    pub(super) fn shortest_pause(&self) -> Duration {
+        (self.rules.inter.min(Duration::from_secs(60)) / 16).max(SHORTEST)
     }
 
     /// How many probes of lately silent servers may run at once.

@@ -1,7 +1,7 @@
 //! The latest result of every target, the silences not judged yet, and their application to the pool.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
@@ -12,6 +12,7 @@ use crate::event::Event;
 use crate::load::Report;
 use crate::pool::Pool;
 use crate::probe::ProbeError;
+use crate::seat::Seat;
 use crate::snapshot::Member;
 use crate::state::{Health, HealthRules};
 
@@ -35,9 +36,41 @@ pub(super) enum Filed {
     Held(oneshot::Receiver<Settled>),
 }
 
+/// A server for as long as it stays in the pool, and the definition it is probed by.
+pub(super) struct Target<B> {
+    pub(super) backend: Arc<B>,
+    /// Held weakly, lest a probe keep the counters of a server that left.
+    seat: Weak<Seat>,
+}
+
+impl<B> Clone for Target<B> {
+    fn clone(&self) -> Self {
+        Self { backend: self.backend.clone(), seat: self.seat.clone() }
+    }
+}
+
+impl<B: Backend> Target<B> {
+    pub(super) fn of(member: &Member<B>) -> Self {
+        Self { backend: member.backend().clone(), seat: Arc::downgrade(&member.seat) }
+    }
+
+    pub(super) fn id(&self) -> &BackendId {
+        self.backend.id()
+    }
+
+    /// Whether this member is the same server, by this definition or another.
+    pub(super) fn is(&self, member: &Member<B>) -> bool {
+        self.seat.as_ptr() == Arc::as_ptr(&member.seat)
+    }
+
+    pub(super) fn same_definition(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.backend, &other.backend)
+    }
+}
+
 /// When a probe ran and how it ended.
 pub(super) struct Sighting<B> {
-    pub(super) backend: Arc<B>,
+    pub(super) target: Target<B>,
     pub(super) began: Instant,
     pub(super) ended: Instant,
     pub(super) result: Result<Report, ProbeError>,
@@ -57,7 +90,7 @@ struct Held {
 }
 
 struct Entry<B> {
-    backend: Arc<B>,
+    target: Target<B>,
     latest: Option<Latest>,
     held: Option<Held>,
     /// When the schedule wakes next; `None` while it is at work, or not running.
@@ -66,8 +99,8 @@ struct Entry<B> {
 }
 
 impl<B> Entry<B> {
-    fn new(backend: Arc<B>) -> Self {
-        Self { backend, latest: None, held: None, due: None, wake: Arc::new(Notify::new()) }
+    fn new(target: Target<B>) -> Self {
+        Self { target, latest: None, held: None, due: None, wake: Arc::new(Notify::new()) }
     }
 
     fn silent(&self) -> bool {
@@ -103,26 +136,31 @@ impl<B: Backend, Q: ?Sized + 'static> Record<B, Q> {
     }
 
     /// Begins to follow a target: nothing is known of it yet.
-    pub(super) fn start(&self, backend: &Arc<B>) {
-        self.lock().entries.insert(backend.id().clone(), Entry::new(backend.clone()));
+    pub(super) fn start(&self, target: &Target<B>) {
+        self.lock().entries.insert(target.id().clone(), Entry::new(target.clone()));
+    }
+
+    /// The same server by the definition that it has now; `None` when it is gone.
+    pub(super) fn newest(&self, target: &Target<B>) -> Option<Target<B>> {
+        self.current(target).map(|m| Target::of(&m))
     }
 
     /// Notes when a target is probed next; the answer is what wakes it before.
-    pub(super) fn set_due(&self, backend: &Arc<B>, due: Option<Instant>) -> Arc<Notify> {
+    pub(super) fn set_due(&self, target: &Target<B>, due: Option<Instant>) -> Arc<Notify> {
         let mut book = self.lock();
-        let entry = book.entry(backend);
+        let entry = book.entry(target);
         entry.due = due;
         entry.wake.clone()
     }
 
     /// Files a result: applies it, holds it back or drops it.
     pub(super) fn file(&self, seen: &Sighting<B>) -> Filed {
-        let id = seen.backend.id();
+        let id = seen.target.id();
         let mut book = self.lock();
-        let Some(member) = self.current(&seen.backend) else { return Filed::Settled(gone()) };
+        let Some(member) = self.current(&seen.target) else { return Filed::Settled(gone()) };
         let unchanged = |effect| Settled { effect, before: member.health(), health: member.health() };
         let answered = seen.result.as_ref().map_or_else(ProbeError::answered, |_| true);
-        let entry = book.entry(&seen.backend);
+        let entry = book.entry(&seen.target);
         if entry.latest.is_some_and(|l| l.began > seen.began) {
             return Filed::Settled(unchanged(Effect::Superseded));
         }
@@ -155,7 +193,7 @@ impl<B: Backend, Q: ?Sized + 'static> Record<B, Q> {
             Ruling::Hold => {
                 let (tell, told) = oneshot::channel();
                 self.call_witness(&book, id, seen.ended);
-                book.entry(&seen.backend).held = Some(Held { began: seen.began, why: error.to_string(), tell });
+                book.entry(&seen.target).held = Some(Held { began: seen.began, why: error.to_string(), tell });
                 Filed::Held(told)
             }
         }
@@ -204,14 +242,14 @@ impl<B: Backend, Q: ?Sized + 'static> Record<B, Q> {
     pub(super) fn close_round(&self, began: Instant) {
         let mut book = self.lock();
         let answered = |e: &Entry<B>| e.latest.is_some_and(|l| l.answered && l.ended >= began);
-        let proven = book.entries.values().any(|e| answered(e) && self.current(&e.backend).is_some());
+        let proven = book.entries.values().any(|e| answered(e) && self.current(&e.target).is_some());
         self.settle(&mut book, proven, |_, held| held.began >= began);
     }
 
     /// Nobody confirmed or cleared this silence in time: it is dropped.
-    pub(super) fn give_up(&self, backend: &Arc<B>, began: Instant) -> Settled {
-        self.settle(&mut self.lock(), false, |id, held| id == backend.id() && held.began == began);
-        match self.current(backend) {
+    pub(super) fn give_up(&self, target: &Target<B>, began: Instant) -> Settled {
+        self.settle(&mut self.lock(), false, |id, held| id == target.id() && held.began == began);
+        match self.current(target) {
             Some(m) => Settled { effect: Effect::Held, before: m.health(), health: m.health() },
             None => gone(),
         }
@@ -221,7 +259,7 @@ impl<B: Backend, Q: ?Sized + 'static> Record<B, Q> {
     fn settle(&self, book: &mut Book<B>, apply: bool, which: impl Fn(&BackendId, &Held) -> bool) {
         for (id, entry) in &mut book.entries {
             let Some(held) = entry.held.take_if(|h| which(id, h)) else { continue };
-            let settled = match self.current(&entry.backend) {
+            let settled = match self.current(&entry.target) {
                 None => gone(),
                 Some(m) if apply => self.apply(&m, false, &held.why),
                 Some(m) => Settled { effect: Effect::Held, before: m.health(), health: m.health() },
@@ -240,9 +278,9 @@ impl<B: Backend, Q: ?Sized + 'static> Record<B, Q> {
         }
     }
 
-    /// The member, if this is still its definition.
-    fn current(&self, backend: &Arc<B>) -> Option<Arc<Member<B>>> {
-        self.pool.member(backend.id().as_str()).filter(|m| Arc::ptr_eq(m.backend(), backend))
+    /// The member, if it has not left meanwhile.
+    fn current(&self, target: &Target<B>) -> Option<Arc<Member<B>>> {
+        self.pool.member(target.id().as_str()).filter(|m| target.is(m))
     }
 
     fn scene(&self, book: &Book<B>) -> Scene {
@@ -275,17 +313,17 @@ impl<B: Backend, Q: ?Sized + 'static> Record<B, Q> {
 }
 
 impl<B: Backend> Book<B> {
-    /// The entry of this definition; another definition of the same id starts afresh.
-    fn entry(&mut self, backend: &Arc<B>) -> &mut Entry<B> {
-        let entry = self.entries.entry(backend.id().clone()).or_insert_with(|| Entry::new(backend.clone()));
-        if !Arc::ptr_eq(&entry.backend, backend) {
-            *entry = Entry::new(backend.clone());
+    /// The entry of this server; one that left and came again starts afresh.
+    fn entry(&mut self, target: &Target<B>) -> &mut Entry<B> {
+        let entry = self.entries.entry(target.id().clone()).or_insert_with(|| Entry::new(target.clone()));
+        if !entry.target.seat.ptr_eq(&target.seat) {
+            *entry = Entry::new(target.clone());
         }
         entry
     }
 
     fn of(&self, member: &Member<B>) -> Option<&Entry<B>> {
-        self.entries.get(member.backend().id()).filter(|e| Arc::ptr_eq(&e.backend, member.backend()))
+        self.entries.get(member.backend().id()).filter(|e| e.target.is(member))
     }
 }
 

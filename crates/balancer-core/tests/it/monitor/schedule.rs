@@ -136,6 +136,55 @@ async fn members_are_followed_while_it_runs() {
     assert_eq!(f.health("s0"), Health::Up);
 }
 
+/// Which definitions were probed.
+#[derive(Default)]
+struct Addresses(Mutex<Vec<String>>);
+
+#[async_trait]
+impl ProbeWatch<Server> for Addresses {
+    async fn seen(&self, outcome: &ProbeOutcome<Server>) {
+        self.0.lock().unwrap().push(outcome.backend.address.clone());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_redefined_more_often_than_a_probe_lasts_are_judged_all_the_same() {
+    let mut f = Field::new(&names(2), options());
+    f.fakes.set("s0", Mode::Pass(ms(200)));
+    f.start();
+    for _ in 0..400 {
+        sleep(ms(50)).await;
+        f.pool.replace([Server::new("s0"), Server::new("s1")]).unwrap();
+    }
+    assert_eq!((f.health("s0"), f.health("s1")), (Health::Up, Health::Up));
+    assert!(f.pool.view(Instant::now()).iter().all(|v| v.age < Some(secs(2))));
+    // No more than sixteen times as often as the interval says.
+    assert!(f.fakes.times("s1").len() <= 33, "{}", f.fakes.times("s1").len());
+    f.fakes.set("s0", Mode::Hang);
+    for _ in 0..400 {
+        sleep(ms(50)).await;
+        f.pool.replace([Server::new("s0"), Server::new("s1")]).unwrap();
+    }
+    assert_eq!((f.health("s0"), f.health("s1")), (Health::Down, Health::Up));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_under_way_ends_before_the_new_definition_is_probed() {
+    let watch = Arc::new(Addresses::default());
+    let mut f = Field::new(&[], options().watch(watch.clone()));
+    f.fakes.set("s0", Mode::Pass(ms(800)));
+    f.pool.replace([Server::at("s0", "old")]).unwrap();
+    f.start();
+    sleep(ms(100)).await;
+    f.pool.replace([Server::at("s0", "newer")]).unwrap();
+    f.pool.replace([Server::at("s0", "newest")]).unwrap();
+    sleep(ms(750)).await;
+    assert_eq!(f.health("s0"), Health::Up);
+    sleep(secs(8)).await;
+    assert_eq!(*watch.0.lock().unwrap(), ["old", "newest"]);
+    assert_eq!(f.fakes.gaps("s0"), [ms(800)]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn shutdown_drops_what_is_in_flight() {
     let mut f = Field::new(&names(2), options().timeout(secs(60)));
