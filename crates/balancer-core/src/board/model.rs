@@ -109,7 +109,7 @@ fn expected_load_is_exact_whatever_the_order() {
             lands.land(SLOT, 3, after(now, 1));
         });
         // One that covers the landing, if it comes after it.
-        let report = thread::spawn(move || assert!(reports.report(SLOT, 100, Report::new(after(now, 2)))));
+        let report = thread::spawn(move || assert!(reports.report(SLOT, 100, Report::new(after(now, 2))).is_some()));
         board.take(SLOT, ANY_WORK, 7, Expect::Any).unwrap();
         let (class, load) = split_rank(board.rank(SLOT));
         assert!(matches!(class, FRESH | MISSING), "class {class}");
@@ -120,7 +120,7 @@ fn expected_load_is_exact_whatever_the_order() {
         let (class, load) = split_rank(board.rank(SLOT));
         assert_eq!((class, load), expected(&board, 0));
         assert!(load == 100 || load == 103, "{load}: none lost, at most one twice");
-        assert!(board.report(SLOT, 100, Report::new(after(now, 3))));
+        assert!(board.report(SLOT, 100, Report::new(after(now, 3))).is_some());
         assert_eq!(split_rank(board.rank(SLOT)), (FRESH, 100), "what landed is covered in the end");
     });
 }
@@ -130,7 +130,7 @@ fn a_report_that_began_earlier_never_covers_a_landing() {
     explore("land against a report that began before it", || {
         let (board, now) = board(true);
         let reports = board.clone();
-        let report = thread::spawn(move || assert!(reports.report(SLOT, 100, Report::new(after(now, 1)))));
+        let report = thread::spawn(move || assert!(reports.report(SLOT, 100, Report::new(after(now, 1))).is_some()));
         board.take(SLOT, ANY_WORK, 3, Expect::Any).unwrap();
         board.land(SLOT, 3, after(now, 2));
         assert!(split_rank(board.rank(SLOT)).1 >= 3, "counted from the moment it was taken");
@@ -152,13 +152,13 @@ fn two_landings_are_covered_by_a_later_report() {
         };
         let first = thread::spawn(land(a, 1, after(now, 1)));
         let second = thread::spawn(land(b, 2, after(now, 2)));
-        assert!(board.report(SLOT, 100, Report::new(after(now, 1))));
+        assert!(board.report(SLOT, 100, Report::new(after(now, 1))).is_some());
         first.join().unwrap();
         second.join().unwrap();
         let (class, load) = split_rank(board.rank(SLOT));
         assert_eq!((class, load), expected(&board, 0));
         assert!(load == 102 || load == 103, "{load}: the later landing is not covered");
-        assert!(board.report(SLOT, 100, Report::new(after(now, 3))));
+        assert!(board.report(SLOT, 100, Report::new(after(now, 3))).is_some());
         assert_eq!(split_rank(board.rank(SLOT)), (FRESH, 100));
     });
 }
@@ -167,7 +167,7 @@ fn two_landings_are_covered_by_a_later_report() {
 fn figures_that_age_beside_a_report_have_one_class() {
     explore("age against report and a scan", || {
         let (board, now) = board(true);
-        assert!(board.report(SLOT, 10, Report::new(after(now, 1))));
+        assert!(board.report(SLOT, 10, Report::new(after(now, 1))).is_some());
         let (ages, reports) = (board.clone(), board.clone());
         let limit = Duration::from_secs(5);
         let aging = thread::spawn(move || ages.age(SLOT, after(now, 7), limit));
@@ -175,7 +175,7 @@ fn figures_that_age_beside_a_report_have_one_class() {
         let (class, load) = split_rank(board.rank(SLOT));
         assert!(matches!((class, load), (FRESH | STALE, 10) | (FRESH, 20)), "class {class}, load {load}");
         aging.join().unwrap();
-        assert!(report.join().unwrap());
+        assert!(report.join().unwrap().is_some());
         assert_eq!(split_rank(board.rank(SLOT)), (FRESH, 20));
         assert_eq!(board.ledger(SLOT).class, FRESH);
     });

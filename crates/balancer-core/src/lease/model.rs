@@ -26,7 +26,7 @@ fn each_lease_gives_its_unit_back_once() {
         let member = Arc::new(Member::new(Arc::new(Server("a".into())), seat));
         let lease = |charge| {
             board.take(slot, NO_NEW | NOTHING, charge, Expect::Any).unwrap();
-            Lease::new(member.clone(), charge)
+            Lease::new(member.clone(), charge, None)
         };
         let (landed, cancelled, dropped) = (lease(1), lease(2), lease(4));
         let landing = thread::spawn(move || landed.land_at(now));
