@@ -349,11 +349,12 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         Ok(before.is_some())
     }
 
-    /// Passes time: figures that became too old change their class, servers down for too long are dead.
+    /// Passes time: figures that became too old change their class, servers down for too long are dead. Without a load
+    /// model figures count for nothing and have no class.
     pub fn tick(&self, now: Instant) {
         let snapshot = self.snapshot.load_full();
         for m in snapshot.members.iter() {
-            if self.board.age(m.slot(), now, self.options.stale_after) {
+            if m.seat.tracked && self.board.age(m.slot(), now, self.options.stale_after) {
                 let stale = self.board.rank(m.slot()) >> 56 != 0;
                 self.tell(Event::Stale { id: m.backend.id().clone(), stale });
             }

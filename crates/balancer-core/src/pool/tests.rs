@@ -106,3 +106,14 @@ fn a_room_key_cannot_forge_a_line_of_a_decision() {
     let forged = text("r\n> s9: \u{1b}[31mload 0");
     assert!(forged.starts_with(r#"room "r\n> s9: \u{1b}[31mload 0": s0"#), "{forged}");
 }
+
+#[test]
+fn figures_age_only_where_they_count() {
+    let p = pool(by_name("leastconn").unwrap(), PoolOptions::default(), 1);
+    let now = Instant::now();
+    p.report(&"s0".into(), Report::new(now).with_users(7)).unwrap();
+    let mut events = p.subscribe();
+    p.tick(now + Duration::from_secs(3600));
+    assert!(events.try_recv().is_err());
+    assert!(!p.view(now)[0].stale);
+}

@@ -130,7 +130,8 @@ struct Field {
 
 impl Field {
     fn new(names: &[String], options: MonitorOptions<Server>) -> Self {
-        let pool = Arc::new(Pool::new(Box::new(Plain::new("none", Nobody)), PoolOptions::default()));
+        let counting = PoolOptions::default().load(ByRooms);
+        let pool = Arc::new(Pool::new(Box::new(Plain::new("none", Nobody)), counting));
         let fakes = Arc::new(Fakes::default());
         let monitor = Monitor::new(pool.clone(), fakes.clone(), options);
         let field = Self { events: pool.subscribe(), pool, fakes, monitor, running: None };
