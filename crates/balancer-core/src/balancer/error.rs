@@ -43,8 +43,8 @@ impl RouteError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Store(e) => matches!(e.kind(), StickErrorKind::Lost),
-            Self::Pinned { .. } | Self::Contended { .. } | Self::Unknown { .. } => true,
-            Self::NoCandidate => false,
+            // A cap starts anew, and servers come back; one that no filter lets in is the price of saying so.
+            Self::NoCandidate | Self::Pinned { .. } | Self::Contended { .. } | Self::Unknown { .. } => true,
         }
     }
 }
