@@ -158,6 +158,10 @@ pub trait StickStore: Send + Sync + 'static {
 
     /// Keeps exactly `seen` for `ttl` from now; `false` when something else or nothing is stored.
     ///
+    /// A store behind a network sends a call once more when its connection broke. The first may have been done, and
+    /// the binding released or moved by somebody since: then `false` comes after a renewal that worked. So `false`
+    /// speaks of the moment of the answer; read the binding ([`get`](Self::get)) before acting on it.
+    ///
     /// # Errors
     ///
     /// [`StickError`] when the store cannot be asked.
@@ -176,6 +180,10 @@ pub trait StickStore: Send + Sync + 'static {
     }
 
     /// Removes exactly `seen`; `false` when something else or nothing is stored.
+    ///
+    /// A store behind a network sends a call once more when its connection broke: `false` may then mean that the first
+    /// one had removed it and its answer was lost. Either way `seen` is no longer stored; do not take `false` for a
+    /// sign that somebody else released or moved the room.
     ///
     /// # Errors
     ///
