@@ -39,6 +39,9 @@ pub(crate) const NOTHING: u64 = 1 << 63;
 const COUNT: u64 = (1 << 32) - 1;
 
 const CLASS_SHIFT: u32 = 56;
+/// A sum that no further room adds to. Half of what fits below the class: as many takers as could run it over between
+/// reading the sum and adding to it, each with the largest size and one with the largest cost, there never are.
+const FULL: u64 = 1 << (CLASS_SHIFT - 1);
 /// Load figures are current.
 pub(crate) const FRESH: u8 = 0;
 /// Load figures are older than allowed.
@@ -226,8 +229,9 @@ impl Board {
         lock(&self.free).list.push(slot.0);
     }
 
-    /// Takes one unit. `mask` are the block bits that forbid it.
-    pub(crate) fn take(&self, slot: Slot, mask: u64, charge: u64, expect: Expect) -> Result<(), Refused> {
+    /// Takes one unit. `mask` are the block bits that forbid it. The answer is what is charged for it: nothing more
+    /// where the sum is [`FULL`].
+    pub(crate) fn take(&self, slot: Slot, mask: u64, charge: u64, expect: Expect) -> Result<u64, Refused> {
         let (c, i) = self.at(slot);
         let old = c.word[i].fetch_add(1, AcqRel);
         let refuse = |why| {
@@ -238,6 +242,8 @@ impl Board {
         if old & mask != 0 {
             return refuse(Refused::Blocked);
         }
+        let rank = if let Expect::Rank(seen) = expect { seen } else { c.rank[i].load(Relaxed) };
+        let charge = if split_rank(rank).1 < FULL { charge } else { 0 };
         match expect {
             Expect::Rank(seen) => {
                 if c.rank[i].compare_exchange(seen, seen.wrapping_add(charge), AcqRel, Relaxed).is_err() {
@@ -250,7 +256,7 @@ impl Board {
             }
         }
         self.settle(c, i);
-        Ok(())
+        Ok(charge)
     }
 
     /// Tries the cap of new rooms: at most `max` in each window. A window is its ordinal number, never 0.

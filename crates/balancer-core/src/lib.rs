@@ -101,7 +101,7 @@ pub use event::Event;
 pub use filter::{Clause, Filter, FilterError, MAX_RUNG_TAGS};
 pub use hash::{SimpleRing, stable_hash};
 pub use lease::Lease;
-pub use load::{ByRooms, ByUsers, LoadModel, MAX_COST, Report};
+pub use load::{ByRooms, ByUsers, LoadModel, MAX_COST, MAX_SIZE, Report};
 pub use monitor::{Effect as ProbeEffect, Monitor, MonitorOptions, ProbeOutcome, ProbeWatch};
 pub use plan::{Fate, Plan, PlanError, PlanOptions, PlannedRoom, PlannedServer, Room, Step, Totals, Why};
 pub use pool::{Frozen, Pool, PoolError, PoolOptions, ServerView};

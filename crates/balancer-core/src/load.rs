@@ -7,6 +7,9 @@ use tokio::time::Instant;
 /// The largest cost a model may give; larger values are held there.
 pub const MAX_COST: u64 = 1 << 48;
 
+/// The largest cost that one room may be expected to add, counted for all processes; larger ones are held there.
+pub const MAX_SIZE: u64 = 1 << 36;
+
 /// Figures measured at a server, polled or pushed.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -82,7 +85,8 @@ pub trait LoadModel<B: ?Sized>: Send + Sync {
         true
     }
 
-    /// The cost that one new room is expected to add there.
+    /// The cost that one new room is expected to add there. Its product with the number of processes
+    /// ([`Pool::set_processes`](crate::Pool::set_processes)) is held at [`MAX_SIZE`].
     fn size(&self, of: &B) -> u64;
 
     /// The unit of the numbers, for explanations.

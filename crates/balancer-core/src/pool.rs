@@ -13,7 +13,7 @@ use crate::board::{Board, Expect, NO_NEW, NOTHING, Refused, STALE, Slot};
 use crate::event::Event;
 use crate::filter::{Clause, Filter};
 use crate::lease::Lease;
-use crate::load::Report;
+use crate::load::{MAX_SIZE, Report};
 use crate::seat::Seat;
 use crate::selector::{Ask, Change, Strategy, Turn};
 use crate::snapshot::{Candidates, Member, Members};
@@ -387,7 +387,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
 
     fn charge(&self, m: &Member<B>, size: Option<u64>) -> u64 {
         let size = size.or_else(|| self.options.load.as_ref().map(|l| l.size(&m.backend))).unwrap_or(1);
-        size.min(1 << 40).saturating_mul(self.processes.load(Relaxed)).min(1 << 44)
+        size.saturating_mul(self.processes.load(Relaxed)).min(MAX_SIZE)
     }
 
     /// Picks a server for a new room and takes a unit there, without asking any stick table. `None` when no server
@@ -430,7 +430,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     ) -> Result<Lease<B>, Refused> {
         let expect = if attempt < EXACT_TRIES { turn.expect } else { Expect::Any };
         let charge = self.charge(m, ask.size);
-        self.board.take(m.slot(), NO_NEW | NOTHING, charge, expect)?;
+        let charge = self.board.take(m.slot(), NO_NEW | NOTHING, charge, expect)?;
         if let Some((window, max)) = cap
             && !self.board.try_cap(m.slot(), window, max)
         {
@@ -466,7 +466,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         let m = snapshot.members.by_id(id.as_str()).ok_or_else(|| PoolError::Unknown { id: id.clone() })?;
         let charge = if cost == 0 { 0 } else { self.charge(m, Some(cost)) };
         match self.board.take(m.slot(), NOTHING, charge, Expect::Any) {
-            Ok(()) => Ok(Lease::new(m.clone(), charge, None)),
+            Ok(charge) => Ok(Lease::new(m.clone(), charge, None)),
             Err(_) => {
                 let (admin, health) = self.board.state(m.slot());
                 Err(PoolError::Blocked { id: id.clone(), admin, health })

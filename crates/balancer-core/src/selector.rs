@@ -75,7 +75,8 @@ pub struct Ask<'a, Q: ?Sized = ()> {
     pub filter: Option<&'a Filter>,
     /// Servers to leave out, by id (at most [`MAX_EXCLUDED`](crate::MAX_EXCLUDED) are honoured).
     pub exclude: &'a [BackendId],
-    /// The expected cost of the room, in the unit of the load model; the model's own size when absent.
+    /// The expected cost of the room, in the unit of the load model; the model's own size when absent. Its product with
+    /// the number of processes is held at [`MAX_SIZE`](crate::MAX_SIZE).
     pub size: Option<u64>,
 }
 
@@ -114,7 +115,7 @@ impl<'a, Q: ?Sized> Ask<'a, Q> {
         self
     }
 
-    /// A room of this expected cost.
+    /// A room of this expected cost, held at [`MAX_SIZE`](crate::MAX_SIZE).
     #[must_use]
     pub fn size(mut self, size: u64) -> Self {
         self.size = Some(size);

@@ -218,7 +218,7 @@ impl<B: Backend, Q: ?Sized> Scene<'_, B, Q> {
 
     /// The model's numbers in its unit.
     fn units(&self, cost: u64) -> f64 {
-        // Costs are held below 2^53, where this is exact.
+        // Exact below 2^53, beyond every sensible sum.
         cost as f64 / f64::from(self.model.map_or(1, |l| l.per_unit()).max(1))
     }
 

@@ -7,6 +7,7 @@ use crate::{
     Ask, Backend, BackendId, ByUsers, Outcome, Pool, PoolOptions, PowerOfTwo, Report, StickKey, Strategy, by_name,
 };
 
+#[derive(Debug)]
 struct Server(BackendId);
 
 impl Backend for Server {
@@ -116,4 +117,23 @@ fn figures_age_only_where_they_count() {
     p.tick(now + Duration::from_secs(3600));
     assert!(events.try_recv().is_err());
     assert!(!p.view(now)[0].stale);
+}
+
+#[test]
+fn no_size_of_a_room_reaches_the_class_of_the_figures() {
+    let p = pool(by_name("first").unwrap(), PoolOptions::default().load(ByUsers { room: 1 }), 1);
+    p.set_processes(1000);
+    p.report(&"s0".into(), Report::new(Instant::now()).with_users(1)).unwrap();
+    let key = key();
+    let mut held = Vec::new();
+    for n in 0..(1 << 20) + 10 {
+        let lease = p.place(&Ask::new(&key).size(u64::MAX), 0).unwrap();
+        assert!(lease.charge() <= 1 << 36);
+        if n % 4 == 0 { lease.land() } else { held.push(lease) }
+    }
+    let view = &p.view(Instant::now())[0];
+    assert!(!view.stale && !view.missing && view.expected >= 1 << 55, "{view:?}");
+    held.clear();
+    p.report(&"s0".into(), Report::new(Instant::now()).with_users(7)).unwrap();
+    assert_eq!(p.view(Instant::now())[0].expected, 7);
 }
