@@ -331,10 +331,14 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     /// Takes in a report. `false` when it began before the newest one, or before this server was known, or has
     /// nothing that the load model counts.
     ///
+    /// A report cannot have begun later than now: one that says so, its sender's clock being ahead, counts as one that
+    /// began now, lest it keep true ones out until then.
+    ///
     /// # Errors
     ///
     /// [`PoolError::Unknown`].
-    pub fn report(&self, id: &BackendId, report: Report) -> Result<bool, PoolError> {
+    pub fn report(&self, id: &BackendId, mut report: Report) -> Result<bool, PoolError> {
+        report.began = report.began.min(self.now());
         let snapshot = self.snapshot.load();
         let m = snapshot.members.by_id(id.as_str()).ok_or_else(|| PoolError::Unknown { id: id.clone() })?;
         let cost = match &self.options.load {

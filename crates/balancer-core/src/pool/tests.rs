@@ -137,3 +137,13 @@ fn no_size_of_a_room_reaches_the_class_of_the_figures() {
     p.report(&"s0".into(), Report::new(Instant::now()).with_users(7)).unwrap();
     assert_eq!(p.view(Instant::now())[0].expected, 7);
 }
+
+#[test]
+fn a_report_from_the_future_blocks_no_true_one() {
+    let p = pool(by_name("least-loaded").unwrap(), PoolOptions::default().load(ByUsers { room: 1 }), 1);
+    let report = |began, users| p.report(&"s0".into(), Report::new(began).with_users(users)).unwrap();
+    assert!(report(Instant::now() + Duration::from_secs(3600), 500));
+    assert!(report(Instant::now(), 3));
+    let view = &p.view(Instant::now())[0];
+    assert_eq!((view.reported, view.report.as_ref().and_then(|r| r.users)), (3, Some(3)));
+}

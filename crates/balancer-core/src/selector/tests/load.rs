@@ -10,13 +10,14 @@ fn counting_rooms(servers: Vec<Arc<Server>>) -> Pool<Server> {
     pool_with(Box::new(LeastLoaded), PoolOptions::default().load(ByRooms), servers)
 }
 
-#[test]
-fn old_figures_come_after_fresh_ones_and_missing_ones_last() {
+#[tokio::test(start_paused = true)]
+async fn old_figures_come_after_fresh_ones_and_missing_ones_last() {
     let pool = counting_rooms(servers(&[16; 3]));
     let base = Instant::now();
     let later = base + Duration::from_secs(200);
-    pool.report(&id(0), Report::new(later).with_rooms(1_000)).unwrap();
     pool.report(&id(1), Report::new(base).with_rooms(5)).unwrap();
+    tokio::time::advance(later - base).await;
+    pool.report(&id(0), Report::new(later).with_rooms(1_000)).unwrap();
     let mut events = pool.subscribe();
     pool.tick(later);
     assert!(matches!(events.try_recv(), Ok(Event::Stale { id: i, stale: true }) if i == id(1)));
@@ -61,6 +62,10 @@ proptest! {
     /// Whatever the order of placements, landings and reports, no room is lost between them.
     #[test]
     fn no_room_is_ever_lost(steps in prop::collection::vec(step(), 1..200), processes in 1u32..4) {
+        // Time stands still but where it is told to pass.
+        let paused = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let pass = |time| paused.block_on(tokio::time::advance(time));
+        let _entered = paused.enter();
         let pool = counting_rooms(servers(&[16]));
         pool.set_processes(processes);
         let charge = u64::from(processes);
@@ -72,6 +77,7 @@ proptest! {
         let (mut newest, mut reported, mut covers) = (base, 0u64, base);
         for (n, step) in (1u64..).zip(steps) {
             let now = base + Duration::from_millis(n);
+            pass(Duration::from_millis(1));
             match step {
                 Step::Place => open.push(place(&pool, 0).unwrap()),
                 Step::Land(i) if !open.is_empty() => {
@@ -104,6 +110,7 @@ proptest! {
         }
         // When all has arrived and was measured, the figures alone count.
         let end = base + Duration::from_secs(10);
+        pass(Duration::from_secs(10));
         open.into_iter().for_each(|lease| lease.land_at(end));
         pool.report(&id(0), Report::new(end).with_rooms(42)).unwrap();
         prop_assert_eq!(pool.view(end)[0].expected, 42);
