@@ -79,6 +79,10 @@ impl LoadModel<BbbServer> for BbbLoad {
         report.cost.unwrap_or(0)
     }
 
+    fn knows(&self, report: &Report) -> bool {
+        report.cost.is_some()
+    }
+
     fn size(&self, of: &BbbServer) -> u64 {
         milli(self.new_meeting * of.multiplier()).max(1)
     }
@@ -89,5 +93,20 @@ impl LoadModel<BbbServer> for BbbLoad {
 
     fn per_unit(&self) -> u32 {
         1000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_report_without_a_cost_says_nothing_of_the_load() {
+        let load = BbbLoad { new_meeting: 1.0 };
+        let report = Report::new(Instant::now());
+        assert!(!load.knows(&report.clone().with_users(7)));
+        assert!(load.knows(&report.with_cost(0)));
     }
 }
