@@ -155,7 +155,8 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
             LostStore::Refuse => 0,
             LostStore::LastKnown(n) | LostStore::Hash(n) => n,
         };
-        Self { pool, store, options, recent: Recent::new(remembered), ahead: AtomicI64::new(0) }
+        let recent = Recent::new(remembered, options.ttl);
+        Self { pool, store, options, recent, ahead: AtomicI64::new(0) }
     }
 
     /// The pool.

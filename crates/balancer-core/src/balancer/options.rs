@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub enum LostStore {
     /// Refuse every room.
     Refuse,
-    /// A room seen lately goes where it was last known to live, an unknown one is refused. Remembers this many rooms.
+    /// A room seen lately goes where it was last known to live, an unknown one is refused. Remembers this many rooms,
+    /// each until its time to live has passed without anybody asking for it here.
     LastKnown(usize),
     /// As [`LastKnown`](Self::LastKnown), and an unknown room is placed by the strategy, provided that its choices
     /// depend on the room key alone (`consistent-hash` without a bound); with another strategy it is refused. Only

@@ -2,6 +2,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::hash::stable_hash;
 use crate::stick::{Binding, StickKey};
@@ -10,21 +13,31 @@ const SHARDS: usize = 16;
 
 #[derive(Debug, Default)]
 struct Shard {
-    young: HashMap<StickKey, Binding>,
-    old: HashMap<StickKey, Binding>,
+    young: HashMap<StickKey, Seen>,
+    old: HashMap<StickKey, Seen>,
 }
 
-/// Remembers the last rooms, forgetting the oldest half of a shard when it is full.
+/// What was bound, and when it was asked for last.
+#[derive(Clone, Debug)]
+struct Seen {
+    binding: Binding,
+    at: Instant,
+}
+
+/// Remembers the last rooms, forgetting the oldest half of a shard when it is full. Like the store it keeps none that
+/// was not asked for within its time to live.
 #[derive(Debug)]
 pub(crate) struct Recent {
     shards: Vec<Mutex<Shard>>,
     half: usize,
+    ttl: Duration,
 }
 
 impl Recent {
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize, ttl: Duration) -> Self {
         let count = if capacity == 0 { 0 } else { SHARDS };
-        Self { shards: (0..count).map(|_| Mutex::default()).collect(), half: capacity.div_ceil(SHARDS * 2).max(1) }
+        let shards = (0..count).map(|_| Mutex::default()).collect();
+        Self { shards, half: capacity.div_ceil(SHARDS * 2).max(1), ttl }
     }
 
     fn with<T>(&self, key: &StickKey, f: impl FnOnce(&mut Shard) -> T) -> Option<T> {
@@ -36,19 +49,34 @@ impl Recent {
 
     pub(crate) fn put(&self, key: &StickKey, b: &Binding) {
         self.with(key, |s| {
-            if s.young.get(key).is_some_and(|known| known == b) {
+            let at = Instant::now();
+            if let Some(known) = s.young.get_mut(key).filter(|known| known.binding == *b) {
+                known.at = at;
                 return;
             }
             if s.young.len() >= self.half {
                 s.old = std::mem::take(&mut s.young);
             }
             s.old.remove(key);
-            s.young.insert(key.clone(), b.clone());
+            s.young.insert(key.clone(), Seen { binding: b.clone(), at });
         });
     }
 
+    /// What is remembered, and now for another time to live.
     pub(crate) fn get(&self, key: &StickKey) -> Option<Binding> {
-        self.with(key, |s| s.young.get(key).or_else(|| s.old.get(key)).cloned()).flatten()
+        self.with(key, |s| {
+            let Shard { young, old } = s;
+            let seen = young.get_mut(key).or_else(|| old.get_mut(key))?;
+            let now = Instant::now();
+            if now.saturating_duration_since(seen.at) > self.ttl {
+                young.remove(key);
+                old.remove(key);
+                return None;
+            }
+            seen.at = now;
+            Some(seen.binding.clone())
+        })
+        .flatten()
     }
 
     pub(crate) fn forget(&self, key: &StickKey) {

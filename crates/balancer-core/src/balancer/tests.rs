@@ -318,3 +318,20 @@ async fn a_room_placed_without_the_store_stays_while_its_server_drains() {
     p.set_admin(&home, Admin::Ready).unwrap();
     assert_eq!(*b.route(&Ask::new(&room)).await.unwrap().backend().id(), next, "never back");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_asked_for_within_its_time_to_live_is_known_no_more() {
+    let p = pool(&["a", "b"]);
+    let store = Arc::new(Flaky::default());
+    let options = BalancerOptions::default().ttl(Duration::from_secs(100));
+    let b = Balancer::new(p, store.clone(), options);
+    let (used, unused) = (key("used"), key("unused"));
+    drop(b.route(&Ask::new(&used)).await.unwrap());
+    drop(b.route(&Ask::new(&unused)).await.unwrap());
+    store.lost.store(true, SeqCst);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert!(b.find(&used).await.unwrap().is_some());
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert!(b.find(&used).await.unwrap().is_some(), "asked for within its time to live");
+    assert!(b.find(&unused).await.is_err());
+}
