@@ -13,8 +13,8 @@ use crate::hash::stable_hash;
 use crate::lease::Lease;
 use crate::pool::{Pool, PoolError};
 use crate::selector::Ask;
-use crate::snapshot::MAX_EXCLUDED;
-use crate::state::Admin;
+use crate::snapshot::{MAX_EXCLUDED, Member};
+use crate::state::{Admin, Health};
 use crate::stick::{Binding, Claim, StickError, StickErrorKind, StickKey, StickStore, Token, Want};
 
 mod chance;
@@ -171,28 +171,57 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
 
     /// Where a room lives now, if anywhere; a hit is kept for another time to live.
     ///
+    /// A room that was placed without the store ([`LostStore::Hash`]) is stored now if nothing is, provided that its
+    /// server still takes participants.
+    ///
     /// # Errors
     ///
     /// [`StickError`] when the stick table cannot be asked and the room was not seen lately.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future changes nothing, except that the hit may have been extended.
+    /// Dropping the future changes nothing, except that the hit may have been extended, or stored.
     pub async fn find(&self, key: &StickKey) -> Result<Option<Binding>, StickError> {
         match self.store.get(key, Some(self.options.ttl)).await {
-            Ok(found) => {
-                match &found {
-                    Some(b) => self.recent.put(key, b),
-                    None => self.recent.forget(key),
-                }
-                Ok(found)
+            Ok(Some(b)) => {
+                self.recent.put(key, &b);
+                Ok(Some(b))
             }
+            Ok(None) => match self.recent.get(key) {
+                Some(b) if b.stamp == UNSTORED => self.store_late(key, b).await,
+                _ => {
+                    self.recent.forget(key);
+                    Ok(None)
+                }
+            },
             // A store that refuses, its disk full perhaps, keeps nobody of a known room out.
             Err(e) if matches!(e.kind(), StickErrorKind::Lost | StickErrorKind::Refused) => {
                 match self.recent.get(key) {
                     Some(b) => Ok(Some(b)),
                     None => Err(e),
                 }
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Stores what was bound without the store, before the room could be placed anew and elsewhere.
+    async fn store_late(&self, key: &StickKey, b: Binding) -> Result<Option<Binding>, StickError> {
+        let holds = |m: Arc<Member<B>>| m.admin() != Admin::Maint && m.health() != Health::Dead;
+        if !self.pool.member(b.backend.as_str()).is_some_and(holds) {
+            self.recent.forget(key);
+            return Ok(None);
+        }
+        let want = Want { backend: b.backend.clone(), token: Token(random()) };
+        match self.claim(&ByStore(&*self.store), key, None, &want).await {
+            Ok(Claim::Won(stored) | Claim::Held(stored)) => {
+                self.recent.put(key, &stored);
+                Ok(Some(stored))
+            }
+            // A server that drains keeps its rooms, though nothing can be bound to it.
+            Ok(Claim::Closed) => Ok(Some(b)),
+            Err(e) if matches!(e.kind(), StickErrorKind::Lost | StickErrorKind::Refused | StickErrorKind::Full) => {
+                Ok(Some(b))
             }
             Err(e) => Err(e),
         }

@@ -335,3 +335,58 @@ async fn what_was_not_asked_for_within_its_time_to_live_is_known_no_more() {
     assert!(b.find(&used).await.unwrap().is_some(), "asked for within its time to live");
     assert!(b.find(&unused).await.is_err());
 }
+
+fn by_hash(store: &Arc<Flaky>) -> (Arc<Pool<Server>>, Balancer<Server>) {
+    let p = Arc::new(Pool::new(by_name("consistent-hash").unwrap(), PoolOptions::default()));
+    p.replace(["a", "b"].map(|id| Arc::new(Server(id.into())))).unwrap();
+    let b = Balancer::new(p.clone(), store.clone(), BalancerOptions::default().lost_store(LostStore::Hash(16)));
+    (p, b)
+}
+
+#[tokio::test]
+async fn a_room_placed_without_the_store_is_stored_where_it_is_when_the_store_is_back() {
+    let store = Arc::new(Flaky::default());
+    store.lost.store(true, SeqCst);
+    let (p, b) = by_hash(&store);
+    let room = key("r");
+    let home = b.route(&Ask::new(&room)).await.unwrap().backend().id().clone();
+    p.set_admin(&home, Admin::Drain).unwrap();
+    store.lost.store(false, SeqCst);
+    store.lose_answers.store(1, SeqCst);
+    let back = b.route(&Ask::new(&room)).await.unwrap();
+    assert_eq!((back.backend().id(), back.outcome()), (&home, Outcome::Sticky));
+    assert_eq!(store.inner.get(&room, None).await.unwrap().as_ref(), Some(back.binding()));
+}
+
+#[tokio::test]
+async fn a_room_placed_without_the_store_yields_to_what_others_stored() {
+    let store = Arc::new(Flaky::default());
+    store.lost.store(true, SeqCst);
+    let (_, b) = by_hash(&store);
+    let (room, other) = (key("r"), key("other"));
+    let home = b.route(&Ask::new(&room)).await.unwrap().backend().id().clone();
+    drop(b.route(&Ask::new(&other)).await.unwrap());
+    store.lost.store(false, SeqCst);
+    let elsewhere: BackendId = if home.as_str() == "a" { "b" } else { "a" }.into();
+    let want = Want { backend: elsewhere.clone(), token: Token(7) };
+    store.inner.claim(&room, &want, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(*b.route(&Ask::new(&room)).await.unwrap().backend().id(), elsewhere);
+    // The store forgot it again: that one was stored, so it ended.
+    store.inner.release(&room, &b.find(&room).await.unwrap().unwrap()).await.unwrap();
+    assert_eq!(b.find(&room).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_room_placed_without_the_store_stays_on_a_server_closed_there_and_leaves_one_that_takes_nothing() {
+    let store = Arc::new(Flaky::default());
+    store.lost.store(true, SeqCst);
+    let (p, b) = by_hash(&store);
+    let room = key("r");
+    let home = b.route(&Ask::new(&room)).await.unwrap().backend().id().clone();
+    store.lost.store(false, SeqCst);
+    b.drain(&home).await.unwrap();
+    assert_eq!(*b.route(&Ask::new(&room)).await.unwrap().backend().id(), home);
+    p.set_admin(&home, Admin::Maint).unwrap();
+    let moved = b.route(&Ask::new(&room)).await.unwrap();
+    assert_ne!(*moved.backend().id(), home);
+}
