@@ -93,8 +93,11 @@ struct Follower<B> {
 }
 
 impl<B: Backend, Q: ?Sized + 'static> Monitor<B, Q> {
-    /// A monitor of this pool. Nothing happens before [`run`](Self::run) or [`poll_now`](Self::poll_now).
+    /// A monitor of this pool. Nothing is probed before [`run`](Self::run) or [`poll_now`](Self::poll_now). Figures are
+    /// too old from now on after three intervals `inter`, unless the pool was told another age
+    /// ([`PoolOptions::stale_after`](crate::PoolOptions::stale_after)).
     pub fn new(pool: Arc<Pool<B, Q>>, probe: Arc<dyn HealthProbe<B>>, options: MonitorOptions<B>) -> Self {
+        pool.probed_every(options.interval());
         let inner = Inner {
             record: Record::new(pool.clone(), options.rules),
             budget: Semaphore::new(options.concurrency),

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::broadcast;
@@ -58,6 +59,8 @@ pub struct Pool<B: Backend, Q: ?Sized = ()> {
     writer: Mutex<Writer<B, Q>>,
     options: PoolOptions<B>,
     processes: AtomicU64,
+    /// The age at which figures are too old unless the options say so, in milliseconds.
+    stale_ms: AtomicU64,
     epoch: Instant,
     /// Where time stands still, in a fork.
     at: Option<Instant>,
@@ -94,6 +97,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
             }),
             options,
             processes: AtomicU64::new(1),
+            stale_ms: AtomicU64::new(in_ms(options::STALE_AFTER)),
             epoch: Instant::now(),
             at: None,
             events: broadcast::Sender::new(EVENTS),
@@ -357,8 +361,9 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     /// model figures count for nothing and have no class.
     pub fn tick(&self, now: Instant) {
         let snapshot = self.snapshot.load_full();
+        let limit = self.stale_after();
         for m in snapshot.members.iter() {
-            if m.seat.tracked && self.board.age(m.slot(), now, self.options.stale_after) {
+            if m.seat.tracked && self.board.age(m.slot(), now, limit) {
                 let stale = self.board.rank(m.slot()) >> 56 != 0;
                 self.tell(Event::Stale { id: m.backend.id().clone(), stale });
             }
@@ -375,6 +380,15 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
             let next = |old: Verdict| if old.health == Health::Down { dead } else { old };
             let _ = self.set_verdict(&id, next, "down for longer than the grace time");
         }
+    }
+
+    fn stale_after(&self) -> Duration {
+        self.options.stale_after.unwrap_or_else(|| Duration::from_millis(self.stale_ms.load(Relaxed)))
+    }
+
+    /// Says how often the servers are probed, which sets the age at which figures are too old by default.
+    pub(crate) fn probed_every(&self, interval: Duration) {
+        self.stale_ms.store(in_ms(interval.saturating_mul(3)), Relaxed);
     }
 
     /// How many live processes place rooms on these servers: each counts its own uncovered rooms that many times.
@@ -498,6 +512,10 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         let snapshot = self.snapshot.load();
         Candidates::new(&snapshot.members, &self.board, None).count()
     }
+}
+
+fn in_ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 // Inlined, since moving it out would copy its several hundred bytes.

@@ -185,6 +185,11 @@ impl<B> MonitorOptions<B> {
         self
     }
 
+    /// The longest time between two probes of a server that is up, jitter aside.
+    pub(super) fn interval(&self) -> Duration {
+        self.rules.inter.max(SHORTEST)
+    }
+
     pub(super) fn deadline(&self) -> Duration {
         self.timeout.unwrap_or_else(|| self.rules.inter.clamp(SHORTEST, LONGEST_TIMEOUT))
     }

@@ -61,6 +61,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
             }),
             options: self.options.clone(),
             processes: AtomicU64::new(self.processes.load(Relaxed)),
+            stale_ms: AtomicU64::new(self.stale_ms.load(Relaxed)),
             epoch: self.epoch,
             at: Some(now),
             events: broadcast::Sender::new(EVENTS),

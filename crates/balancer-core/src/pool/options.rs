@@ -8,12 +8,15 @@ use crate::board::MAX_SLOTS;
 use crate::load::LoadModel;
 use crate::state::{Admin, Health};
 
+/// The age at which figures are too old where neither anybody nor a monitor said so.
+pub(super) const STALE_AFTER: Duration = Duration::from_secs(180);
+
 /// How a pool behaves.
 pub struct PoolOptions<B> {
     pub(super) load: Option<Arc<dyn LoadModel<B>>>,
     pub(super) trust_new: bool,
     pub(super) cap: Option<(u32, Duration)>,
-    pub(super) stale_after: Duration,
+    pub(super) stale_after: Option<Duration>,
     pub(super) dead_after: Option<Duration>,
 }
 
@@ -37,7 +40,7 @@ impl<B> Clone for PoolOptions<B> {
 
 impl<B> Default for PoolOptions<B> {
     fn default() -> Self {
-        Self { load: None, trust_new: true, cap: None, stale_after: Duration::from_secs(180), dead_after: None }
+        Self { load: None, trust_new: true, cap: None, stale_after: None, dead_after: None }
     }
 }
 
@@ -64,10 +67,11 @@ impl<B> PoolOptions<B> {
         self
     }
 
-    /// Figures older than this are a class of their own, chosen last. Default 180 s: three probe intervals of 60 s.
+    /// Figures older than this are a class of their own, chosen last. Default: three probe intervals of the newest
+    /// [`Monitor`](crate::Monitor) of this pool; 180 s where none was made.
     #[must_use]
     pub fn stale_after(mut self, age: Duration) -> Self {
-        self.stale_after = age;
+        self.stale_after = Some(age);
         self
     }
 

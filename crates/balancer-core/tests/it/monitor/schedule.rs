@@ -186,6 +186,28 @@ async fn a_probe_under_way_ends_before_the_new_definition_is_probed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn figures_are_too_old_after_three_intervals_unless_the_pool_was_told_otherwise() {
+    let ages = |options: PoolOptions<Server>, inter: u64| {
+        let pool = Pool::new(by_name("least-loaded").unwrap(), options.load(ByRooms));
+        let pool: Arc<Pool<Server>> = Arc::new(pool);
+        pool.replace([Server::new("s0")]).unwrap();
+        let rules = HealthRules::new(1, 1, secs(inter));
+        let _monitor = Monitor::new(pool.clone(), Arc::new(Fakes::default()), MonitorOptions::new(rules));
+        let now = Instant::now();
+        pool.report(&"s0".into(), Report::new(now).with_rooms(1)).unwrap();
+        let stale = move |age: u64| {
+            pool.tick(now + secs(age));
+            pool.view(now)[0].stale
+        };
+        move |fresh, old| (stale(fresh), stale(old))
+    };
+    assert_eq!(ages(PoolOptions::default(), 10)(30, 31), (false, true));
+    assert_eq!(ages(PoolOptions::default(), 2)(6, 7), (false, true));
+    assert_eq!(ages(PoolOptions::default(), 100)(299, 301), (false, true));
+    assert_eq!(ages(PoolOptions::default().stale_after(secs(50)), 10)(50, 51), (false, true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn shutdown_drops_what_is_in_flight() {
     let mut f = Field::new(&names(2), options().timeout(secs(60)));
     f.fakes.set_all(Some(Mode::Hang));
