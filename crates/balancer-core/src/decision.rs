@@ -1,5 +1,6 @@
 //! Why a room was placed where it was: every candidate with its terms, everybody who was left out, the tie-break.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -7,7 +8,8 @@ use serde::Serialize;
 use crate::backend::BackendId;
 use crate::stick::StickKey;
 
-/// How many candidates a decision keeps; the others are counted.
+/// How many candidates a decision keeps, and how many that were left out; the others are counted.
+/// [`Frozen::decide_in_full`](crate::Frozen::decide_in_full) keeps all.
 pub const MAX_ROWS: usize = 32;
 
 /// How a room came to its server.
@@ -101,6 +103,8 @@ pub struct Decision {
     pub excluded: Vec<Excluded>,
     /// How many were left out.
     pub excluded_count: usize,
+    /// The same by reason, in the words of [`Excluded::reason`].
+    pub excluded_by: BTreeMap<&'static str, usize>,
     /// How a tie was broken, if there was one.
     pub tie: Option<String>,
     /// Anything else that happened on the way.
@@ -154,6 +158,9 @@ impl fmt::Display for Decision {
             if row.stale {
                 write!(f, ", figures too old")?;
             }
+            if let Some(score) = row.score {
+                write!(f, ", score {score}")?;
+            }
             writeln!(f)?;
         }
         if self.candidate_count > self.candidates.len() {
@@ -166,7 +173,11 @@ impl fmt::Display for Decision {
             writeln!(f, "  excluded {}: {}", out.id, out.detail)?;
         }
         if self.excluded_count > self.excluded.len() {
-            writeln!(f, "  and {} more excluded", self.excluded_count - self.excluded.len())?;
+            write!(f, "  and {} more excluded; in all", self.excluded_count - self.excluded.len())?;
+            for (n, (reason, count)) in self.excluded_by.iter().enumerate() {
+                write!(f, "{} {reason} {count}", if n == 0 { ":" } else { "," })?;
+            }
+            writeln!(f)?;
         }
         Ok(())
     }

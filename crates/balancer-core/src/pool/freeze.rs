@@ -1,5 +1,6 @@
 //! A pool standing still: the same picks, explained, with nothing live touched.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -81,6 +82,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
                 cap,
                 now,
                 seed,
+                rows: MAX_ROWS,
             };
             let mut decision = at.describe(ask, &trace, chosen.filter(|_| lease.is_some()));
             if attempt > 0 {
@@ -113,6 +115,15 @@ pub(super) fn choose<'m, B: Backend, Q: ?Sized>(
 impl<B: Backend, Q: ?Sized + 'static> Frozen<B, Q> {
     /// The pure decision: what a room would get here. The same frozen pool, ask and seed always give the same answer.
     pub fn decide(&self, ask: &Ask<'_, Q>, seed: u64) -> Decision {
+        self.decide_keeping(MAX_ROWS, ask, seed)
+    }
+
+    /// [`decide`](Self::decide) with every candidate and everybody who was left out, however many they are.
+    pub fn decide_in_full(&self, ask: &Ask<'_, Q>, seed: u64) -> Decision {
+        self.decide_keeping(usize::MAX, ask, seed)
+    }
+
+    fn decide_keeping(&self, rows: usize, ask: &Ask<'_, Q>, seed: u64) -> Decision {
         let mut trace = Trace::default();
         let mut turn = Turn::traced(self.now, seed, &mut trace).trial();
         let chosen = choose(&self.snapshot, &self.board, ask, self.cap, &mut turn);
@@ -124,6 +135,7 @@ impl<B: Backend, Q: ?Sized + 'static> Frozen<B, Q> {
             cap: self.cap,
             now: self.now,
             seed,
+            rows,
         };
         at.describe(ask, &trace, chosen)
     }
@@ -138,6 +150,8 @@ struct Scene<'a, B: Backend, Q: ?Sized> {
     cap: Option<(u32, u32)>,
     now: Instant,
     seed: u64,
+    /// How many of each kind are kept.
+    rows: usize,
 }
 
 impl<B: Backend, Q: ?Sized> Scene<'_, B, Q> {
@@ -157,7 +171,7 @@ impl<B: Backend, Q: ?Sized> Scene<'_, B, Q> {
             among.set_rung(rung);
         }
         let mut rows = Vec::new();
-        let mut excluded = Vec::new();
+        let mut excluded: Vec<Excluded> = Vec::new();
         for m in self.snapshot.members.iter() {
             let slot = m.slot();
             let id = m.backend.id().clone();
@@ -192,9 +206,13 @@ impl<B: Backend, Q: ?Sized> Scene<'_, B, Q> {
         rows.sort_by(|(ka, a), (kb, b)| (ka, &a.id).cmp(&(kb, &b.id)));
         let candidate_count = rows.len();
         let excluded_count = excluded.len();
+        let mut excluded_by = BTreeMap::new();
+        for out in &excluded {
+            *excluded_by.entry(out.reason).or_default() += 1;
+        }
         let mut candidates: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
-        candidates.truncate(MAX_ROWS);
-        excluded.truncate(MAX_ROWS);
+        candidates.truncate(self.rows);
+        excluded.truncate(self.rows);
         let mut notes = Vec::new();
         if rungs.len() > 1 && decided > 0 {
             notes.push(format!("preferred servers are not available: step {} of the filter decided", decided + 1));
@@ -210,6 +228,7 @@ impl<B: Backend, Q: ?Sized> Scene<'_, B, Q> {
             candidate_count,
             excluded,
             excluded_count,
+            excluded_by,
             tie: trace.tie.map(|(n, how)| format!("{n} equal candidates, {how}")),
             notes,
             seed: self.seed,

@@ -4,7 +4,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::{
-    Ask, Backend, BackendId, ByUsers, Outcome, Pool, PoolOptions, PowerOfTwo, Report, StickKey, Strategy, by_name,
+    Admin, Ask, Backend, BackendId, ByUsers, Health, MAX_ROWS, Outcome, Pool, PoolOptions, PowerOfTwo, Report,
+    StickKey, Strategy, by_name,
 };
 
 #[derive(Debug)]
@@ -65,7 +66,8 @@ fn the_terms_of_a_decision_add_up() {
     let _participant = p.lease(&"s0".into(), 0).unwrap();
     let (_, why) = p.place_explained(&Ask::new(&key), 0);
     let text = why.to_string();
-    assert!(text.contains("load 37 = reported 7 (0 s old) + placed since 10 + in flight 20 (3 units)"), "{text}");
+    let row = "load 37 = reported 7 (0 s old) + placed since 10 + in flight 20 (3 units), score 37\n";
+    assert!(text.contains(row), "{text}");
 }
 
 #[test]
@@ -146,4 +148,23 @@ fn a_report_from_the_future_blocks_no_true_one() {
     assert!(report(Instant::now(), 3));
     let view = &p.view(Instant::now())[0];
     assert_eq!((view.reported, view.report.as_ref().and_then(|r| r.users)), (3, Some(3)));
+}
+
+#[test]
+fn a_decision_counts_everybody_who_was_left_out_by_reason() {
+    let p = pool(by_name("leastconn").unwrap(), PoolOptions::default(), 200);
+    for n in 0..150 {
+        let admin = if n < 100 { Admin::Drain } else { Admin::Maint };
+        p.set_admin(&format!("s{n}").into(), admin).unwrap();
+    }
+    p.declare(&"s150".into(), Health::Down, "test").unwrap();
+    let key = key();
+    let (_, why) = p.place_explained(&Ask::new(&key), 0);
+    assert_eq!((why.excluded.len(), why.excluded_count), (MAX_ROWS, 151));
+    assert_eq!(why.excluded_by, [("drain", 100), ("maint", 50), ("down", 1)].into());
+    let text = why.to_string();
+    assert!(text.ends_with("  and 119 more excluded; in all: down 1, drain 100, maint 50\n"), "{text}");
+    let full = p.freeze(Instant::now()).decide_in_full(&Ask::new(&key), 0);
+    assert_eq!((full.candidates.len(), full.excluded.len()), (49, 151));
+    assert_eq!((full.candidate_count, full.excluded_by), (49, why.excluded_by));
 }
