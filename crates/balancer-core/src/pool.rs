@@ -133,9 +133,39 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
                 return Err(PoolError::Duplicate { id: d.id().clone() });
             }
         }
-        let mut w = self.write();
+        let w = self.write();
+        self.install(w, now, definitions)
+    }
+
+    /// Takes a server out; the others stay as they are.
+    ///
+    /// Rooms that are bound to it are refused from now on ([`RouteError::Unknown`](crate::RouteError::Unknown)):
+    /// [`Balancer::remove`](crate::Balancer::remove) lets go of them before.
+    ///
+    /// # Errors
+    ///
+    /// [`PoolError::Unknown`].
+    pub fn remove(&self, id: &BackendId) -> Result<(), PoolError> {
+        let now = self.now();
+        let w = self.write();
+        let members = self.snapshot.load_full().members.clone();
+        if members.by_id(id.as_str()).is_none() {
+            return Err(PoolError::Unknown { id: id.clone() });
+        }
+        let others = members.iter().map(|m| m.backend.clone()).filter(|d| d.id() != id);
+        self.install(w, now, others.collect())
+    }
+
+    /// Puts these definitions, of different ids, in the place of the ones that are there.
+    fn install(
+        &self,
+        mut w: MutexGuard<'_, Writer<B, Q>>,
+        now: Instant,
+        definitions: Vec<Arc<B>>,
+    ) -> Result<(), PoolError> {
         let old = self.snapshot.load_full();
         let tracked = self.options.load.is_some();
+        let count = definitions.len();
         let mut list = Vec::with_capacity(definitions.len());
         let mut events = Vec::new();
         // Written to the board only when every server has its seat.
@@ -156,7 +186,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
             }
             let seat = w.retired.get(&id).and_then(Weak::upgrade);
             let Some(seat) = seat.or_else(|| Seat::new(&self.board, now, tracked)) else {
-                return Err(PoolError::TooMany { count: seen.len() });
+                return Err(PoolError::TooMany { count });
             };
             weights.push((seat.slot, d.weight()));
             fresh.push(seat.slot);

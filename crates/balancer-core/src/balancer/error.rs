@@ -33,6 +33,16 @@ pub enum RouteError {
         /// How many times.
         attempts: u32,
     },
+    /// A server that is to be removed is still in use; it stays closed meanwhile.
+    #[error("{id} is still in use ({rooms} rooms, {units} units in flight): repeat its removal")]
+    InUse {
+        /// The server.
+        id: BackendId,
+        /// Rooms that were bound to it at the last look.
+        rooms: u64,
+        /// Units in flight to it at the last look.
+        units: u32,
+    },
     /// The stick table cannot be asked, and the room was not seen lately.
     #[error("the stick table cannot be asked")]
     Store(#[from] StickError),
@@ -44,7 +54,11 @@ impl RouteError {
         match self {
             Self::Store(e) => matches!(e.kind(), StickErrorKind::Lost),
             // A cap starts anew, and servers come back; one that no filter lets in is the price of saying so.
-            Self::NoCandidate | Self::Pinned { .. } | Self::Contended { .. } | Self::Unknown { .. } => true,
+            Self::NoCandidate
+            | Self::Pinned { .. }
+            | Self::Contended { .. }
+            | Self::Unknown { .. }
+            | Self::InUse { .. } => true,
         }
     }
 }

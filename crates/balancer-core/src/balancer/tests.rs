@@ -87,6 +87,7 @@ impl StickStore for Flaky {
         self.inner.close(backend, closed).await
     }
     async fn list(&self, backend: &BackendId, from: Option<&str>) -> Result<StickPage, StickError> {
+        self.gate()?;
         self.inner.list(backend, from).await
     }
     async fn count(&self, backend: &BackendId) -> Result<u64, StickError> {
@@ -389,4 +390,64 @@ async fn a_room_placed_without_the_store_stays_on_a_server_closed_there_and_leav
     p.set_admin(&home, Admin::Maint).unwrap();
     let moved = b.route(&Ask::new(&room)).await.unwrap();
     assert_ne!(*moved.backend().id(), home);
+}
+
+#[tokio::test]
+async fn the_rooms_of_a_removed_server_get_a_new_one_and_its_id_is_free_again() {
+    let p = pool(&["a", "b"]);
+    let store = Arc::new(MemoryStore::default());
+    let b = balancer(&p, store.clone(), 60_000);
+    let mut on_a = 0;
+    for n in 0..3000 {
+        let placed = b.route(&Ask::new(&key(&n.to_string()))).await.unwrap();
+        on_a += u64::from(placed.backend().id().as_str() == "a");
+        placed.land();
+    }
+    assert!(on_a > 1000, "{on_a}");
+    assert_eq!(b.remove(&"a".into()).await.unwrap(), on_a);
+    assert!(p.member("a").is_none());
+    assert_eq!(store.count(&"a".into()).await.unwrap(), 0);
+    for n in 0..3000 {
+        let placed = b.route(&Ask::new(&key(&n.to_string()))).await.unwrap();
+        assert_eq!(placed.backend().id().as_str(), "b");
+    }
+    // The stick table keeps nothing of it, so that it may come back under its name.
+    p.replace([Arc::new(Server("a".into()))]).unwrap();
+    assert_eq!(b.route(&Ask::new(&key("new"))).await.unwrap().backend().id().as_str(), "a");
+    assert_eq!(b.remove(&"never heard of".into()).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_removal_that_lost_the_store_stays_closed_and_can_be_repeated() {
+    let p = pool(&["a", "b"]);
+    let store = Arc::new(Flaky::default());
+    let b = balancer(&p, store.clone(), 60_000);
+    let room = key("r");
+    let home = b.route(&Ask::new(&room)).await.unwrap().backend().id().clone();
+    store.lost.store(true, SeqCst);
+    assert!(b.remove(&home).await.is_err());
+    assert_eq!(p.member(home.as_str()).unwrap().admin(), Admin::Maint);
+    store.lost.store(false, SeqCst);
+    assert_eq!(b.remove(&home).await.unwrap(), 1);
+    let placed = b.route(&Ask::new(&room)).await.unwrap();
+    assert_ne!((placed.backend().id(), placed.outcome()), (&home, Outcome::Sticky));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_removal_waits_for_what_is_on_its_way() {
+    let p = pool(&["a"]);
+    let store = Arc::new(MemoryStore::default());
+    let b = Arc::new(balancer(&p, store.clone(), 0));
+    let placed = b.route(&Ask::new(&key("r"))).await.unwrap();
+    let e = b.remove(&"a".into()).await.unwrap_err();
+    assert!(matches!(e, RouteError::InUse { rooms: 0, units: 1, .. }) && e.is_retryable(), "{e}");
+    assert!(p.member("a").is_some());
+    let remover = b.clone();
+    let removal = tokio::spawn(async move { remover.remove(&"a".into()).await });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let late = Want { backend: "a".into(), token: Token(1) };
+    assert_eq!(store.claim(&key("late"), &late, Duration::from_secs(9)).await.unwrap(), Claim::Closed);
+    placed.land();
+    assert_eq!(removal.await.unwrap().unwrap(), 0);
+    assert!(p.member("a").is_none());
 }
