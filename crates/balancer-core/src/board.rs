@@ -50,8 +50,6 @@ pub(crate) const STALE: u8 = 2;
 pub(crate) const MISSING: u8 = 3;
 
 const HISTORY: usize = 512;
-/// How many windows of the cap a caller may come late.
-const LATE_WINDOWS: u32 = 1 << 16;
 
 /// A place on the board: valid within one snapshot only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,6 +121,7 @@ impl Ledger {
     }
 }
 
+mod cap;
 mod lanes;
 mod scan;
 mod share;
@@ -257,32 +256,6 @@ impl Board {
         }
         self.settle(c, i);
         Ok(charge)
-    }
-
-    /// Tries the cap of new rooms: at most `max` in each window. A window is its ordinal number, never 0.
-    pub(crate) fn try_cap(&self, slot: Slot, window: u32, max: u32) -> bool {
-        let (c, i) = self.at(slot);
-        c.cap[i]
-            .fetch_update(AcqRel, Acquire, |old| {
-                let (window, count) = cap_count(old, window);
-                (count < max).then(|| (u64::from(window) << 32) | u64::from(count + 1))
-            })
-            .is_ok()
-    }
-
-    /// Gives back what [`try_cap`](Self::try_cap) took, if its window is still the one that counts.
-    pub(crate) fn uncap(&self, slot: Slot, window: u32) {
-        let (c, i) = self.at(slot);
-        // Another window has a count of its own.
-        let _ = c.cap[i].fetch_update(AcqRel, Acquire, |old| {
-            ((old >> 32) == u64::from(window) && (old & COUNT) > 0).then(|| old - 1)
-        });
-    }
-
-    /// Whether the cap of this window is used up; a hint for the scan.
-    pub(crate) fn capped(&self, slot: Slot, window: u32, max: u32) -> bool {
-        let (c, i) = self.at(slot);
-        cap_count(c.cap[i].load(Relaxed), window).1 >= max
     }
 
     /// Gives a unit back that never became work.
@@ -462,17 +435,6 @@ impl Board {
     }
 }
 
-/// The window that a caller counts in and what was taken in it. A caller whose clock was read before the newest window
-/// began counts in the newest one: going back would forget what was taken there.
-fn cap_count(word: u64, window: u32) -> (u32, u32) {
-    let newest = (word >> 32) as u32;
-    if newest != 0 && newest.wrapping_sub(window) < LATE_WINDOWS {
-        (newest, (word & COUNT) as u32)
-    } else {
-        (window, 0)
-    }
-}
-
 fn class_delta(from: u8, to: u8) -> u64 {
     (u64::from(to) << CLASS_SHIFT).wrapping_sub(u64::from(from) << CLASS_SHIFT)
 }
@@ -480,22 +442,4 @@ fn class_delta(from: u8, to: u8) -> u64 {
 /// Splits a rank into its class and its load.
 pub(crate) fn split_rank(rank: u64) -> (u8, u64) {
     ((rank >> CLASS_SHIFT) as u8, rank & ((1 << CLASS_SHIFT) - 1))
-}
-
-#[cfg(all(test, not(loom)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_caller_of_the_window_before_counts_in_the_newest() {
-        let board = Board::new(false);
-        let slot = board.alloc(Instant::now(), false).unwrap();
-        assert!(board.try_cap(slot, 9, 1));
-        assert!(!board.try_cap(slot, 8, 1), "its clock was read before the window changed");
-        assert!(board.capped(slot, 8, 1) && !board.try_cap(slot, 9, 1));
-        assert!(board.try_cap(slot, 10, 1));
-        // The ordinal wraps.
-        let slot = board.alloc(Instant::now(), false).unwrap();
-        assert!(board.try_cap(slot, u32::MAX, 1) && board.try_cap(slot, 1, 1) && !board.try_cap(slot, u32::MAX, 1));
-    }
 }
