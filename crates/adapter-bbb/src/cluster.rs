@@ -1,12 +1,12 @@
 //! The servers and meetings of a cluster as this process sees them, kept in step with the shared store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use balancer_core::{
-    Admin, BackendId, Balancer, BalancerOptions, Event, Health, HealthRules, LeastLoaded, Monitor, MonitorOptions,
-    Plain, Pool, PoolOptions, ProbeOutcome, Report, StickError, random,
+    Admin, BackendId, Balancer, BalancerOptions, Binding, Event, Health, HealthRules, LeastLoaded, Monitor,
+    MonitorOptions, Plain, Pool, PoolOptions, ProbeOutcome, Report, StickError, random,
 };
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use crate::server::{BbbLoad, BbbServer, milli};
 use crate::service::Counts;
 use crate::store::{MeetingStore, Registry, ServerRecord, ServerState};
 
+mod first;
 mod poll;
 mod strays;
 mod sweep;
@@ -69,6 +70,10 @@ pub struct Cluster {
     /// Meetings that the last sweep saw running although they are bound nowhere.
     unbound: Mutex<sweep::Unbound>,
     strays: Mutex<Vec<Stray>>,
+    /// Servers that a list was used of since they appeared or came back.
+    settled: Mutex<HashSet<BackendId>>,
+    /// Empty meetings that first lists showed since the last sweep, and their bindings.
+    found_empty: tokio::sync::Mutex<HashMap<String, Binding>>,
     process: u64,
     processes: std::sync::atomic::AtomicU32,
     monitor: std::sync::OnceLock<Monitor<BbbServer>>,
@@ -143,6 +148,8 @@ impl Cluster {
             guesses: Mutex::default(),
             unbound: Mutex::default(),
             strays: Mutex::default(),
+            settled: Mutex::default(),
+            found_empty: tokio::sync::Mutex::default(),
             process: random(),
             processes: std::sync::atomic::AtomicU32::new(1),
             monitor: std::sync::OnceLock::new(),
@@ -151,7 +158,7 @@ impl Cluster {
         let rules = HealthRules::new(o.healthy_threshold, o.unhealthy_threshold, o.poll_interval);
         let watch = poll::Watch(Arc::downgrade(&cluster));
         let probe = poll::Probe(Arc::downgrade(&cluster));
-        let monitor = MonitorOptions::new(rules).timeout(o.call_time()).watch(Arc::new(watch));
+        let monitor = MonitorOptions::new(rules).timeout(o.call_time() * 3).watch(Arc::new(watch));
         // Just built: nobody else can have set it.
         let _ = cluster.monitor.set(Monitor::new(cluster.pool.clone(), Arc::new(probe), monitor));
         cluster.sync().await?;
@@ -299,6 +306,7 @@ impl Cluster {
         let records = &known.records;
         lock(&self.lists).retain(|id, _| records.contains_key(id));
         lock(&self.failing).retain(|id, _| records.contains_key(id));
+        lock(&self.settled).retain(|id| records.get(id).is_some_and(|r| r.online));
     }
 
     fn follow_record(&self, record: &ServerRecord, before: Option<&ServerRecord>) {

@@ -108,7 +108,9 @@ impl HealthProbe<BbbServer> for Probe {
             videos: figures.videos,
         };
         let listing = Listing { began_ms, people, adoptable, load: figures.load, figures: numbers, version, draining };
-        lock(&cluster.lists).insert(target.id().clone(), listing);
+        lock(&cluster.lists).insert(target.id().clone(), listing.clone());
+        // Before the pool hears that it answers, and gives it new meetings.
+        cluster.bind_first(target.id(), &listing).await;
         Ok(Report::new(Instant::now())
             .with_rooms(figures.meetings)
             .with_users(figures.users)

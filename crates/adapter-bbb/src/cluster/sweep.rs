@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use balancer_core::{BackendId, Claim, StickError, StickKey, Token, Want, random};
+use balancer_core::{BackendId, Binding, Claim, StickError, StickKey, Token, Want, random};
 
+use super::poll::Adoptable;
 use super::{Cluster, Listing, lock};
 use crate::api::VoiceBridges;
 use crate::store::{MeetingClaim, MeetingRecord};
@@ -95,6 +96,7 @@ fn seen_twice(
 impl Cluster {
     /// Removes bindings of meetings that ended by themselves, and deals with meetings that run where they should not.
     pub(super) async fn sweep(&self) {
+        self.found_empty.lock().await.clear();
         let bound = match self.store.meetings(None).await {
             Ok(bound) => bound,
             Err(e) => {
@@ -161,36 +163,44 @@ impl Cluster {
                 continue;
             }
             let known = lists.get(&server).and_then(|l| l.adoptable.get(&id));
-            let want = Want { backend: server, token: Token(random()) };
-            // The number that telephones reach it by, else one as for a new meeting.
-            let own = known.map(|k| k.voice_bridge.clone()).filter(|n| !n.is_empty());
-            let bridges = own.into_iter().chain(VoiceBridges::new(&id, self.options.voice_digits));
-            let bridges: Vec<String> = bridges.take(BRIDGES).collect();
-            let claim = MeetingClaim {
-                id: &id,
-                over: None,
-                want: &want,
-                moderator_pw: known.map_or("", |k| k.moderator_pw.expose()),
-                bridges: &bridges,
-                load: 0.0,
-                // It runs there, whatever was ordered for that server meanwhile.
-                adopt: true,
-                registered: true,
-                ttl: self.options.meeting_ttl,
-            };
-            if matches!(self.store.claim_meeting(&claim).await?.claim, Claim::Won(_)) {
+            if matches!(self.bind_found(&id, &server, known, None).await?, Claim::Won(_)) {
                 rebuilt += 1;
             }
         }
         Ok(rebuilt)
     }
+
+    /// Binds a meeting where it runs; with `over`, in place of that.
+    pub(super) async fn bind_found(
+        &self,
+        id: &str,
+        server: &BackendId,
+        known: Option<&Adoptable>,
+        over: Option<&Binding>,
+    ) -> Result<Claim, StickError> {
+        let want = Want { backend: server.clone(), token: Token(random()) };
+        // The number that telephones reach it by, else one as for a new meeting.
+        let own = known.map(|k| k.voice_bridge.clone()).filter(|n| !n.is_empty());
+        let bridges = own.into_iter().chain(VoiceBridges::new(id, self.options.voice_digits));
+        let bridges: Vec<String> = bridges.take(BRIDGES).collect();
+        let claim = MeetingClaim {
+            id,
+            over,
+            want: &want,
+            moderator_pw: known.map_or("", |k| k.moderator_pw.expose()),
+            bridges: &bridges,
+            load: 0.0,
+            // It runs there, whatever was ordered for that server meanwhile.
+            adopt: true,
+            registered: true,
+            ttl: self.options.meeting_ttl,
+        };
+        Ok(self.store.claim_meeting(&claim).await?.claim)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use balancer_core::Binding;
-
-    use super::super::poll::Adoptable;
     use super::*;
     use crate::secret::Secret;
     use crate::store::Figures;

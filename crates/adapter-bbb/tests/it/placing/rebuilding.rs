@@ -5,7 +5,7 @@ use std::sync::Arc;
 use adapter_bbb::testing::MeetingSpec;
 use adapter_bbb::{LocalStore, MeetingStore, Secret, ServerPatch, ServerRecord, ServerState};
 
-use crate::stage::{PATIENCE, Process, Stage, patient, until};
+use crate::stage::{PATIENCE, Process, Stage, link, patient, until};
 use crate::store::Folder;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -32,7 +32,7 @@ async fn running_meetings_are_bound_again_after_a_lost_store() {
     let process = Process::start(patient(), stage.store.clone(), false).await;
     assert_eq!(process.join("m0").await.text("messageKey"), "notFound");
     process.poll().await;
-    assert_eq!(process.service.cluster().rebuild().await.unwrap(), 13);
+    assert_eq!(stage.store.meetings(None).await.unwrap().len(), 13, "the first lists are enough");
     assert_eq!(process.service.cluster().rebuild().await.unwrap(), 0);
     for n in 0..12 {
         let id = format!("m{n}");
@@ -53,8 +53,45 @@ async fn meetings_on_a_cordoned_server_are_bound_again_too() {
     stage.fakes[0].put_meeting(MeetingSpec::new("m").people(2, 0, 0));
     stage.state(0, ServerState::Cordoned).await;
     let process = stage.process(patient()).await;
-    assert_eq!(process.service.cluster().rebuild().await.unwrap(), 1);
     assert_eq!(stage.led_to(&process.join("m").await), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_flushed_meanwhile_splits_no_meeting() {
+    let Some(stage) = Stage::redis(2).await else { return };
+    let process = stage.process(patient()).await;
+    let ids: Vec<String> = (0..6).map(|n| format!("m{n}")).collect();
+    for id in &ids {
+        assert!(process.create(id).await.ok());
+    }
+    link(stage.redis.as_ref().unwrap()).call(&["FLUSHALL"]).await.unwrap();
+    for (n, fake) in stage.fakes.iter().enumerate() {
+        let record = ServerRecord::new(format!("s{n}"), fake.base(), Secret::new(fake.secret()));
+        assert!(stage.store.add_server(&record).await.unwrap());
+        stage.state(n, ServerState::Enabled).await;
+    }
+    process.poll().await;
+    for id in &ids {
+        assert!(process.create(id).await.ok());
+    }
+    for id in &ids {
+        let home = stage.having(id);
+        assert_eq!(home.len(), 1, "{id}");
+        assert_eq!(stage.led_to(&process.join(id).await), Some(home[0]), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_meeting_on_two_servers_is_bound_where_people_are() {
+    for busy in 0..3 {
+        let stage = Stage::memory(3).await;
+        for (n, fake) in stage.fakes.iter().enumerate() {
+            let people = if n == busy { 2 } else { 0 };
+            fake.put_meeting(MeetingSpec::new("m").people(people, 0, 0));
+        }
+        let process = stage.process(patient()).await;
+        assert_eq!(stage.led_to(&process.join("m").await), Some(busy));
+    }
 }
 
 #[tokio::test]
@@ -83,7 +120,8 @@ async fn what_is_bound_again_keeps_its_password_and_number() {
     stage.fakes[0].put_meeting(spec.people(2, 0, 0));
     stage.fakes[0].put_meeting(MeetingSpec::new("group-1").people(3, 0, 0).breakout());
     let process = stage.process(patient()).await;
-    assert_eq!(process.service.cluster().rebuild().await.unwrap(), 1, "a breakout room belongs to its meeting");
+    let bound = stage.store.meetings(None).await.unwrap();
+    assert_eq!(bound.len(), 1, "a breakout room belongs to its meeting");
     let meeting = stage.store.look("m").await.unwrap().meeting.unwrap();
     assert_eq!((meeting.moderator_pw.as_str(), meeting.voice_bridge.as_str()), ("its own", "70123"));
     assert_eq!(process.post("panicServer", r#"{"id":"s0"}"#).await.status, 200);
