@@ -15,6 +15,8 @@ use crate::settings::{Listen, Settings, Store};
 
 /// How long requests under way may take after the order to stop.
 const GRACE: Duration = Duration::from_secs(20);
+/// How long the servers are asked for running meetings before requests are served.
+const RESTORE: Duration = Duration::from_secs(30);
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
@@ -28,9 +30,17 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
         Listen::Tcp(addr) => Bind::Tcp(*addr),
         Listen::Unix(path) => Bind::Unix(path.clone()),
     };
+    // Bound before the servers are asked, so that a port that is taken is told at once; served after.
     let server = HttpServer::bind(&bind, BbbService::new(cluster.clone()), limits(&settings))
         .await
         .map_err(|e| Failure::failed(e.to_string()).cause(cause(&e)))?;
+    let mut stop_order = std::pin::pin!(signalled());
+    if fresh {
+        tokio::select! {
+            () = restore(&cluster) => {}
+            () = &mut stop_order => return Ok(()),
+        }
+    }
     let at = server.local().map_or_else(|| bind.to_string(), |b| b.to_string());
     tracing::info!(address = %at, store = %store.describe(), load = %settings.formula_text, "serving");
     let (stop, _) = tokio::sync::watch::channel(false);
@@ -39,16 +49,9 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
         let _ = on.wait_for(|stop| *stop).await;
     };
     let background = tokio::spawn(cluster.clone().run(stopped(stop.subscribe())));
-    let rebuilding = cluster.clone();
-    let rebuild = tokio::spawn(async move {
-        if fresh {
-            restore(&rebuilding).await;
-        }
-    });
     let serving = tokio::spawn(server.serve(stopped(stop.subscribe()), GRACE));
-    signalled().await;
+    stop_order.await;
     tracing::info!("stopping: requests under way are finished first");
-    rebuild.abort();
     let _ = stop.send(true);
     let _ = serving.await;
     let _ = background.await;
@@ -56,13 +59,18 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// With no meeting known, those that run are bound again: a lost store splits no meeting.
+/// With no meeting known, those that run are bound again before anything is served: a lost store splits no meeting.
+/// A server that does not answer delays this by its time-outs, and by [`RESTORE`] at most.
 async fn restore(cluster: &Arc<Cluster>) {
-    let polled = cluster.poll_now().await;
-    match polled.and(cluster.rebuild().await) {
-        Ok(0) => {}
-        Ok(n) => tracing::info!(meetings = n, "running meetings found on the servers are known again"),
-        Err(e) => tracing::warn!(error = %e, "running meetings cannot be looked for"),
+    let work = async {
+        cluster.poll_now().await?;
+        cluster.rebuild().await
+    };
+    match tokio::time::timeout(RESTORE, work).await {
+        Ok(Ok(0)) => {}
+        Ok(Ok(n)) => tracing::info!(meetings = n, "running meetings found on the servers are known again"),
+        Ok(Err(e)) => tracing::warn!(error = %e, "running meetings cannot be looked for"),
+        Err(_) => tracing::warn!("not all servers could be asked for running meetings; the polls go on asking"),
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use adapter_bbb::testing::{FakeBbb, FakeOptions};
+use adapter_bbb::testing::{FakeBbb, FakeOptions, MeetingSpec};
 use adapter_bbb::{Algorithm, Params, meetings, signed_url};
 
 pub(crate) const SECRET: &str = "process-test-secret";
@@ -227,6 +227,26 @@ async fn a_burst_through_one_process_is_level() {
     let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
     println!("200 meetings over 22 servers through one process in {took:?}: {least} to {most} a server");
     assert!(most - least <= 1, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_answered_before_running_meetings_are_known_again() {
+    let Some((redis, _guard)) = redis() else { return };
+    let fake = FakeBbb::start(FakeOptions::new("s0")).await.unwrap();
+    // It only adds the server: then its meetings are lost, and the process ends.
+    tokio::task::block_in_place(|| Balancer::start(redis, "60").add(&fake.base(), fake.secret()));
+    fake.put_meeting(MeetingSpec::new("m").people(2, 0, 0));
+    let mut held = fake.hold("getMeetings");
+    let after = tokio::task::block_in_place(|| Balancer::start(redis, "60"));
+    held.arrived().await.unwrap();
+    let asked = tokio::task::spawn_blocking(move || after.join("m"));
+    // An answer that came too early is there by now.
+    let end = Instant::now() + Duration::from_millis(500);
+    while !asked.is_finished() && Instant::now() < end {
+        tokio::task::yield_now().await;
+    }
+    held.release();
+    assert_eq!(asked.await.unwrap(), Ok(fake.port()));
 }
 
 /// Not a test of its own: the process of one fake server, which another test starts and kills.
