@@ -18,7 +18,7 @@ use crate::store::{Figures, PollRecord, ServerState};
 
 /// What a binding needs to know of a meeting that runs already.
 #[derive(Clone, Debug)]
-pub(super) struct Adoptable {
+pub(crate) struct Adoptable {
     pub(super) moderator_pw: Secret,
     pub(super) voice_bridge: String,
 }

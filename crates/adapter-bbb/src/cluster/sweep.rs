@@ -171,7 +171,7 @@ impl Cluster {
     }
 
     /// Binds a meeting where it runs; with `over`, in place of that.
-    pub(super) async fn bind_found(
+    pub(crate) async fn bind_found(
         &self,
         id: &str,
         server: &BackendId,

@@ -186,6 +186,11 @@ impl BbbService {
     }
 }
 
+/// Whether a server refuses to end a meeting that it has: the password is wrong.
+fn goes_on(bytes: &[u8]) -> bool {
+    Reply::parse(bytes).is_ok_and(|r| !r.is_success() && r.message_key() != Some("notFound"))
+}
+
 async fn end_at(cluster: &Cluster, home: &Home, forward: &Params<'_>) -> Done {
     let m = &home.meeting;
     let at_most = cluster.options.call_time() + std::time::Duration::from_secs(5);
@@ -195,7 +200,11 @@ async fn end_at(cluster: &Cluster, home: &Home, forward: &Params<'_>) -> Done {
         return Err(Fault::MeetingNotFound);
     }
     let answer = cluster.ask(&home.server, "end", forward, None, !home.online).await;
-    if let Ok(key) = StickKey::new(m.id.as_str()) {
+    if answer.as_deref().is_ok_and(goes_on) {
+        // Bound anew, and so no longer marked: creates and joins find it again.
+        let server = &m.binding.backend;
+        cluster.bind_found(&m.id, server, None, Some(&m.binding)).await.map_err(|e| store_fault(&e))?;
+    } else if let Ok(key) = StickKey::new(m.id.as_str()) {
         cluster.store.release(&key, &m.binding).await.map_err(|e| store_fault(&e))?;
     }
     relay(&answer.map_err(|_| Fault::AccessMeetingFailed)?, Fault::AccessMeetingFailed)

@@ -142,3 +142,27 @@ async fn servers_are_added_by_host_name_and_without_user_names() {
     assert_eq!(answer.status, 400);
     assert!(answer.body.contains("user name") && !answer.body.contains("hunter2"), "{answer:?}");
 }
+
+#[tokio::test]
+async fn a_meeting_whose_server_refuses_to_end_it_is_not_forgotten() {
+    let stage = Stage::memory(2).await;
+    let process = stage.process(patient()).await;
+    assert!(process.create("m").await.ok());
+    let home = stage.having("m")[0];
+    let refusal = Mode::failed("invalidPassword", "You must supply the moderator password for this call.");
+    stage.fakes[home].set_mode_for(&["end"], refusal);
+    let answer = process.call("end", "meetingID=m&password=wrong").await;
+    assert_eq!(answer.text("messageKey"), "invalidPassword", "{answer:?}");
+    assert_eq!(stage.led_to(&process.join("m").await), Some(home));
+    assert!(process.create("m").await.ok());
+    assert_eq!(stage.having("m"), [home]);
+    // One that has ended there already is forgotten, and so is one whose server is gone.
+    stage.fakes[home].set_mode_for(&["end"], Mode::failed("notFound", "not here"));
+    assert_eq!(process.call("end", "meetingID=m&password=mp").await.text("messageKey"), "notFound");
+    assert_eq!(process.join("m").await.text("messageKey"), "notFound");
+    assert!(process.create("n").await.ok());
+    let home = stage.having("n")[0];
+    stage.fakes[home].set_mode_for(&["end"], Mode::Down);
+    assert_eq!(process.call("end", "meetingID=n&password=mp").await.text("messageKey"), "internalError");
+    assert_eq!(process.join("n").await.text("messageKey"), "notFound");
+}
