@@ -1,6 +1,7 @@
 //! The servers and meetings of a cluster as this process sees them, kept in step with the shared store.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub use sweep::Stray;
 const SYNC: Duration = Duration::from_secs(2);
 /// How often guesses of load are written to the shared store.
 const FLUSH: Duration = Duration::from_millis(250);
+/// A store that takes longer to tell its time is not believed.
+const CLOCK_ANSWER: Duration = Duration::from_millis(500);
 /// How long a process counts as live after its last word.
 const PROCESS_TTL: Duration = Duration::from_secs(15);
 
@@ -74,6 +77,8 @@ pub struct Cluster {
     settled: Mutex<HashSet<BackendId>>,
     /// Empty meetings that first lists showed since the last sweep, and their bindings.
     found_empty: tokio::sync::Mutex<HashMap<String, Binding>>,
+    /// By how much the store's clock is ahead of ours, in milliseconds.
+    ahead_ms: AtomicI64,
     process: u64,
     processes: std::sync::atomic::AtomicU32,
     monitor: std::sync::OnceLock<Monitor<BbbServer>>,
@@ -150,6 +155,7 @@ impl Cluster {
             strays: Mutex::default(),
             settled: Mutex::default(),
             found_empty: tokio::sync::Mutex::default(),
+            ahead_ms: AtomicI64::new(0),
             process: random(),
             processes: std::sync::atomic::AtomicU32::new(1),
             monitor: std::sync::OnceLock::new(),
@@ -161,6 +167,7 @@ impl Cluster {
         let monitor = MonitorOptions::new(rules).timeout(o.call_time() * 3).watch(Arc::new(watch));
         // Just built: nobody else can have set it.
         let _ = cluster.monitor.set(Monitor::new(cluster.pool.clone(), Arc::new(probe), monitor));
+        cluster.compare_clocks().await;
         cluster.sync().await?;
         Ok(cluster)
     }
@@ -194,9 +201,10 @@ impl Cluster {
         loop {
             every.tick().await;
             if let Ok(n) = self.store.announce(self.process, PROCESS_TTL).await {
-                self.processes.store(n, std::sync::atomic::Ordering::Relaxed);
+                self.processes.store(n, Relaxed);
                 self.pool.set_processes(n);
             }
+            self.compare_clocks().await;
             if let Err(e) = self.sync().await {
                 tracing::warn!(error = %e, "the servers cannot be read from the store");
             }
@@ -363,6 +371,25 @@ impl Cluster {
         self.options.clock.now_ms()
     }
 
+    /// Now by the clock that stamps bindings, in milliseconds since the epoch.
+    pub(crate) fn store_ms(&self) -> u64 {
+        self.wall_ms().saturating_add_signed(self.ahead_ms.load(Relaxed))
+    }
+
+    /// Learns by how much the store's clock is ahead of ours. One that cannot be asked, or only slowly, keeps the last
+    /// answer.
+    async fn compare_clocks(&self) {
+        let began = Instant::now();
+        let Ok(Some(theirs)) = self.store.clock_ms().await else { return };
+        let took = began.elapsed();
+        if took <= CLOCK_ANSWER {
+            // It looked at its clock half way between question and answer.
+            let then = self.wall_ms().saturating_sub(u64::try_from(took.as_millis() / 2).unwrap_or_default());
+            let ahead = i128::from(theirs) - i128::from(then);
+            self.ahead_ms.store(i64::try_from(ahead).unwrap_or_default(), Relaxed);
+        }
+    }
+
     /// Notes a verdict that we published, before the next read of the store shows it.
     fn note_online(&self, id: &BackendId, online: bool) {
         if let Some(r) = lock(&self.known).records.get_mut(id) {
@@ -383,7 +410,7 @@ impl Cluster {
 
     /// How many live processes share the store.
     pub(crate) fn processes(&self) -> u32 {
-        self.processes.load(std::sync::atomic::Ordering::Relaxed)
+        self.processes.load(Relaxed)
     }
 
     /// Seconds until the next poll is due at the latest.

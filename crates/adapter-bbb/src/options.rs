@@ -50,7 +50,8 @@ pub struct BbbOptions {
     pub get_meetings_disabled: bool,
     /// Whether a new server's id is its host name instead of a UUID.
     pub id_is_hostname: bool,
-    /// The wall clock that bindings and meetings are dated by; the one of the store. Default: the system's.
+    /// The wall clock of this process, which the ages of meetings are measured by. A store with a clock of its own is
+    /// asked for it, and bindings are dated by that one. Default: the system's.
     pub clock: WallClock,
 }
 

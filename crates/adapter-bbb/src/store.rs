@@ -354,6 +354,15 @@ pub trait MeetingStore: StickStore {
     /// [`StickError`] when the store cannot be asked.
     async fn announce(&self, process: u64, ttl: Duration) -> Result<u32, StickError>;
 
+    /// The clock that stamps bindings, in milliseconds since the epoch; `None` when it is the one of this process.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn clock_ms(&self) -> Result<Option<u64>, StickError> {
+        Ok(None)
+    }
+
     /// Writes and reads something, for a health check.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ pub(crate) struct Adoptable {
 /// The last whole list of meetings a server gave.
 #[derive(Clone, Debug)]
 pub(crate) struct Listing {
-    /// Wall clock before the list was asked for.
+    /// The clock that stamps bindings, before the list was asked for.
     pub(crate) began_ms: u64,
     /// People in each meeting, by id.
     pub(crate) people: HashMap<String, u32>,
@@ -72,7 +72,8 @@ impl HealthProbe<BbbServer> for Probe {
         let Some(cluster) = self.0.upgrade() else {
             return Err(ProbeError::Silent("shutting down".into()));
         };
-        let began_ms = cluster.wall_ms();
+        // The servers' clocks date meetings, and are ours at best; the store's dates bindings.
+        let (now_ms, began_ms) = (cluster.wall_ms(), cluster.store_ms());
         let draining = cluster.record(target.id()).is_some_and(|r| r.state == ServerState::Cordoned);
         cluster.forget_guess(target.id());
         let o = &cluster.options;
@@ -85,7 +86,7 @@ impl HealthProbe<BbbServer> for Probe {
             return Err(ProbeError::Answer(format!("getMeetings failed: {key}{hint}")));
         }
         let list = meetings(&bytes).map_err(|e| ProbeError::Answer(format!("getMeetings: {e}")))?;
-        let figures = o.formula.figures(&list, began_ms, target.multiplier());
+        let figures = o.formula.figures(&list, now_ms, target.multiplier());
         let people = list.iter().map(|m| (m.id.to_string(), m.participants)).collect();
         let adoptable = list.iter().filter(|m| !m.breakout && !m.forcibly_ended).map(|m| {
             let moderator_pw = Secret::new(&*m.moderator_pw);

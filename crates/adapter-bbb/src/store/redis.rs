@@ -347,6 +347,14 @@ impl MeetingStore for RedisMeetings {
         Ok(u32::try_from(number(Some(&count))).unwrap_or(1).max(1))
     }
 
+    async fn clock_ms(&self) -> Result<Option<u64>, StickError> {
+        let reply = self.link.call(&["TIME"]).await?;
+        match reply.as_list() {
+            [seconds, micros] => Ok(Some(number(Some(seconds)) * 1000 + number(Some(micros)) / 1000)),
+            _ => Err(self.corrupt("a question for the time")),
+        }
+    }
+
     async fn check(&self) -> Result<(), StickError> {
         let key = self.key("__health_check_set__");
         let set = ["SET", key.as_str(), "true", "EX", "10"].map(str::to_owned).to_vec();

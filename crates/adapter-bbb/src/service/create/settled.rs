@@ -18,12 +18,12 @@ const SETTLED_MS: u64 = 1_000;
 impl Creation<'_> {
     /// Whether a create that bound this may still be confirmed without a write.
     pub(super) fn is_young(&self, b: &Binding) -> bool {
-        self.cluster.wall_ms().saturating_sub(b.stamp) < SETTLED_MS
+        self.cluster.store_ms().saturating_sub(b.stamp) < SETTLED_MS
     }
 
     /// Waits until a binding is old enough to be moved.
     pub(super) async fn settled(&self, b: &Binding) {
-        let age = self.cluster.wall_ms().saturating_sub(b.stamp);
+        let age = self.cluster.store_ms().saturating_sub(b.stamp);
         tokio::time::sleep(Duration::from_millis(SETTLED_MS.saturating_sub(age))).await;
     }
 

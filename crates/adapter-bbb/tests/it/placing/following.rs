@@ -2,6 +2,7 @@
 
 use adapter_bbb::ServerState;
 use adapter_bbb::testing::{MeetingSpec, Meetings};
+use balancer_core::WallClock;
 
 use crate::stage::{Process, Stage, link, patient, until};
 
@@ -55,6 +56,27 @@ async fn what_one_process_orders_the_other_follows() {
     assert_eq!(stage.having("new"), [2]);
     assert_eq!(stage.led_to(&b.join("new").await), Some(2));
     assert!(b.call("getMeetingInfo", "meetingID=new").await.ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clock_that_is_wrong_undoes_no_create() {
+    let Some(stage) = Stage::redis(1).await else { return };
+    for wrong_by in [3_600_000_i64, -3_600_000] {
+        let mut o = patient();
+        let right = WallClock::system();
+        o.clock = WallClock::from_fn(move || right.now_ms().saturating_add_signed(wrong_by));
+        let process = stage.process(o).await;
+        assert!(process.create("m").await.ok());
+        // As if its create were still under way.
+        assert!(stage.fakes[0].remove_meeting("m"));
+        process.poll().await;
+        assert_eq!(process.home("m").await.as_deref(), Some("s0"), "{wrong_by}");
+        // As if made ten minutes ago.
+        let link = link(stage.redis.as_ref().unwrap());
+        link.call(&["HINCRBY", "scalelite:meeting:m", "stamp", "-600000"]).await.unwrap();
+        process.poll().await;
+        assert_eq!(process.home("m").await, None, "{wrong_by}");
+    }
 }
 
 #[tokio::test]
