@@ -28,6 +28,12 @@
 //! # }
 //! ```
 //!
+//! # Several processes
+//!
+//! Any number of processes share one Redis. A server is taken offline for everybody, and its meetings move, when two
+//! live processes have polled it in vain often enough, or the only one has. What a single one of several cannot reach
+//! gets nothing new from that one.
+//!
 //! # What there is
 //!
 //! | Part | Names |

@@ -354,6 +354,27 @@ pub trait MeetingStore: StickStore {
     /// [`StickError`] when the store cannot be asked.
     async fn announce(&self, process: u64, ttl: Duration) -> Result<u32, StickError>;
 
+    /// Says for at most `ttl` that this process cannot reach a server. The answer is whether that is enough to take it
+    /// offline for everybody: when another live process says so too, or there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn doubt(&self, server: &BackendId, process: u64, ttl: Duration) -> Result<bool, StickError> {
+        let _ = (server, process, ttl);
+        Ok(true)
+    }
+
+    /// Takes [`doubt`](Self::doubt) back: this process reaches the server.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn trust(&self, server: &BackendId, process: u64) -> Result<(), StickError> {
+        let _ = (server, process);
+        Ok(())
+    }
+
     /// The clock that stamps bindings, in milliseconds since the epoch; `None` when it is the one of this process.
     ///
     /// # Errors

@@ -48,6 +48,8 @@ pub(crate) struct Listing {
 pub(super) struct Failing {
     /// How many in a row.
     polls: u32,
+    /// Often enough.
+    doubted: bool,
     /// It was published as offline since, by us or by others.
     published: bool,
 }
@@ -147,7 +149,10 @@ impl Cluster {
             record.bbb_version.clone_from(&listing.version);
             record.measured = Some((listing.load, listing.figures));
             record.draining = listing.draining;
-            lock(&self.failing).remove(id);
+            let failed = lock(&self.failing).remove(id);
+            if failed.is_some_and(|f| f.doubted) {
+                self.store.trust(id, self.process).await?;
+            }
             if record.online.is_some() {
                 self.publish_verdict(id, &record, true).await?;
                 tracing::info!(backend = %id, host = host_of(outcome.backend.url()), "server is online");
@@ -159,10 +164,17 @@ impl Cluster {
         }
         lock(&self.lists).remove(id);
         let fell = outcome.health == Health::Down && outcome.before != Health::Down;
-        if !self.fails(id, fell) {
+        let failing = self.fails(id, fell);
+        if !failing.doubted {
             return Ok(());
         }
         if online {
+            // One process with a bad network must not move meetings that everybody else reaches.
+            let ttl = self.options.poll_interval * 2 + self.options.call_time();
+            let agreed = self.store.doubt(id, self.process, ttl).await?;
+            if !agreed || (failing.published && self.processes() > 1) {
+                return Ok(());
+            }
             record.online = Some(false);
             self.publish_verdict(id, &record, false).await?;
             let host = host_of(outcome.backend.url());
@@ -176,15 +188,15 @@ impl Cluster {
         Ok(())
     }
 
-    /// Counts a failed poll. The answer is whether the server is to be published as offline, if it counts as online:
-    /// when it has failed often enough, until that was stored once. After that another process may vouch for it,
-    /// unless there is none.
-    fn fails(&self, id: &BackendId, fell: bool) -> bool {
+    /// Counts a failed poll. Doubted is a server that has failed often enough. It is then to be published as offline,
+    /// if it counts as online, until that was stored once: after that another process may vouch for it, unless there is
+    /// none.
+    fn fails(&self, id: &BackendId, fell: bool) -> Failing {
         let mut all = lock(&self.failing);
         let failing = all.entry(id.clone()).or_default();
         failing.polls = failing.polls.saturating_add(1);
-        let enough = fell || failing.polls >= self.options.unhealthy_threshold;
-        enough && (!failing.published || self.processes() == 1)
+        failing.doubted |= fell || failing.polls >= self.options.unhealthy_threshold;
+        *failing
     }
 
     /// Stores a verdict and notes it, with no read of the servers in between: one that began before would undo it here.

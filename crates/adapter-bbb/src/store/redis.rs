@@ -1,8 +1,9 @@
 //! Servers and meetings in Scalelite's Redis layout, so that a Scalelite on the same Redis understands them.
 //!
 //! What we add stays beside it: the hash of a meeting has the extra fields `token`, `stamp` and `ending`, and the keys
-//! `balancer:stamp`, `balancer:closed` and `balancer:processes` are ours. A Redis Cluster cannot hold this layout:
-//! the keys of one step are not in one slot. A master that sentinels name can.
+//! `balancer:stamp`, `balancer:closed`, `balancer:processes` and `balancer:doubts:ID`
+//! are ours. A Redis Cluster cannot hold this layout: the keys of one step are not in one slot. A master that sentinels
+//! name can.
 
 use std::time::Duration;
 
@@ -345,6 +346,16 @@ impl MeetingStore for RedisMeetings {
         let args = [process.to_string(), millis(ttl).to_string()];
         let count = self.run(&self.scripts.announce, &[&args[0], &args[1]]).await?;
         Ok(u32::try_from(number(Some(&count))).unwrap_or(1).max(1))
+    }
+
+    async fn doubt(&self, server: &BackendId, process: u64, ttl: Duration) -> Result<bool, StickError> {
+        let (process, ttl) = (process.to_string(), millis(ttl).to_string());
+        Ok(number(Some(&self.run(&self.scripts.doubt, &[server.as_str(), &process, &ttl]).await?)) > 0)
+    }
+
+    async fn trust(&self, server: &BackendId, process: u64) -> Result<(), StickError> {
+        let key = self.key(&format!("balancer:doubts:{server}"));
+        self.link.call(&["ZREM", &key, &process.to_string()]).await.map(drop)
     }
 
     async fn clock_ms(&self) -> Result<Option<u64>, StickError> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use adapter_bbb::testing::{FakeBbb, FakeOptions, MeetingSpec};
 use adapter_bbb::{
-    Algorithm, Algorithms, BbbOptions, BbbService, Checksums, Cluster, LocalStore, MeetingStore, Payload,
+    Algorithm, Algorithms, BbbClient, BbbOptions, BbbService, Checksums, Cluster, LocalStore, MeetingStore, Payload,
     RedisMeetings, RequestHead, Secret, ServerPatch, ServerRecord, ServerState, sign,
 };
 use balancer_core::{BackendId, RedisLink, RedisOptions, RedisReply};
@@ -142,7 +142,18 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a cluster; its loops run only when `run` says so.
     pub(crate) async fn start(options: BbbOptions, store: Arc<dyn MeetingStore>, run: bool) -> Self {
-        let cluster = Cluster::start(options, store).await.unwrap();
+        let client = BbbClient::new(options.calls).unwrap();
+        Self::start_with(options, store, client, run).await
+    }
+
+    /// The same with another way to the servers.
+    pub(crate) async fn start_with(
+        options: BbbOptions,
+        store: Arc<dyn MeetingStore>,
+        client: BbbClient,
+        run: bool,
+    ) -> Self {
+        let cluster = Cluster::start_with(options, store, client).await.unwrap();
         let stop = run.then(|| {
             let (stop, stopped) = oneshot::channel::<()>();
             let cluster = cluster.clone();
@@ -168,6 +179,13 @@ impl Process {
 
     pub(crate) async fn create(&self, id: &str) -> Answer {
         self.call("create", &format!("meetingID={id}&name=n&moderatorPW=mp&attendeePW=ap")).await
+    }
+
+    /// How many processes it knows of.
+    pub(crate) async fn processes(&self) -> u64 {
+        let status = self.call("status", "").await;
+        let status: serde_json::Value = serde_json::from_str(&status.body).unwrap();
+        status["processes"].as_u64().unwrap()
     }
 
     pub(crate) async fn join(&self, id: &str) -> Answer {

@@ -218,7 +218,7 @@ redis.call('SREM', p..'server_enabled', id)
 redis.call('SREM', p..'balancer:closed', id)
 redis.call('ZREM', p..'server_load', id)
 redis.call('ZREM', p..'cordoned_server_load', id)
-redis.call('DEL', p..'server:'..id, p..id)
+redis.call('DEL', p..'server:'..id, p..id, p..'balancer:doubts:'..id)
 for _, meeting in ipairs(redis.call('SMEMBERS', p..'meetings')) do
   local m = fields(p, meeting)
   if not m[1] or m[1] == id then forget(p, meeting, m) end
@@ -286,6 +286,23 @@ redis.call('PEXPIRE', p..'balancer:processes', text(ttl * 2))
 return redis.call('ZCARD', p..'balancer:processes')
 ";
 
+const DOUBT: &str = "
+local p, id, process, ttl = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+if redis.call('SISMEMBER', p..'servers', id) == 0 then return 0 end
+local key, now = p..'balancer:doubts:'..id, now_ms()
+redis.call('ZADD', key, text(now + ttl), process)
+redis.call('ZREMRANGEBYSCORE', key, '-inf', text(now))
+redis.call('PEXPIRE', key, text(ttl))
+local alone = 1
+for _, other in ipairs(redis.call('ZRANGEBYSCORE', p..'balancer:processes', '('..text(now), '+inf')) do
+  if other ~= process then
+    if redis.call('ZSCORE', key, other) then return 1 end
+    alone = 0
+  end
+end
+return alone
+";
+
 #[derive(Debug)]
 pub(super) struct Scripts {
     pub(super) get: RedisScript,
@@ -303,6 +320,7 @@ pub(super) struct Scripts {
     pub(super) renew_seen: RedisScript,
     pub(super) add_loads: RedisScript,
     pub(super) announce: RedisScript,
+    pub(super) doubt: RedisScript,
 }
 
 impl Scripts {
@@ -324,6 +342,7 @@ impl Scripts {
             renew_seen: script(RENEW_SEEN),
             add_loads: script(ADD_LOADS),
             announce: script(ANNOUNCE),
+            doubt: script(DOUBT),
         }
     }
 }

@@ -3,9 +3,67 @@
 use std::sync::Arc;
 
 use adapter_bbb::testing::Mode;
-use adapter_bbb::{MeetingStore, PollRecord};
+use adapter_bbb::{BbbClient, CallError, MeetingStore, PollRecord, Transport, Upload};
+use async_trait::async_trait;
+use bytes::Bytes;
 
-use crate::stage::{Stage, id, link, options};
+use crate::stage::{Process, Stage, id, link, options, until};
+
+/// A network in which one server cannot be reached.
+struct Partial {
+    rest: BbbClient,
+    cut: String,
+}
+
+#[async_trait]
+impl Transport for Partial {
+    async fn call(&self, url: &str, upload: Option<Upload>) -> Result<Bytes, CallError> {
+        if url.starts_with(&self.cut) {
+            return Err(CallError::Refused { host: "s0".into() });
+        }
+        self.rest.call(url, upload, false).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_one_process_of_two_reaches_stays_online() {
+    let Some(stage) = Stage::redis(2).await else { return };
+    let sees = Process::start(options(), stage.store.clone(), true).await;
+    let rest = BbbClient::new(options().calls).unwrap();
+    let partial = Partial { rest, cut: stage.fakes[0].base() };
+    let client = BbbClient::with_transport(options().calls, Arc::new(partial));
+    let blind = Process::start_with(options(), stage.store.clone(), client, true).await;
+    until("they know of each other", async || sees.processes().await == 2 && blind.processes().await == 2).await;
+    sees.poll().await;
+    for n in 0..4 {
+        assert!(sees.create(&format!("m{n}")).await.ok());
+    }
+    for _ in 0..4 {
+        blind.poll().await;
+        assert!(online(&stage.store, 0).await);
+    }
+    for n in 0..4 {
+        let id = format!("m{n}");
+        let home = stage.having(&id);
+        assert_eq!(stage.led_to(&blind.join(&id).await), home.first().copied());
+    }
+    assert!(blind.create("new").await.ok());
+    assert_eq!(stage.having("new"), [1], "what it cannot reach gets nothing new from it");
+    // Both agree.
+    stage.fakes[0].set_mode(Mode::Down).await.unwrap();
+    for process in [&sees, &blind, &sees] {
+        assert!(online(&stage.store, 0).await);
+        process.poll().await;
+    }
+    assert!(!online(&stage.store, 0).await && online(&stage.store, 1).await);
+    // One of them reaches it again, and vouches for it.
+    stage.fakes[0].ok().await.unwrap();
+    sees.poll().await;
+    for _ in 0..3 {
+        blind.poll().await;
+        assert!(online(&stage.store, 0).await);
+    }
+}
 
 async fn online(store: &Arc<dyn MeetingStore>, n: usize) -> bool {
     store.servers().await.unwrap().servers.iter().any(|r| r.id == id(n) && r.online)
