@@ -14,6 +14,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::{Instant, timeout_at};
 
+mod pieces;
+
 /// Why a call to a server brought no answer, by what the caller can conclude from it.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
 #[non_exhaustive]
@@ -219,8 +221,8 @@ impl BbbClient {
 
     /// One call: GET, or POST with a body. The answer is the body, whatever its HTTP status.
     ///
-    /// The time-out of a body that is streamed through begins anew with each piece of it: a large document may take as
-    /// long as its sender is given, a server that stops reading may not.
+    /// The time-out begins anew with each piece of a body that is streamed through or large: a document may take as
+    /// long as its sender and the server's network need, a server that stops reading may not.
     ///
     /// # Errors
     ///
@@ -259,10 +261,10 @@ impl BbbClient {
     }
 }
 
-/// A streamed body that notes when it moved last, in milliseconds from the beginning.
+/// A large body that notes when it moved last, in milliseconds from the beginning.
 fn watched(upload: Upload, began: Instant, moved: Arc<AtomicU64>) -> Upload {
     let body = match upload.body {
-        whole @ Either::Left(_) => whole,
+        Either::Left(whole) => pieces::cut(whole, began, moved),
         Either::Right(stream) => Either::Right(BodyExt::boxed(stream.map_frame(move |frame| {
             moved.store(u64::try_from(began.elapsed().as_millis()).unwrap_or_default(), Relaxed);
             frame

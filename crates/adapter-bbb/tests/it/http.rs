@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use adapter_bbb::testing::FakeBbb;
-use adapter_bbb::{BbbOptions, Bind, HttpLimits, HttpServer};
+use adapter_bbb::{BbbClient, BbbOptions, Bind, CallError, HttpLimits, HttpServer, Upload};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -321,6 +322,50 @@ async fn a_document_may_come_slowly_but_not_stop() {
     let reply = read_reply(&mut stream).await.unwrap();
     assert!(reply.body.contains("Unable to insert document on server."), "{reply:?}");
     assert_eq!(served.fake().meeting("m").unwrap().documents.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slides_may_take_long_to_send_but_not_stop() {
+    // A call may take a second; a server that reads slowly, but reads, takes longer.
+    let client = BbbClient::new(options().calls).unwrap();
+    let slides = Bytes::from(pattern(32 << 20));
+    for stops in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/bigbluebutton/api/create", listener.local_addr().unwrap());
+        let length = slides.len();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let (mut got, mut piece) = (Vec::new(), vec![0; 4 << 20]);
+            let begin = loop {
+                let n = stream.read(&mut piece).await.unwrap();
+                got.extend_from_slice(&piece[..n]);
+                if let Some(at) = got.windows(4).position(|w| w == b"\r\n\r\n") {
+                    break at + 4;
+                }
+            };
+            let announced = String::from_utf8_lossy(&got[..begin]).to_ascii_lowercase();
+            assert!(announced.contains(&format!("content-length: {length}\r\n")), "{announced}");
+            let mut left = length - (got.len() - begin);
+            while left > 0 && !stops {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                let now = left.min(piece.len());
+                stream.read_exact(&mut piece[..now]).await.unwrap();
+                left -= now;
+            }
+            if stops {
+                // Until the client gives up.
+                tokio::time::sleep(PATIENCE).await;
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ndone").await.unwrap();
+        });
+        let answer = client.call(&url, Some(Upload::xml(slides.clone())), false).await;
+        if stops {
+            assert!(matches!(answer, Err(CallError::Timeout { .. })), "{answer:?}");
+        } else {
+            assert_eq!(answer.as_deref(), Ok(&b"done"[..]));
+        }
+        server.abort();
+    }
 }
 
 #[tokio::test]
