@@ -297,7 +297,12 @@ impl Creation<'_> {
                 self.lives_on(&m.binding.backend).await?
             } else {
                 // It had ended there and begins anew, perhaps while somebody ended it or a sweep forgot it.
-                self.bind_anew(server, m).await?
+                let stands = self.bind_anew(server, m).await?;
+                if stands {
+                    // A new meeting for the server, although not for us: it counts until a poll measures it.
+                    self.cluster.arrived(&m.binding.backend, server, self.cluster.options.new_meeting);
+                }
+                stands
             };
             if !stands {
                 return Ok(None);

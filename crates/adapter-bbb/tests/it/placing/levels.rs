@@ -113,3 +113,28 @@ async fn new_meetings_per_interval_are_capped() {
     assert_eq!(answer.text("message"), "Could not find any available servers.");
     assert!(process.create("m0").await.ok(), "a known meeting is no new one");
 }
+
+#[tokio::test]
+async fn a_meeting_that_begins_anew_where_it_was_counts_at_once() {
+    let stage = Stage::memory(2).await;
+    let process = stage.process(patient()).await;
+    let ids: Vec<String> = (0..10).map(|n| format!("m{n}")).collect();
+    for id in &ids {
+        assert!(process.create(id).await.ok());
+    }
+    assert_eq!(stage.counts(), [5, 5]);
+    // All of them end by themselves; their bindings are still young. Those of one server begin anew.
+    let first: Vec<&String> = ids.iter().filter(|id| stage.having(id) == [0]).collect();
+    for id in &ids {
+        assert!(stage.fakes.iter().any(|f| f.remove_meeting(id)));
+    }
+    process.poll().await;
+    for id in &first {
+        assert!(process.create(id).await.ok());
+    }
+    assert_eq!(stage.counts(), [5, 0]);
+    for n in 0..5 {
+        assert!(process.create(&format!("new{n}")).await.ok());
+    }
+    assert_eq!(stage.counts(), [5, 5]);
+}
