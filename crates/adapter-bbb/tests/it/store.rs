@@ -18,6 +18,8 @@ use balancer_core::{
 };
 use tokio::time::Instant;
 
+mod changes;
+
 use crate::redis_server::RedisServer;
 use crate::stage::{PATIENCE, Stage, dump, keys, link, patient, redis_store};
 
@@ -174,7 +176,8 @@ async fn the_redis_layout_is_scalelites() {
     assert!(store.add_server(&record("a")).await.unwrap());
     assert!(!store.add_server(&record("a")).await.unwrap());
     let kind = |k: &str, t: &str| (format!("scalelite:{k}"), t.to_owned());
-    assert_eq!(kinds(&link).await, [kind("server:a", "hash"), kind("servers", "set")]);
+    let added = [kind("balancer:epoch", "string"), kind("server:a", "hash"), kind("servers", "set")];
+    assert_eq!(kinds(&link).await, added);
     assert_eq!(
         hash(&link, "scalelite:server:a").await,
         "load_multiplier=2.0 online=false secret=s3 tag=gpu url=https://a.example/bigbluebutton/api"
@@ -212,6 +215,7 @@ async fn the_redis_layout_is_scalelites() {
     assert_eq!(
         kinds(&link).await,
         [
+            kind("balancer:epoch", "string"),
             kind("balancer:stamp", "string"),
             kind("meeting:m 1", "hash"),
             kind("meetings", "set"),

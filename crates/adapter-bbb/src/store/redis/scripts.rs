@@ -26,8 +26,13 @@ local function forget(p, id, m)
   redis.call('DEL', p..'meeting:'..id)
   redis.call('SREM', p..'meetings', id)
 end
+local function bump(p)
+  -- From the clock: what a flushed store counted before must not come again.
+  if not redis.call('SET', p..'balancer:epoch', text(now_ms()), 'NX') then redis.call('INCR', p..'balancer:epoch') end
+end
 local function epoch(p)
-  return redis.call('SCARD', p..'servers') + redis.call('SCARD', p..'server_enabled') * 100003
+  -- A Scalelite changes the sizes only.
+  return tonumber(redis.call('GET', p..'balancer:epoch') or '0') + redis.call('SCARD', p..'servers') + redis.call('SCARD', p..'server_enabled') * 100003
     + redis.call('ZCARD', p..'server_load') * 1000000007
     + redis.call('ZCARD', p..'cordoned_server_load') * 10000000019
 end
@@ -176,6 +181,7 @@ local p, id, url, secret, multiplier, tag = ARGV[1], ARGV[2], ARGV[3], ARGV[4], 
 if redis.call('SADD', p..'servers', id) == 0 then return 0 end
 redis.call('HSET', p..'server:'..id, 'url', url, 'secret', secret, 'online', 'false', 'load_multiplier', multiplier)
 if tag ~= '' then redis.call('HSET', p..'server:'..id, 'tag', tag) end
+bump(p)
 return 1
 ";
 
@@ -183,6 +189,7 @@ const UPDATE_SERVER: &str = "
 local p, id = ARGV[1], ARGV[2]
 local key = p..'server:'..id
 if redis.call('SISMEMBER', p..'servers', id) == 0 then return 0 end
+bump(p)
 for i = 3, #ARGV, 2 do
   local field, value = ARGV[i], ARGV[i + 1]
   if field == 'tag' and value == '' then
@@ -214,6 +221,7 @@ return 1
 const REMOVE_SERVER: &str = "
 local p, id = ARGV[1], ARGV[2]
 local known = redis.call('SREM', p..'servers', id)
+bump(p)
 redis.call('SREM', p..'server_enabled', id)
 redis.call('SREM', p..'balancer:closed', id)
 redis.call('ZREM', p..'server_load', id)
@@ -232,7 +240,10 @@ local load = ARGV[6]
 local key = p..'server:'..id
 if redis.call('SISMEMBER', p..'servers', id) == 0 then return 0 end
 if version ~= '' then redis.call('HSET', key, 'bbb_version', version) end
-if online ~= '' then redis.call('HSET', key, 'online', online) end
+if online ~= '' and redis.call('HGET', key, 'online') ~= online then
+  redis.call('HSET', key, 'online', online)
+  bump(p)
+end
 if redis.call('HGET', key, 'online') ~= 'true' then
   redis.call('HSET', key, 'meetings', '0', 'users', '0', 'largest_meeting', '0', 'videos', '0')
   redis.call('ZREM', p..'server_load', id)
@@ -250,6 +261,7 @@ if state == 'enabled' then
 elseif state == 'cordoned' then
   if draining ~= '' and tonumber(load) == 0 then
     redis.call('HSET', key, 'state', 'disabled')
+    bump(p)
     redis.call('ZREM', p..'cordoned_server_load', id)
   else
     redis.call('ZADD', p..'cordoned_server_load', load, id)

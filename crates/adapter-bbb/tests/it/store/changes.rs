@@ -1,0 +1,39 @@
+//! What others notice of a change, and what goes by itself.
+
+use adapter_bbb::{LocalStore, MeetingStore, ServerState};
+
+use super::{order, record};
+use crate::redis_server::RedisServer;
+use crate::stage::{link, redis_store};
+
+async fn changes_are_noticed(store: &dyn MeetingStore) {
+    for id in ["a", "b"] {
+        assert!(store.add_server(&record(id)).await.unwrap());
+    }
+    store.update_server(&"a".into(), &order(ServerState::Enabled)).await.unwrap();
+    let before = store.servers().await.unwrap().epoch;
+    assert_eq!(store.look("m").await.unwrap().epoch, before, "a look changes nothing");
+    // As many as before are enabled.
+    store.update_server(&"a".into(), &order(ServerState::Disabled)).await.unwrap();
+    store.update_server(&"b".into(), &order(ServerState::Enabled)).await.unwrap();
+    let then = store.servers().await.unwrap().epoch;
+    assert_ne!(then, before);
+    assert_eq!(store.look("m").await.unwrap().epoch, then);
+    // As many as before are known.
+    assert!(store.remove_server(&"a".into()).await.unwrap());
+    assert!(store.add_server(&record("c")).await.unwrap());
+    assert_ne!(store.servers().await.unwrap().epoch, then);
+}
+
+#[tokio::test]
+async fn a_change_that_keeps_the_numbers_is_noticed() {
+    changes_are_noticed(&LocalStore::memory()).await;
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let store = redis_store(&server);
+    changes_are_noticed(&*store).await;
+    // Nor does a flushed store come back to where it was.
+    let before = store.servers().await.unwrap().epoch;
+    link(&server).call(&["FLUSHALL"]).await.unwrap();
+    changes_are_noticed(&*store).await;
+    assert_ne!(store.servers().await.unwrap().epoch, before);
+}
