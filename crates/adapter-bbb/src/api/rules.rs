@@ -7,6 +7,7 @@ use super::params::Params;
 pub use tag::{TagWish, effective_tag};
 
 pub(crate) const SERVER_TAG: &str = "meta_server-tag";
+const VOICE_BRIDGE: &str = "voiceBridge";
 const MEETING_ID: &str = "meetingID";
 const CHECKSUM: &str = "checksum";
 
@@ -121,7 +122,7 @@ fn pairs(list: &'static str, text: &str) -> Result<Vec<(String, String)>, RuleEr
 #[derive(Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct CreateContext<'c> {
-    /// The number allocated to the meeting, also on a repeated create.
+    /// The number allocated to the meeting, also on a repeated create; none is sent when it is empty.
     pub voice_bridge: &'c str,
     /// The moderators' password, only for the create that claimed the meeting.
     pub moderator_pw: Option<&'c str>,
@@ -156,7 +157,12 @@ pub fn create_params<'p>(client: &'p Params<'_>, context: &CreateContext<'p>, ru
     let mut params = client.borrowed();
     params.collapse();
     params.remove(CHECKSUM);
-    params.set("voiceBridge", context.voice_bridge);
+    if context.voice_bridge.is_empty() {
+        // The server draws one itself; the front-end's own may be another meeting's.
+        params.remove(VOICE_BRIDGE);
+    } else {
+        params.set(VOICE_BRIDGE, context.voice_bridge);
+    }
     if let Some(password) = context.moderator_pw {
         params.set("moderatorPW", password);
     }

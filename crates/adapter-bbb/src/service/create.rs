@@ -30,6 +30,8 @@ const WAIT: Duration = Duration::from_millis(50);
 const SECOND_PROBE: Duration = Duration::from_millis(100);
 /// How many numbers are tried for a voice bridge.
 const BRIDGES: usize = 10;
+/// How many others are tried when all of these are taken.
+const MORE_BRIDGES: usize = 100;
 
 /// The claim of a create: the binding with password and voice bridge, in one step.
 pub(super) struct CreateClaim<'a> {
@@ -71,21 +73,28 @@ impl Claimer for CreateClaim<'_> {
         ttl: Duration,
     ) -> Result<Claim, StickError> {
         let multiplier = self.cluster.server(&want.backend).map_or(1.0, |s| s.multiplier());
-        let claimed = self
-            .cluster
-            .store
-            .claim_meeting(&MeetingClaim {
-                id: self.id,
-                over,
-                want,
-                moderator_pw: &self.moderator_pw,
-                bridges: &self.bridges,
-                load: self.cluster.options.new_meeting * multiplier,
-                adopt: false,
-                registered: true,
-                ttl,
-            })
-            .await?;
+        let claim = MeetingClaim {
+            id: self.id,
+            over,
+            want,
+            moderator_pw: &self.moderator_pw,
+            bridges: &self.bridges,
+            load: self.cluster.options.new_meeting * multiplier,
+            adopt: false,
+            registered: true,
+            ttl,
+        };
+        let store = &self.cluster.store;
+        let mut claimed = store.claim_meeting(&claim).await?;
+        if let Claim::Won(own) = &claimed.claim
+            && claimed.meeting.as_ref().is_some_and(|m| m.voice_bridge.is_empty())
+        {
+            // Every number that follows from the id is taken: any other does.
+            let more = VoiceBridges::new(&random().to_string(), self.cluster.options.voice_digits);
+            let more: Vec<String> = more.take(MORE_BRIDGES).collect();
+            let again = MeetingClaim { over: Some(own), bridges: &more, load: 0.0, ..claim };
+            claimed = store.claim_meeting(&again).await?;
+        }
         *lock(&self.stored) = claimed.meeting;
         Ok(claimed.claim)
     }

@@ -67,7 +67,7 @@ impl Creation<'_> {
             over: Some(&m.binding),
             want: &want,
             moderator_pw: &m.moderator_pw,
-            bridges: std::slice::from_ref(&m.voice_bridge),
+            bridges: if m.voice_bridge.is_empty() { &[] } else { std::slice::from_ref(&m.voice_bridge) },
             load: 0.0,
             adopt: false,
             registered: true,

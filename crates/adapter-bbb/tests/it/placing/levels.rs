@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use adapter_bbb::VoiceBridges;
 use adapter_bbb::testing::MeetingSpec;
 
-use crate::stage::{Process, Stage, options, patient};
+use crate::stage::{Process, Stage, link, options, patient};
 
 #[tokio::test]
 async fn a_poll_costs_at_most_two_calls_per_server() {
@@ -137,4 +138,39 @@ async fn a_meeting_that_begins_anew_where_it_was_counts_at_once() {
         assert!(process.create(&format!("new{n}")).await.ok());
     }
     assert_eq!(stage.counts(), [5, 5]);
+}
+
+#[tokio::test]
+async fn a_meeting_whose_numbers_are_all_taken_gets_another() {
+    let Some(stage) = Stage::redis(1).await else { return };
+    let process = stage.process(patient()).await;
+    let link = link(stage.redis.as_ref().unwrap());
+    let taken: Vec<String> = VoiceBridges::new("m", 9).take(10).collect();
+    for number in &taken {
+        link.call(&["HSET", "scalelite:voice_bridges", number, "of another"]).await.unwrap();
+    }
+    assert!(process.create("m").await.ok());
+    let sent = stage.fakes[0].calls_of("create")[0].param("voiceBridge").map(str::to_owned).unwrap();
+    assert!(sent.len() == 9 && !taken.contains(&sent), "{sent:?}");
+    let owner = link.call(&["HGET", "scalelite:voice_bridges", &sent]).await.unwrap();
+    assert_eq!(owner.as_str(), Some("m"));
+    assert_eq!(stage.store.look("m").await.unwrap().meeting.unwrap().voice_bridge, sent);
+}
+
+#[tokio::test]
+async fn no_empty_number_is_sent_when_there_are_no_more() {
+    let stage = Stage::memory(1).await;
+    let mut o = patient();
+    o.voice_digits = 1;
+    let process = stage.process(o).await;
+    for n in 0..12 {
+        assert!(process.create(&format!("m{n}")).await.ok());
+        assert!(process.create(&format!("m{n}")).await.ok());
+    }
+    let calls = stage.fakes[0].calls_of("create");
+    let mut sent: Vec<&str> = calls.iter().filter_map(|c| c.param("voiceBridge")).collect();
+    assert_eq!(sent.len(), 18, "nine meetings, twice: {sent:?}");
+    sent.sort_unstable();
+    sent.dedup();
+    assert_eq!(sent, ["1", "2", "3", "4", "5", "6", "7", "8", "9"]);
 }
