@@ -69,6 +69,12 @@ impl State {
         }
     }
 
+    fn drop_expired(&mut self, now: u64) {
+        let expired = self.meetings.iter().filter(|(_, h)| h.expires_ms <= now);
+        let expired: Vec<String> = expired.map(|(id, _)| id.clone()).collect();
+        expired.iter().for_each(|id| self.drop_meeting(id));
+    }
+
     fn mark(&mut self, key: String, value: Option<Vec<u8>>) {
         self.seq += 1;
         self.dirty.insert(key, value);
@@ -183,9 +189,7 @@ impl LocalStore {
             return Ok(Claimed { claim: Claim::Closed, meeting: None });
         }
         if held.is_none() && s.meetings.len() >= self.capacity {
-            let expired: Vec<String> =
-                s.meetings.iter().filter(|(_, h)| h.expires_ms <= now).map(|(id, _)| id.clone()).collect();
-            expired.iter().for_each(|id| s.drop_meeting(id));
+            s.drop_expired(now);
             if s.meetings.len() >= self.capacity {
                 return Err(StickError::Full { capacity: self.capacity });
             }
@@ -333,11 +337,16 @@ impl MeetingStore for LocalStore {
     }
 
     async fn meetings(&self, server: Option<&BackendId>) -> Result<Vec<MeetingRecord>, StickError> {
-        let s = self.lock();
-        let now = self.clock.now_ms();
-        let mine = |h: &&Held| h.expires_ms > now && server.is_none_or(|id| h.record.binding.backend == *id);
-        let told = |h: &Held| MeetingRecord { ending: h.ending_until_ms > now, ..h.record.clone() };
-        Ok(s.meetings.values().filter(mine).map(told).collect())
+        self.change(|s, now| {
+            // Every sweep of a cluster asks for all: who nobody asks for any more goes then.
+            if server.is_none() {
+                s.drop_expired(now);
+            }
+            let mine = |h: &&Held| h.expires_ms > now && server.is_none_or(|id| h.record.binding.backend == *id);
+            let told = |h: &Held| MeetingRecord { ending: h.ending_until_ms > now, ..h.record.clone() };
+            s.meetings.values().filter(mine).map(told).collect()
+        })
+        .await
     }
 
     async fn servers(&self) -> Result<Registry, StickError> {

@@ -1,8 +1,12 @@
 //! What others notice of a change, and what goes by itself.
 
-use adapter_bbb::{LocalStore, MeetingStore, ServerState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::{order, record};
+use adapter_bbb::{LocalStore, MeetingStore, ServerState};
+use balancer_core::WallClock;
+
+use super::{DAY, bind, order, record};
 use crate::redis_server::RedisServer;
 use crate::stage::{link, redis_store};
 
@@ -36,4 +40,17 @@ async fn a_change_that_keeps_the_numbers_is_noticed() {
     link(&server).call(&["FLUSHALL"]).await.unwrap();
     changes_are_noticed(&*store).await;
     assert_ne!(store.servers().await.unwrap().epoch, before);
+}
+
+#[tokio::test]
+async fn who_nobody_asks_for_any_more_goes_with_a_look_at_all() {
+    let now = Arc::new(AtomicU64::new(1_800_000_000_000));
+    let clock = now.clone();
+    let store = LocalStore::memory().with_clock(WallClock::from_fn(move || clock.load(Ordering::Relaxed)));
+    bind(&store, "old", "a", 0.0).await;
+    now.fetch_add(u64::try_from(DAY.as_millis()).unwrap(), Ordering::Relaxed);
+    assert_eq!(store.meetings(None).await.unwrap(), []);
+    // Its number is free again: nothing is left of it.
+    bind(&store, "new", "a", 0.0).await;
+    assert_eq!(store.look("new").await.unwrap().meeting.unwrap().voice_bridge, "715622307");
 }
