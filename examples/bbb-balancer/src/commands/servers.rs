@@ -165,7 +165,28 @@ pub(super) fn multiplier(text: &str) -> Result<f64, Failure> {
 
 /// Brings a server into a state.
 pub(super) async fn wish(client: &Client, id: &str, wish: Wish, view: View) -> Result<Outcome, Failure> {
-    change(client, id, json!({"state": wish.word()}), view).await
+    let id = id_of(client, id).await?;
+    let mut outcome = change_known(client, &id, json!({"state": wish.word()}), view).await?;
+    if let Wish::Disable = wish {
+        outcome.note = left_behind(client, &id).await;
+    }
+    Ok(outcome)
+}
+
+/// What to do about the meetings of a server that was disabled; nothing when it has none, or when nobody can tell.
+async fn left_behind(client: &Client, id: &str) -> Option<String> {
+    let answer = client.get(Api::Own, "meetings", &[("server", id)]).await.ok().filter(|a| a.status.is_success())?;
+    let left = super::items(&answer, "meetings").ok()?.len();
+    let (are, them) = match left {
+        0 => return None,
+        1 => ("1 meeting is".to_owned(), "it"),
+        n => (format!("{n} meetings are"), "them"),
+    };
+    let id = printable(id);
+    Some(format!(
+        "{are} left on it, and nobody can join {them}: `bbb-balancer servers panic {id}` ends {them}, `bbb-balancer \
+         servers cordon {id}` lets {them} go on"
+    ))
 }
 
 /// Changes other settings of a server.
@@ -185,8 +206,12 @@ pub(super) async fn update(client: &Client, id: &str, wanted: Change, view: View
 
 async fn change(client: &Client, name: &str, fields: Value, view: View) -> Result<Outcome, Failure> {
     let id = id_of(client, name).await?;
+    change_known(client, &id, fields, view).await
+}
+
+async fn change_known(client: &Client, id: &str, fields: Value, view: View) -> Result<Outcome, Failure> {
     let answer = client.post(Api::Scalelite, "updateServer", &json!({"id": id, "server": fields})).await?;
-    Ok(ok(&good(answer, &format!("server {} was not changed", printable(&id)))?, view))
+    Ok(ok(&good(answer, &format!("server {} was not changed", printable(id)))?, view))
 }
 
 /// Forgets and ends a server's meetings.

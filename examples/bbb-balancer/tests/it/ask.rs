@@ -80,6 +80,22 @@ fn servers_are_changed_by_id_host_or_url() {
 }
 
 #[test]
+fn disabling_tells_what_is_left() {
+    let left = |meetings| {
+        let lb = Canned::start(&[SERVERS, UPDATED, ("/balancer/api/meetings?server=a1", 200, meetings)]);
+        let ran = lb.run(&["servers:disable[a1]"]);
+        assert_eq!((ran.code, ran.out.as_str()), (0, "OK\n"), "{ran:?}");
+        assert_eq!(lb.run(&["servers", "cordon", "a1"]).err, "", "they go on there");
+        ran.err
+    };
+    let two = left(r#"{"meetings":[{"id":"m"},{"id":"n"}]}"#);
+    assert!(two.starts_with("2 meetings are left on it, and nobody can join them: "), "{two}");
+    assert!(two.contains("`bbb-balancer servers panic a1` ends them"), "{two}");
+    assert!(left(r#"{"meetings":[{"id":"m"}]}"#).starts_with("1 meeting is left on it"));
+    assert_eq!(left(r#"{"meetings":[]}"#), "");
+}
+
+#[test]
 fn removal_is_refused_while_meetings_run() {
     let busy = r#"{"error":"busy","meetings":["math","art"]}"#;
     let lb = Canned::start(&[SERVERS, ("/balancer/api/removeServer", 409, busy)]);
