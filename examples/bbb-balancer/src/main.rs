@@ -121,7 +121,11 @@ fn settings(config: Option<PathBuf>, flags: Vec<(&'static str, String)>) -> (Sou
     let settings = match (file, Settings::read(&sources)) {
         (Ok(()), settings) => settings,
         // What the file would have set is not missed on top.
-        (Err(errors), _) => Err(errors),
+        (Err(mut errors), Err(more)) => {
+            errors.extend(more.into_iter().filter(|e| !e.contains(" is not set, ")));
+            Err(errors)
+        }
+        (Err(errors), Ok(_)) => Err(errors),
     };
     (sources, settings)
 }

@@ -102,9 +102,13 @@ impl BbbService {
             .and_then(TagWish::parse);
         let mut decision = decide(&self.cluster, &key, wish.as_ref());
         let meeting = look.meeting.as_ref();
+        if self.cluster.records().is_empty() {
+            decision.note("no servers are configured: servers add URL");
+        }
         if let Some(m) = meeting {
             let alone = decision.backend.as_ref().map_or("nobody".to_owned(), |b| self.name_of(b));
-            decision.note(format!("a new meeting would go to {alone} now"));
+            decision.note("`>` marks the server it lives on; the loads are those a new meeting is placed by");
+            decision.note(format!("were it new, it would go to {alone} now"));
             decision.backend = Some(m.binding.backend.clone());
             decision.outcome = balancer_core::Outcome::Sticky;
             decision.note(match look.server {

@@ -86,8 +86,8 @@ fn row(server: &Value, wide: bool) -> Vec<Cell> {
     row
 }
 
-/// When the next poll is, how load is counted, and what is stale.
-fn footer(status: &Value, servers: &[Value]) -> String {
+/// When the next poll is, how load is counted, what was not measured yet and what is stale.
+pub(super) fn footer(status: &Value, servers: &[Value]) -> String {
     let mut facts = Vec::new();
     if let Some(seconds) = number(status, "next_poll_seconds") {
         facts.push(format!("next poll in {seconds:.0} s"));
@@ -105,6 +105,13 @@ fn footer(status: &Value, servers: &[Value]) -> String {
         facts.push(format!("version {}", printable(text(status, "version"))));
     }
     let mut out = if facts.is_empty() { String::new() } else { format!("\n{}\n", facts.join("; ")) };
+    let waits = |s: &&Value| {
+        let online = s.get("online").and_then(Value::as_bool).unwrap_or_default();
+        online && text(s, "state") != "disabled" && number(s, "load").is_none()
+    };
+    for server in servers.iter().filter(waits) {
+        out.push_str(&format!("{}: no load yet, its first poll is still to come\n", printable(text(server, "host"))));
+    }
     let old = servers.iter().filter(|s| s.get("stale").and_then(Value::as_bool).unwrap_or_default());
     for server in old {
         let age = number(server, "age_seconds").map_or_else(|| "?".to_owned(), decimal);

@@ -49,6 +49,19 @@ fn the_wide_table_adds_columns_at_the_end() {
 }
 
 #[test]
+fn a_load_that_is_not_known_yet_is_explained() {
+    let mut new = server("bbb1.example.com", [0; 4]);
+    new["load"] = Value::Null;
+    let waits = "bbb1.example.com: no load yet, its first poll is still to come\n";
+    assert_eq!(status::footer(&json!({}), &[new.clone(), server("bbb2.example.com", [0; 4])]), waits);
+    new["state"] = json!("disabled");
+    assert_eq!(status::footer(&json!({}), &[new.clone()]), "", "it will have none");
+    new["state"] = json!("enabled");
+    new["online"] = json!(false);
+    assert_eq!(status::footer(&json!({}), &[new]), "");
+}
+
+#[test]
 fn the_block_of_a_server_is_that_of_rake() {
     let mut server = json!({"id": "2d2d674a", "url": "https://bbb1.example.com/bigbluebutton/api",
         "secret": "2bdce5cbab581f3f20b199b970e53ae3c9d9df6392f79589bd58be020ed14535", "state": "enabled",

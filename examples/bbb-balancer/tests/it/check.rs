@@ -46,6 +46,16 @@ fn reads_a_file() {
     assert_eq!(ran.code, 1);
     assert!(ran.out.ends_with("\n1 error: `serve` would not start\n"), "{}", ran.out);
     assert!(ran.out.contains(":1: unknown setting \"prot\"; did you mean \"port\"?"), "{}", ran.out);
+    // Everything that is wrong is told at once, what cannot be known is not.
+    std::fs::write(&path, "prot = 4100\npoll_interval = 0\nlaod = \"users\"\nurl_host = []\n").unwrap();
+    let ran = run(&["check", "--config", file], &[("LB", SECRET), ("RESPONSE_TIMEOUT", "soon")]);
+    assert_eq!(ran.code, 1);
+    for want in
+        [":1: unknown setting", ":3: unknown setting", ":4: url_host must be", "poll_interval", "response_timeout"]
+    {
+        assert!(ran.out.lines().any(|l| l.starts_with("error: ") && l.contains(want)), "{want}: {}", ran.out);
+    }
+    assert!(ran.out.ends_with("\n5 errors: `serve` would not start\n"), "{}", ran.out);
     std::fs::remove_dir_all(&dir).unwrap();
     let ran = run(&["check", "--config", file], &[("LB", SECRET)]);
     assert!(ran.code == 1 && ran.out.contains("cannot be read"), "{ran:?}");

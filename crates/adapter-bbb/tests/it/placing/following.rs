@@ -122,3 +122,21 @@ async fn a_restarted_process_knows_what_the_store_knows() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_explanation_says_what_its_marks_mean_and_what_is_missing() {
+    let stage = Stage::memory(0).await;
+    let process = stage.process(patient()).await;
+    let told = process.call("explain", "meetingID=m").await.body;
+    assert!(told.contains("no servers are configured: servers add URL"), "{told}");
+    let stage = Stage::memory(2).await;
+    let process = stage.process(patient()).await;
+    let told = process.call("explain", "meetingID=m").await.body;
+    assert!(!told.contains("no servers are configured") && !told.contains("marks"), "{told}");
+    assert!(process.create("m").await.ok());
+    let told = process.call("explain", "meetingID=m").await.body;
+    assert!(
+        told.contains("`>` marks the server it lives on") && told.contains("were it new, it would go to s"),
+        "{told}"
+    );
+}
