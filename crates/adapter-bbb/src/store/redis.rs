@@ -1,9 +1,8 @@
 //! Servers and meetings in Scalelite's Redis layout, so that a Scalelite on the same Redis understands them.
 //!
 //! What we add stays beside it: the hash of a meeting has the extra fields `token`, `stamp` and `ending`, and the keys
-//! `balancer:stamp`, `balancer:epoch`, `balancer:closed`, `balancer:processes` and `balancer:doubts:ID`
-//! are ours. A Redis Cluster cannot hold this layout: the keys of one step are not in one slot. A master that sentinels
-//! name can.
+//! `balancer:stamp`, `balancer:epoch`, `balancer:closed`, `balancer:processes` and `balancer:doubts:ID` are ours. A Redis
+//! Cluster cannot hold this layout: the keys of one step are not in one slot. A master that sentinels name can.
 
 use std::time::Duration;
 
