@@ -1,7 +1,12 @@
 //! HAProxy: where it will send a room before it does, what its configuration says, and what is wrong with it.
 
+mod config;
 mod room;
 
+pub use config::{
+    ConfigError, ConfigFile, ConfigLine, ConfigSection, Edit, LineFault, MAX_CONFIG_LEN, MAX_CONFIG_LINES,
+    MAX_LINE_WORDS, SectionKind, Word, apply_edits, quote_word,
+};
 pub use room::{
     Affinity, Classified, MAX_BODY_LEN, MAX_TARGET_LEN, Request, RequestKind, RoomRule, SourceRule, classify,
     jitsi_client_room, jitsi_room_key, room_from_state,
