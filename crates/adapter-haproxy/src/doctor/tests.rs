@@ -96,7 +96,7 @@ fn cured_files_are_as_recorded_and_load() {
 /// HAProxy itself, where there is one, takes the file.
 fn loads(name: &str, text: &str) {
     let Some(haproxy) = crate::testing::haproxy() else { return };
-    let folder = crate::testing::folder(&format!("doctor-{name}"));
+    let folder = crate::testing::Folder::new(&format!("doctor-{name}"));
     let pem = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pki/meet.pem");
     let folders = ["/etc/ssl/certs/meet.example.com.pem", "/etc/ssl/edumeet.example.com/edumeet.example.com.pem"];
     let text = folders.iter().fold(text.to_owned(), |text, path| text.replace(path, pem.to_str().unwrap()));

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 
 use super::*;
+use crate::testing::encode_base64;
 
 fn folder(variable: &str, own: &str) -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(own);
@@ -205,22 +206,9 @@ proptest! {
     #[test]
     fn a_state_gives_its_room_back(room in "[^\\x00-\\x1f\"\\\\]{1,30}", peer in "[a-z0-9]{1,8}") {
         let json = format!("{{\"peerId\":\"{peer}\",\"roomId\":\"{room}\"}}");
-        let state = encode(json.as_bytes());
+        let state = encode_base64(json.as_bytes());
         prop_assert_eq!(room_from_state(state.as_bytes()), Some(room.clone()));
         let escaped = state.replace('+', "%2B").replace('=', "%3D");
         prop_assert_eq!(room_from_state(escaped.as_bytes()), Some(room));
     }
-}
-
-fn encode(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, &b| (word << 8) | u32::from(b)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let digit = ((word >> (18 - 6 * place)) & 63) as usize;
-            out.push(if place <= chunk.len() { char::from(ALPHABET[digit]) } else { '=' });
-        }
-    }
-    out
 }
