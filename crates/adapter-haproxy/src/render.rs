@@ -9,6 +9,7 @@ use crate::version::HaproxyVersion;
 
 mod backend;
 mod base;
+mod condition;
 mod edumeet;
 mod frontend;
 mod jitsi;
@@ -23,8 +24,9 @@ mod writer;
 
 pub use backend::{BackendSection, Balance, CookieStick, HttpCheck, UseServer};
 pub use base::{ControlLevel, ControlSocket, DefaultsSection, GlobalSection, LogTarget, Timeouts};
+pub use condition::{Acl, Condition};
 pub use edumeet::EdumeetCluster;
-pub use frontend::{Acl, Bind, BindTls, Condition, FrontendSection, SetVar, UseBackend};
+pub use frontend::{Bind, BindTls, FrontendSection, SetVar, UseBackend};
 pub use jitsi::JitsiShards;
 pub use pins::{pin_key, pin_map};
 pub use samples::{cookie_sample, source_sample};

@@ -1,7 +1,8 @@
 //! A cluster of edumeet room servers.
 
 use super::backend::{BackendSection, Balance, UseServer};
-use super::frontend::{Acl, Bind, Condition, FrontendSection, SetVar, UseBackend};
+use super::condition::{Acl, Condition};
+use super::frontend::{Bind, FrontendSection, SetVar, UseBackend};
 use super::server::ServerLine;
 use super::table::{PeersSection, StickRule, StickTable};
 use super::{HaproxyConfig, RenderError};

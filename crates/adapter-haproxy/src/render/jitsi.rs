@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::backend::{BackendSection, Balance, HttpCheck, UseServer};
-use super::frontend::{Acl, Bind, Condition, FrontendSection, SetVar, UseBackend};
+use super::condition::{Acl, Condition};
+use super::frontend::{Bind, FrontendSection, SetVar, UseBackend};
 use super::server::ServerLine;
 use super::table::{PeersSection, StickRule, StickTable};
 use super::{HaproxyConfig, RenderError};

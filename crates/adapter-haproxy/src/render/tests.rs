@@ -200,6 +200,8 @@ fn what_cannot_be_is_refused() {
     assert!(!format!("{:?}", full()).contains("it's # "));
 }
 
+type Change<'a> = Box<dyn Fn(&mut HaproxyConfig) + 'a>;
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -209,7 +211,7 @@ proptest! {
         texts in proptest::collection::vec("\\PC{0,12}|[ '\"\\\\#$%{}\\[\\]|!,()-]{0,8}|if|unless|-f|--|\\|\\||\\}", 8),
     ) {
         // Each name and each text alone, so that one that is refused does not hide the others.
-        let changes: Vec<Box<dyn Fn(&mut HaproxyConfig)>> = vec![
+        let changes: Vec<Change<'_>> = vec![
             Box::new(|c| c.frontends[0].name = names[0].clone()),
             Box::new(|c| c.backends[0].servers[0].name = names[1].clone()),
             Box::new(|c| c.peers[0].tables.push((names[2].clone(), StickTable::sources()))),

@@ -112,8 +112,9 @@ pub(super) fn host_port(host: &str, port: u16) -> Result<String, RenderError> {
     if host.parse::<std::net::Ipv6Addr>().is_ok() {
         return Ok(format!("[{host}]:{port}"));
     }
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
-    if host.is_empty() || host.len() > 253 || !host.bytes().all(plain) || host.starts_with('-') {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+    let label = |part: &str| (1..=63).contains(&part.len()) && part.bytes().all(plain) && !part.starts_with('-');
+    if host.len() > 253 || !host.split('.').all(label) {
         let help = "give an IP address or a DNS name, without port";
         return Err(RenderError::Value { what: "host", value: host.chars().take(200).collect(), help });
     }
@@ -142,9 +143,9 @@ pub(super) fn time(what: &'static str, time: Duration) -> Result<String, RenderE
         return Err(RenderError::Value { what, value: format!("{time:?}"), help });
     }
     Ok(match millis {
-        _ if millis % 3_600_000 == 0 => format!("{}h", millis / 3_600_000),
-        _ if millis % 60_000 == 0 => format!("{}m", millis / 60_000),
-        _ if millis % 1000 == 0 => format!("{}s", millis / 1000),
+        _ if millis.is_multiple_of(3_600_000) => format!("{}h", millis / 3_600_000),
+        _ if millis.is_multiple_of(60_000) => format!("{}m", millis / 60_000),
+        _ if millis.is_multiple_of(1000) => format!("{}s", millis / 1000),
         _ => format!("{millis}ms"),
     })
 }
