@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, where, and what to write instead.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -205,12 +206,20 @@ impl Doctor {
         for _ in 0..8 {
             let found = self.check(std::slice::from_ref(&current));
             let mut edits: Vec<Edit> = Vec::new();
+            let mut touched: BTreeMap<usize, usize> = BTreeMap::new();
             for finding in found {
                 let Some(fix) = &finding.fix else { continue };
-                let with: Vec<Edit> = edits.iter().chain(&fix.edits).cloned().collect();
                 // What overlaps waits for the next round, on the text as it is then.
-                if apply_edits(current.bytes(), &with).is_ok() {
-                    edits = with;
+                let free = |edit: &Edit| {
+                    let before = touched.range(..edit.range.end.max(edit.range.start + 1)).next_back();
+                    before.is_none_or(|(_, end)| *end <= edit.range.start)
+                };
+                if fix.edits.iter().all(free) {
+                    for edit in &fix.edits {
+                        let end = touched.entry(edit.range.start).or_default();
+                        *end = edit.range.end.max(*end);
+                    }
+                    edits.extend(fix.edits.iter().cloned());
                     fixed.push(finding);
                 }
             }

@@ -1,9 +1,14 @@
 //! Who listens where: ports, TLS, clashes, the control socket.
 
+use std::collections::BTreeMap;
+
 use crate::config::{ConfigFile, ConfigLine, SectionKind};
 
 use super::Finding;
 use super::scene::{Part, Scene, remove, replace};
+
+/// How many listeners of one port are compared with each other.
+const SAME_PORT: usize = 1000;
 
 /// An address somebody listens on, with the line that says so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,12 +64,15 @@ pub(super) fn is_loopback(host: &str) -> bool {
 }
 
 pub(super) fn check(scene: &Scene<'_>, found: &mut Vec<Finding>) {
+    let mut globals = scene.of_kind(SectionKind::Global);
+    let lenient = globals.any(|global| global.own(&["ssl-server-verify", "none"]).next().is_some());
     for part in scene.proxies() {
         for bind in part.binds() {
             ports(part, bind, found);
         }
+        let shared = part.setting(&["default-server"]);
         for server in part.servers() {
-            tls_to(scene, part, server, found);
+            tls_to(part, server, shared, lenient, found);
         }
     }
     for part in scene.of_kind(SectionKind::Global) {
@@ -99,9 +107,9 @@ fn ports(part: &Part<'_>, bind: &ConfigLine, found: &mut Vec<Finding>) {
     }
 }
 
-fn tls_to(scene: &Scene<'_>, part: &Part<'_>, server: &ConfigLine, found: &mut Vec<Finding>) {
+fn tls_to(part: &Part<'_>, server: &ConfigLine, shared: Option<&ConfigLine>, lenient: bool, found: &mut Vec<Finding>) {
     let has = |word: &str| server.words.iter().skip(3).any(|other| other.text == word);
-    let inherited = |word: &str| part.setting(&["default-server"]).is_some_and(|line| line.position(word).is_some());
+    let inherited = |word: &str| shared.is_some_and(|line| line.position(word).is_some());
     let ssl = has("ssl") || inherited("ssl");
     let verify = has("verify") || inherited("verify");
     let name = server.word(1);
@@ -111,8 +119,6 @@ fn tls_to(scene: &Scene<'_>, part: &Part<'_>, server: &ConfigLine, found: &mut V
         let help = "add ssl verify required ca-file @system-ca (and sni), or send to its plain port";
         found.push(Finding::new("BLC-H012", part.file, server.number, text, help));
     }
-    let lenient =
-        scene.of_kind(SectionKind::Global).any(|global| global.own(&["ssl-server-verify", "none"]).next().is_some());
     if ssl && !verify && !has("ca-file") && !inherited("ca-file") && !lenient {
         let text = format!("server {name} has ssl and nothing about verification: HAProxy does not start");
         let help = "add verify required ca-file FILE, or verify none if you mean that";
@@ -190,16 +196,23 @@ pub fn nginx_listeners(file: &str, text: &str) -> Vec<Listener> {
 pub fn listener_clashes(listeners: &[Listener]) -> Vec<Finding> {
     let wild = |host: &str| matches!(host, "*" | "0.0.0.0" | "::");
     let mut found = Vec::new();
-    for (at, late) in listeners.iter().enumerate() {
-        let clash = listeners[..at].iter().find(|early| {
+    let mut ports: BTreeMap<u16, Vec<&Listener>> = BTreeMap::new();
+    for late in listeners {
+        let others = ports.entry(late.port).or_default();
+        let clash = others.iter().find(|early| {
             let same = early.host == late.host
                 || (wild(&early.host) && wild(&late.host) && early.host != "::" && late.host != "::");
             let covered =
                 (wild(&early.host) || wild(&late.host)) && early.host.contains("::") == late.host.contains("::");
             let both_nginx = early.program == "nginx" && late.program == "nginx";
-            early.port == late.port && (same || covered) && !both_nginx
+            (same || covered) && !both_nginx
         });
-        let Some(early) = clash else { continue };
+        let Some(early) = clash else {
+            if others.len() < SAME_PORT {
+                others.push(late);
+            }
+            continue;
+        };
         let text = format!(
             "{} listens on {}:{} here and {} on {}:{} at {}:{}: the second to start cannot",
             late.program, late.host, late.port, early.program, early.host, early.port, early.file, early.line

@@ -1,6 +1,6 @@
 //! Frontends and backends: modes, names, timeouts, headers, cookies.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::{ConfigLine, SectionKind};
 use crate::version::HaproxyVersion;
@@ -96,7 +96,7 @@ fn servers(part: &Part<'_>, found: &mut Vec<Finding>) {
     let stuck = part.body.iter().any(|line| line.keyword() == "stick");
     let without: Vec<&ConfigLine> = part.servers().filter(|line| line.position("id").is_none()).collect();
     let Some(first) = without.first().filter(|_| (stuck || hashed) && part.servers().count() > 1) else { return };
-    let taken: Vec<u32> = part.servers().filter_map(|line| line.after("id")?.text.parse().ok()).collect();
+    let taken: BTreeSet<u32> = part.servers().filter_map(|line| line.after("id")?.text.parse().ok()).collect();
     let mut free = (1..).filter(|id| !taken.contains(id));
     let edits: Vec<_> = without.iter().map(|line| append(line, &format!("id {}", free.next().unwrap_or(1)))).collect();
     let text = format!(

@@ -1,12 +1,15 @@
 //! The files seen together: which defaults a proxy has, its mode, its servers; and small edits.
 
-use crate::config::{ConfigFile, ConfigLine, ConfigSection, Edit, SectionKind};
+use std::collections::BTreeMap;
+
+use crate::config::{ConfigFile, ConfigLine, Edit, SectionKind};
 
 /// Several files of one HAProxy.
 #[derive(Debug)]
 pub(super) struct Scene<'a> {
     pub(super) files: &'a [ConfigFile],
     pub(super) parts: Vec<Part<'a>>,
+    backends: BTreeMap<&'a str, usize>,
 }
 
 /// A section in its file, with the defaults that apply to it.
@@ -23,14 +26,34 @@ pub(super) struct Part<'a> {
 impl<'a> Scene<'a> {
     pub(super) fn of(files: &'a [ConfigFile]) -> Self {
         let mut parts: Vec<Part<'a>> = Vec::new();
+        let mut backends = BTreeMap::new();
+        // Defaults apply to what follows them: the last ones, or those of a name.
+        let mut last: &[ConfigLine] = &[];
+        let mut named: BTreeMap<&str, &'a [ConfigLine]> = BTreeMap::new();
         for file in files {
             for section in file.sections() {
-                if let Some(part) = Part::of(file, section, &parts) {
-                    parts.push(part);
+                let Some((head, body)) = file.lines_of(section).split_first() else { continue };
+                let (kind, name) = (section.kind, section.name.as_deref().unwrap_or(""));
+                let defaults = match head.after("from") {
+                    _ if !kind.is_proxy() => &[],
+                    Some(from) => named.get(&*from.text).copied().unwrap_or_default(),
+                    None => last,
+                };
+                match kind {
+                    SectionKind::Preamble => continue,
+                    SectionKind::Defaults => {
+                        last = body;
+                        named.insert(name, body);
+                    }
+                    SectionKind::Backend | SectionKind::Listen => {
+                        backends.entry(name).or_insert(parts.len());
+                    }
+                    _ => {}
                 }
+                parts.push(Part { file, kind, name, head, body, defaults });
             }
         }
-        Self { files, parts }
+        Self { files, parts, backends }
     }
 
     pub(super) fn of_kind(&self, kind: SectionKind) -> impl Iterator<Item = &Part<'a>> {
@@ -43,26 +66,11 @@ impl<'a> Scene<'a> {
 
     /// A proxy that can be a target of `use_backend`.
     pub(super) fn backend(&self, name: &str) -> Option<&Part<'a>> {
-        self.proxies().find(|part| part.kind != SectionKind::Frontend && part.name == name)
+        self.parts.get(*self.backends.get(name)?)
     }
 }
 
 impl<'a> Part<'a> {
-    fn of(file: &'a ConfigFile, section: &'a ConfigSection, before: &[Self]) -> Option<Self> {
-        let (head, body) = file.lines_of(section).split_first()?;
-        if section.kind == SectionKind::Preamble {
-            return None;
-        }
-        let from = head.after("from").map(|word| word.text.as_str());
-        let mut candidates = before.iter().rev().filter(|part| part.kind == SectionKind::Defaults);
-        let defaults = match from {
-            Some(name) => candidates.find(|part| part.name == name),
-            None => candidates.next(),
-        };
-        let defaults = defaults.filter(|_| section.kind.is_proxy()).map_or(&[][..], |part| part.body);
-        Some(Self { file, kind: section.kind, name: section.name.as_deref().unwrap_or(""), head, body, defaults })
-    }
-
     /// The section as it is named in a sentence.
     pub(super) fn title(&self) -> String {
         if self.name.is_empty() {

@@ -5,6 +5,9 @@ use crate::config::{ConfigLine, SectionKind};
 use super::scene::{Part, Scene, delete};
 use super::{Finding, Level};
 
+/// How many stick rules of one proxy are compared with each other.
+const RULES: usize = 1000;
+
 /// The algorithms that hash-type applies to.
 pub(super) fn is_hash(balance: &str) -> bool {
     matches!(balance, "source" | "uri" | "url_param" | "hash")
@@ -52,8 +55,13 @@ fn decodes(expression: &str) -> bool {
 fn keys(part: &Part<'_>, found: &mut Vec<Finding>) {
     let canonical = "make one decoded key first: http-request set-var(txn.room) url_param(roomId),url_dec(1), \
                      then stick on var(txn.room)";
-    let rules: Vec<(&ConfigLine, &str, &str)> =
-        part.body.iter().filter_map(|line| key(line).map(|(verb, expression)| (line, verb, expression))).collect();
+    let rules: Vec<(&ConfigLine, &str, &str)> = part
+        .body
+        .iter()
+        .filter_map(|line| key(line).map(|(verb, expression)| (line, verb, expression)))
+        .take(RULES)
+        .collect();
+    let posted = part.body.iter().any(|line| line.words.iter().any(|word| word.text.contains("req.body_param")));
     let raw = |expression: &str| expression.starts_with("url_param(") && !decodes(expression);
     if let Some((line, _, expression)) = rules.iter().find(|(_, _, expression)| raw(expression)) {
         let mixed = rules.iter().find(|(_, _, other)| decodes(other));
@@ -87,7 +95,6 @@ fn keys(part: &Part<'_>, found: &mut Vec<Finding>) {
             let help = "read it by its name: url_param(state),url_dec,b64dec,json_query('$.roomId')";
             found.push(Finding::new("BLC-H043", part.file, line.number, text, help));
         }
-        let posted = part.body.iter().any(|line| line.words.iter().any(|word| word.text.contains("req.body_param")));
         if expression.contains("url_param(state)") && !posted {
             let text = "a callback that is posted carries its state in the body, where this does not look".to_owned();
             let help = "add option http-buffer-request and read req.body_param(state) as well";
