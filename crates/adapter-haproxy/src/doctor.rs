@@ -113,6 +113,21 @@ impl fmt::Display for Finding {
 pub type FileReader = Arc<dyn Fn(&str) -> io::Result<Vec<u8>> + Send + Sync>;
 
 /// Checks configurations for one version of HAProxy.
+///
+/// ```
+/// use adapter_haproxy::{ConfigFile, Doctor, HaproxyVersion};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let file = ConfigFile::parse("lb.cfg", "frontend web\n    bind*:443 ssl crt a.pem\n    option httpclose\n")?;
+/// let doctor = Doctor::new(HaproxyVersion::new(2, 6));
+/// for finding in doctor.check(&[file.clone()]) {
+///     println!("{finding}"); // lb.cfg:2: error: bind*:443 is one word: ... [BLC-H002]
+/// }
+/// let cured = String::from_utf8(doctor.cure(&file)?.bytes)?;
+/// assert!(cured.contains("bind *:443 ssl") && !cured.contains("httpclose"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Doctor {
     version: HaproxyVersion,

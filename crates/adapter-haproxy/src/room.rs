@@ -255,6 +255,18 @@ fn shortened(key: String) -> String {
 }
 
 /// Says what a request is for and which room it belongs to. Never fails: what cannot be read has no room.
+///
+/// ```
+/// use adapter_haproxy::{Affinity, Request, RequestKind, RoomRule, classify};
+///
+/// let socket = Request::new("GET", "/socket.io/?peerId=a&roomId=foo%20bar&EIO=3");
+/// let seen = classify(&RoomRule::Edumeet3, &socket);
+/// assert_eq!((seen.kind, seen.affinity()), (RequestKind::Signalling, Affinity::Pin));
+/// assert_eq!(seen.key().as_deref(), Some("foo bar"));
+///
+/// let page = classify(&RoomRule::Jitsi, &Request::new("GET", "/Acme/Standup"));
+/// assert_eq!(page.key().as_deref(), Some("acme/standup"));
+/// ```
 pub fn classify(rule: &RoomRule, request: &Request<'_>) -> Classified {
     match rule {
         RoomRule::Edumeet3 => edumeet::classify(request, false),

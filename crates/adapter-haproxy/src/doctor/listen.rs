@@ -99,7 +99,7 @@ fn ports(part: &Part<'_>, bind: &ConfigLine, found: &mut Vec<Finding>) {
             }
             found.push(finding);
         }
-        if address.port == 443 && !ssl && part.mode() == "http" && bind.position("accept-proxy").is_none() {
+        if address.port == 443 && !ssl && part.mode == "http" && bind.position("accept-proxy").is_none() {
             let text = "port 443 without ssl: browsers begin with TLS and are not understood".to_owned();
             let help = "add ssl crt /PATH/FULL.pem alpn h2,http/1.1, or mode tcp to pass TLS on";
             found.push(Finding::new("BLC-H011", part.file, bind.number, text, help));
@@ -114,7 +114,7 @@ fn tls_to(part: &Part<'_>, server: &ConfigLine, shared: Option<&ConfigLine>, len
     let verify = has("verify") || inherited("verify");
     let name = server.word(1);
     let port = server.word(2).rsplit_once(':').map_or("", |(_, port)| port);
-    if port == "443" && !ssl && part.mode() == "http" {
+    if port == "443" && !ssl && part.mode == "http" {
         let text = format!("server {name} listens for TLS on 443 and is sent plain HTTP");
         let help = "add ssl verify required ca-file @system-ca (and sni), or send to its plain port";
         found.push(Finding::new("BLC-H012", part.file, server.number, text, help));

@@ -71,6 +71,14 @@ impl fmt::Display for LogFinding {
 }
 
 /// Reads what HAProxy, nginx and systemd wrote about a failure: one finding a cause, consequences folded into it.
+///
+/// ```
+/// use adapter_haproxy::{LogCause, explain_log};
+///
+/// let found = explain_log("nginx: [emerg] bind() to 0.0.0.0:80 failed (98: Address already in use)");
+/// assert_eq!(found[0].cause, LogCause::AddressInUse);
+/// assert_eq!(found[0].address.as_deref(), Some("0.0.0.0:80"));
+/// ```
 pub fn explain_log(text: &str) -> Vec<LogFinding> {
     let mut end = text.len().min(MAX_LOG_LEN);
     while !text.is_char_boundary(end) {

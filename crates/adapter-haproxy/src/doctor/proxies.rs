@@ -46,7 +46,7 @@ fn targets(scene: &Scene<'_>, part: &Part<'_>, found: &mut Vec<Finding>) {
             found.push(Finding::new("BLC-H027", part.file, line.number, text, "add it, or correct the name"));
             continue;
         };
-        let (here, there) = (part.mode(), backend.mode());
+        let (here, there) = (part.mode, backend.mode);
         if here != there {
             let text = format!("{} is in mode {here} and {} in mode {there}", part.title(), backend.title());
             let help = "write one mode for both, in the defaults section";
@@ -109,7 +109,7 @@ fn servers(part: &Part<'_>, found: &mut Vec<Finding>) {
 
 fn cookies(part: &Part<'_>, found: &mut Vec<Finding>) {
     let Some(cookie) = part.setting(&["cookie"]).filter(|_| part.kind != SectionKind::Frontend) else { return };
-    if part.mode() != "http" {
+    if part.mode != "http" {
         let text = format!("{}: cookies need mode http", part.title());
         found.push(Finding::new("BLC-H035", part.file, part.head.number, text, "write mode http"));
         return;
@@ -150,33 +150,27 @@ fn headers(part: &Part<'_>, found: &mut Vec<Finding>) {
 }
 
 fn timeouts(scene: &Scene<'_>, found: &mut Vec<Finding>) {
-    let mut missing: Vec<(&'static str, &'static str, &'static str, &Part<'_>)> = Vec::new();
-    for part in scene.proxies() {
-        let (front, back) = (part.kind != SectionKind::Backend, part.kind != SectionKind::Frontend);
-        let http = part.mode() == "http";
-        let wanted = [
-            ("connect", "5s", "BLC-H024", back && part.servers().next().is_some()),
-            ("server", "50s", "BLC-H024", back && part.servers().next().is_some()),
-            ("client", "50s", "BLC-H024", front),
-            ("tunnel", "1h", "BLC-H025", back && http && part.servers().next().is_some()),
-            ("http-request", "10s", "BLC-H025", front && http),
-        ];
-        for (name, value, rule, needed) in wanted {
-            let told = missing.iter().any(|(known, ..)| *known == name);
-            let old = match name {
-                "connect" => "contimeout",
-                "server" => "srvtimeout",
-                _ => "clitimeout",
-            };
-            let said = part.setting(&["timeout", name]).or_else(|| part.setting(&[old]).filter(|_| rule == "BLC-H024"));
-            if needed && said.is_none() && !told {
-                missing.push((name, value, rule, part));
-            }
-        }
-    }
     let shared = scene.of_kind(SectionKind::Defaults).last();
-    for (name, value, rule, part) in missing {
-        let home = shared.unwrap_or(part);
+    let waits = [
+        ("connect", "5s", "BLC-H024", Some("contimeout")),
+        ("server", "50s", "BLC-H024", Some("srvtimeout")),
+        ("client", "50s", "BLC-H024", Some("clitimeout")),
+        ("tunnel", "1h", "BLC-H025", None),
+        ("http-request", "10s", "BLC-H025", None),
+    ];
+    for (name, value, rule, old) in waits {
+        let missing = scene.proxies().filter(|part| {
+            let (front, back) = (part.kind != SectionKind::Backend, part.kind != SectionKind::Frontend);
+            let needed = match name {
+                "client" => front,
+                "http-request" => front && part.mode == "http",
+                "tunnel" => back && part.mode == "http" && part.servers().next().is_some(),
+                _ => back && part.servers().next().is_some(),
+            };
+            needed && part.setting(&["timeout", name]).is_none() && old.is_none_or(|old| part.setting(&[old]).is_none())
+        });
+        let parts: Vec<&Part<'_>> = missing.collect();
+        let Some(first) = parts.first() else { continue };
         let text = match name {
             "tunnel" => {
                 "no timeout tunnel: a websocket lives as long as timeout server, however busy its room is".into()
@@ -184,7 +178,12 @@ fn timeouts(scene: &Scene<'_>, found: &mut Vec<Finding>) {
             "http-request" => "no timeout http-request: a client may take for ever to send its request".into(),
             _ => format!("no timeout {name}: connections may hang for ever"),
         };
-        let finding = Finding::new(rule, home.file, home.head.number, text, format!("timeout {name} {value}"));
-        found.push(finding.with_fix([below(home.file, home.head, &format!("timeout {name} {value}"))]));
+        let wait = format!("timeout {name} {value}");
+        // One line in the defaults does for all; without defaults each proxy gets its own.
+        let home = shared.unwrap_or(first);
+        let homes = shared.map_or(parts.clone(), |shared| vec![shared]);
+        let here = homes.iter().filter(|part| part.file.name() == home.file.name());
+        let edits: Vec<_> = here.map(|part| below(part.file, part.head, &wait)).collect();
+        found.push(Finding::new(rule, home.file, home.head.number, text, wait).with_fix(edits));
     }
 }

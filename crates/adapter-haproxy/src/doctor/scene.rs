@@ -20,6 +20,8 @@ pub(super) struct Part<'a> {
     pub(super) name: &'a str,
     pub(super) head: &'a ConfigLine,
     pub(super) body: &'a [ConfigLine],
+    /// `http` or `tcp`, its own or its defaults'.
+    pub(super) mode: &'a str,
     defaults: &'a [ConfigLine],
 }
 
@@ -50,7 +52,9 @@ impl<'a> Scene<'a> {
                     }
                     _ => {}
                 }
-                parts.push(Part { file, kind, name, head, body, defaults });
+                let mut part = Part { file, kind, name, head, body, mode: "tcp", defaults };
+                part.mode = part.setting(&["mode"]).map_or("tcp", |line| line.word(1));
+                parts.push(part);
             }
         }
         Self { files, parts, backends }
@@ -88,10 +92,6 @@ impl<'a> Part<'a> {
     /// The line that counts: its own last one, else the last one of its defaults.
     pub(super) fn setting(&self, words: &[&str]) -> Option<&'a ConfigLine> {
         self.body.iter().rev().chain(self.defaults.iter().rev()).find(|line| line.starts(words))
-    }
-
-    pub(super) fn mode(&self) -> &'a str {
-        self.setting(&["mode"]).map_or("tcp", |line| line.word(1))
     }
 
     pub(super) fn servers(&self) -> impl Iterator<Item = &'a ConfigLine> + use<'a> {

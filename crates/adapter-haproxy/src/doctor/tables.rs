@@ -1,5 +1,7 @@
 //! Stick tables and the peers that share them.
 
+use std::collections::BTreeSet;
+
 use crate::config::{ConfigLine, SectionKind};
 
 use super::Finding;
@@ -8,44 +10,56 @@ use super::scene::{Part, Scene, append, below, replace};
 pub(super) fn check(scene: &Scene<'_>, host: Option<&str>, found: &mut Vec<Finding>) {
     let v6 =
         scene.proxies().flat_map(Part::binds).any(|bind| bind.word(1).contains("::") || bind.word(1).contains("ipv6@"));
+    let known = known(scene);
     for part in scene.proxies() {
+        let own = part.own(&["stick-table"]).next().is_some();
         for line in part.own(&["stick-table"]) {
             table(part, line, v6, found);
             if let Some(word) = line.after("peers")
-                && !scene.of_kind(SectionKind::Peers).any(|peers| peers.name == word.text)
+                && !known.contains(&format!("{}/", word.text))
             {
                 let text = format!("there is no peers section {}", word.text);
                 found.push(Finding::new("BLC-H052", part.file, line.number, text, "add it, or correct the name"));
             }
         }
         for line in part.body.iter().filter(|line| line.keyword() == "stick") {
-            reference(scene, part, line, found);
+            reference(&known, part, own, line, found);
         }
     }
+    let global = scene.of_kind(SectionKind::Global).next();
+    let said = scene.of_kind(SectionKind::Global).flat_map(|global| global.own(&["localpeer"])).last();
     for part in scene.of_kind(SectionKind::Peers) {
         for line in part.own(&["table"]) {
             table(part, line, v6, found);
         }
-        peers(scene, part, host, found);
+        peers(part, global, said, host, found);
     }
 }
 
-fn reference(scene: &Scene<'_>, part: &Part<'_>, line: &ConfigLine, found: &mut Vec<Finding>) {
+/// Tables by the names rules call them; peers sections as `NAME/`.
+fn known(scene: &Scene<'_>) -> BTreeSet<String> {
+    let mut known = BTreeSet::new();
+    for part in &scene.parts {
+        if part.kind == SectionKind::Peers {
+            known.insert(format!("{}/", part.name));
+            known.extend(part.own(&["table"]).map(|line| format!("{}/{}", part.name, line.word(1))));
+        } else if part.kind.is_proxy() && part.own(&["stick-table"]).next().is_some() {
+            known.insert(part.name.to_owned());
+        }
+    }
+    known
+}
+
+fn reference(known: &BTreeSet<String>, part: &Part<'_>, own: bool, line: &ConfigLine, found: &mut Vec<Finding>) {
     let Some(word) = line.after("table") else {
-        if part.own(&["stick-table"]).next().is_none() {
+        if !own {
             let text = format!("{} has no stick-table for this rule", part.title());
             let help = "add stick-table type string len 256 size 100000 expire 8h, or name one: table NAME";
             found.push(Finding::new("BLC-H052", part.file, line.number, text, help));
         }
         return;
     };
-    let known = match word.text.split_once('/') {
-        Some((section, name)) => scene
-            .of_kind(SectionKind::Peers)
-            .any(|peers| peers.name == section && peers.own(&["table"]).any(|table| table.word(1) == name)),
-        None => scene.proxies().any(|other| other.name == word.text && other.own(&["stick-table"]).next().is_some()),
-    };
-    if !known && !word.variable {
+    if !known.contains(&word.text) && !word.variable {
         let text = format!("there is no table {}", word.text);
         found.push(Finding::new("BLC-H052", part.file, line.number, text, "add it, or correct the name"));
     }
@@ -87,12 +101,16 @@ fn large(size: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
-fn peers(scene: &Scene<'_>, part: &Part<'_>, host: Option<&str>, found: &mut Vec<Finding>) {
+fn peers(
+    part: &Part<'_>,
+    global: Option<&Part<'_>>,
+    said: Option<&ConfigLine>,
+    host: Option<&str>,
+    found: &mut Vec<Finding>,
+) {
     let members: Vec<&ConfigLine> =
         part.body.iter().filter(|line| matches!(line.keyword(), "peer" | "server") && line.words.len() > 1).collect();
     let number = part.head.number;
-    let global = scene.of_kind(SectionKind::Global).next();
-    let said = scene.of_kind(SectionKind::Global).flat_map(|global| global.own(&["localpeer"])).last();
     let local = said.map(|line| line.word(1)).or(host);
     let names: Vec<&str> = members.iter().map(|line| line.word(1)).collect();
     let bare: Vec<&str> = members.iter().filter(|line| line.words.len() == 2).map(|line| line.word(1)).collect();

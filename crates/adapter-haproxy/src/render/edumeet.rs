@@ -13,6 +13,17 @@ use crate::version::HaproxyVersion;
 ///
 /// HAProxy cannot turn Latin-1 into UTF-8: a login callback of a 3.x room named `café` (and one that writes the letter as
 /// `\u00e9`) has another key than its signalling. Pin both ([`pin_key`](super::pin_key) of the UTF-8 name, and `caf%E9`) where such names occur.
+///
+/// ```
+/// use adapter_haproxy::{Bind, EdumeetCluster, HaproxyVersion, ServerLine};
+///
+/// # fn main() -> Result<(), adapter_haproxy::RenderError> {
+/// let servers = (1..=3).map(|n| ServerLine::new(n, format!("edumeet{n}"), format!("192.0.2.{n}"), 80)).collect();
+/// let cluster = EdumeetCluster::new(HaproxyVersion::new(2, 6), vec![Bind::port(80)], servers);
+/// assert!(cluster.render()?.contains("balance hash var(txn.room)"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EdumeetCluster {
