@@ -157,6 +157,7 @@ fn certificate_files() {
     assert_eq!(rules("meet.pem", 1, &["meet.example.com", "a.rooms.example.com"]), [""; 0]);
     if cfg!(feature = "certificates") {
         assert_eq!(rules("meet.pem", 1, &["b.a.rooms.example.com"]), ["BLC-H020"]);
+        assert_eq!(rules("day.pem", 0, &[]), ["BLC-H019"]);
         assert_eq!(rules("day.pem", 300, &[]), ["BLC-H018"]);
     }
 }
