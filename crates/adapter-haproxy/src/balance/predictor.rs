@@ -1,0 +1,308 @@
+//! A backend as HAProxy would run it, request by request.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::algorithm::Balance;
+use super::connections::{Connections, Waiting};
+use super::engine::{Engine, Pick, Rules};
+use super::error::{ChangeError, SpecError};
+use super::farm::{Group, Load};
+use super::key::{Key, Request};
+use super::notes::Notes;
+use super::prediction::{Outcome, Prediction};
+use super::server::ServerState;
+use super::spec::BackendSpec;
+use super::stick::Table;
+
+mod change;
+mod persistence;
+
+/// A request that [`Predictor::open`] let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(u64);
+
+/// Where an open request is.
+#[derive(Clone, Debug)]
+struct Open {
+    /// The server that serves it; none while it waits.
+    server: Option<usize>,
+    /// What the answer will leave in the stick table.
+    stick: Option<Vec<u8>>,
+}
+
+/// The most requests that may be open at once.
+const MAX_OPEN: usize = 1 << 20;
+
+/// HAProxy's choices for one backend: the same definition, the same orders and the same requests in the same order
+/// give the same servers as HAProxy of that release with one thread.
+#[derive(Clone, Debug)]
+pub struct Predictor {
+    spec: Arc<BackendSpec>,
+    rules: Arc<Rules>,
+    names: Arc<[Arc<str>]>,
+    engine: Engine,
+    states: Vec<ServerState>,
+    connections: Connections,
+    table: Option<Table>,
+    open: HashMap<u64, Open>,
+    tickets: u64,
+    now: Duration,
+}
+
+/// Who a request is meant for.
+enum Aim {
+    /// This server, by persistence.
+    Direct(usize),
+    /// This server, by the algorithm.
+    Chosen(usize),
+    /// Whoever is free first.
+    Anybody,
+    /// Nobody.
+    Nobody,
+}
+
+impl Predictor {
+    /// The backend just after its start.
+    ///
+    /// # Errors
+    ///
+    /// [`SpecError`] if HAProxy would refuse the definition or part of it is not modelled.
+    pub fn new(spec: BackendSpec) -> Result<Self, SpecError> {
+        let rules = spec.rules();
+        let engine = Engine::new(&rules, spec.units()?);
+        Ok(Self {
+            names: spec.servers.iter().map(|s| Arc::from(s.name.as_str())).collect(),
+            engine,
+            states: spec.servers.iter().map(|s| s.state).collect(),
+            connections: Connections::new(&spec.servers, spec.fullconn),
+            table: spec.table.clone().map(Table::new),
+            open: HashMap::new(),
+            tickets: 0,
+            now: Duration::ZERO,
+            rules: Arc::new(rules),
+            spec: Arc::new(spec),
+        })
+    }
+
+    fn name(&self, i: usize) -> Option<Arc<str>> {
+        self.names.get(i).cloned()
+    }
+
+    /// Lets time pass: entries of the stick table expire.
+    pub fn advance(&mut self, by: Duration) {
+        self.now = self.now.saturating_add(by);
+    }
+
+    /// A request that is answered before the next one comes. One that would wait gives up at once.
+    pub fn route(&mut self, request: &Request) -> Prediction {
+        let (ticket, prediction) = self.open_with(request, None, &mut Notes::off());
+        if let Some(ticket) = ticket {
+            self.finish(ticket);
+        }
+        prediction
+    }
+
+    /// What [`route`](Self::route) would answer, with reasons; nothing moves.
+    pub fn explain(&self, request: &Request) -> Prediction {
+        let mut notes = Notes::on();
+        let mut prediction = self.clone().open_with(request, None, &mut notes).1;
+        prediction.why = notes.told(|i| self.names.get(i).map_or("?", |n| n));
+        prediction
+    }
+
+    /// A request that stays open: it keeps a slot of its server, or waits, until it is [closed](Self::close). No ticket
+    /// for one that is refused.
+    pub fn open(&mut self, request: &Request) -> (Option<Ticket>, Prediction) {
+        self.open_with(request, None, &mut Notes::off())
+    }
+
+    /// Like [`open`](Self::open), where chance decides and is known to have decided for this server.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::NotPossible`] if it could not have; nothing has moved then.
+    pub fn open_on(&mut self, request: &Request, server: &str) -> Result<(Option<Ticket>, Prediction), ChangeError> {
+        let mut possible = self.possible(request);
+        if !possible.iter().any(|name| &**name == server) {
+            possible.truncate(16);
+            return Err(ChangeError::NotPossible { name: server.to_owned(), among: possible.join(", ") });
+        }
+        let known = self.names.iter().position(|name| &**name == server);
+        Ok(self.open_with(request, known, &mut Notes::off()))
+    }
+
+    /// The servers of which one would be chosen now: one, unless chance decides. Nothing moves.
+    pub fn possible(&self, request: &Request) -> Vec<Arc<str>> {
+        let prediction = self.clone().open_with(request, None, &mut Notes::off()).1;
+        match prediction.outcome {
+            Outcome::Server(_) if prediction.by_chance => {
+                self.engine.possible(&self.connections).into_iter().filter_map(|i| self.name(i)).collect()
+            }
+            Outcome::Server(name) => vec![name],
+            _ => Vec::new(),
+        }
+    }
+
+    fn open_with(&mut self, request: &Request, known: Option<usize>, notes: &mut Notes) -> (Option<Ticket>, Prediction) {
+        let answer = |outcome, by_chance| Prediction { outcome, by_chance, why: Vec::new() };
+        if request.is_refused(self.rules.version) {
+            return (None, answer(Outcome::BadRequest, false));
+        }
+        if self.open.len() >= MAX_OPEN {
+            notes.say(|| "too many requests are open".into());
+            return (None, answer(Outcome::Unavailable, false));
+        }
+        self.connections.arrive();
+        let (direct, stick) = self.persistence(request, notes);
+        let mut key = Key::Absent;
+        let aim = match direct {
+            Some(i) => Aim::Direct(i),
+            None => {
+                key = self.engine.key(&self.rules, request, notes);
+                self.aim(key, notes)
+            }
+        };
+        let by_chance = direct.is_none() && self.rules.is_chance();
+        let aim = match (aim, known) {
+            (Aim::Chosen(_), Some(i)) if by_chance => Aim::Chosen(i),
+            (aim, _) => aim,
+        };
+        self.tickets += 1;
+        let ticket = self.tickets;
+        let outcome = self.admit(ticket, key, aim, stick, notes);
+        let kept = matches!(outcome, Outcome::Server(_) | Outcome::Queued(_));
+        if !kept {
+            self.connections.leave();
+        }
+        (kept.then_some(Ticket(ticket)), answer(outcome, by_chance))
+    }
+
+    /// Balances.
+    fn aim(&mut self, key: Key, notes: &mut Notes) -> Aim {
+        let in_turn = matches!(self.rules.balance, Balance::RoundRobin | Balance::StaticRr | Balance::First);
+        let usable = self.engine.farm.group() != Group::Nobody;
+        if usable && in_turn && self.connections.backend_waits() {
+            notes.say(|| "others wait for any server already".into());
+            return Aim::Anybody;
+        }
+        match self.engine.pick(key, &self.connections, notes) {
+            Pick::Server(i) => Aim::Chosen(i),
+            Pick::Full => Aim::Anybody,
+            Pick::Nobody => Aim::Nobody,
+        }
+    }
+
+    /// Gives a request a slot or a place in a queue.
+    fn admit(&mut self, ticket: u64, key: Key, aim: Aim, stick: Option<Vec<u8>>, notes: &mut Notes) -> Outcome {
+        let mut aim = aim;
+        if let Aim::Direct(i) = aim
+            && self.connections.must_wait(i)
+            && self.connections.queue_is_full(i)
+            && self.spec.redispatch
+        {
+            notes.say_of(i, || "has a full queue, so the request is balanced anew".into());
+            aim = self.aim(key, notes);
+        }
+        let (server, outcome) = match aim {
+            Aim::Direct(i) | Aim::Chosen(i) if self.connections.must_wait(i) => {
+                if self.connections.queue_is_full(i) {
+                    notes.say_of(i, || "has a full queue".into());
+                    return Outcome::Unavailable;
+                }
+                notes.say_of(i, || "is at its limit: the request waits there".into());
+                self.connections.wait(Some(i), Waiting { ticket, key });
+                (None, Outcome::Queued(self.name(i)))
+            }
+            Aim::Direct(i) | Aim::Chosen(i) => {
+                let Some(name) = self.name(i) else { return Outcome::Unavailable };
+                (Some(i), Outcome::Server(name))
+            }
+            Aim::Anybody => {
+                notes.say(|| "all servers are full: the request waits for any".into());
+                self.connections.wait(None, Waiting { ticket, key });
+                (None, Outcome::Queued(None))
+            }
+            Aim::Nobody => {
+                notes.say(|| "no server is usable".into());
+                return Outcome::Unavailable;
+            }
+        };
+        self.open.insert(ticket, Open { server: None, stick });
+        if let Some(i) = server {
+            self.serve(ticket, i);
+        }
+        outcome
+    }
+
+    /// A server takes an open request, and its answer is remembered.
+    fn serve(&mut self, ticket: u64, i: usize) {
+        self.connections.take(i);
+        self.engine.touched(i, &self.connections);
+        let Some(open) = self.open.get_mut(&ticket) else { return };
+        open.server = Some(i);
+        let sticks = self.spec.servers.get(i).is_some_and(|s| !s.non_stick);
+        if let (Some(key), Some(table), true) = (open.stick.take(), &mut self.table, sticks) {
+            table.store(key, i, self.now);
+        }
+    }
+
+    /// Ends an open request, served or waiting. The answer names the waiting ones that got a server by that.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::NoTicket`].
+    pub fn close(&mut self, ticket: Ticket) -> Result<Vec<(Ticket, Arc<str>)>, ChangeError> {
+        if !self.open.contains_key(&ticket.0) {
+            return Err(ChangeError::NoTicket { ticket: ticket.0 });
+        }
+        Ok(self.finish(ticket))
+    }
+
+    fn finish(&mut self, ticket: Ticket) -> Vec<(Ticket, Arc<str>)> {
+        let Some(open) = self.open.remove(&ticket.0) else { return Vec::new() };
+        self.connections.leave();
+        match open.server {
+            Some(i) => {
+                self.connections.release(i);
+                self.engine.touched(i, &self.connections);
+                self.dequeue(i)
+            }
+            None => {
+                self.connections.give_up(ticket.0);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Gives a server's free slots to those who wait.
+    fn dequeue(&mut self, i: usize) -> Vec<(Ticket, Arc<str>)> {
+        let mut out = Vec::new();
+        let may_help = match self.engine.farm.group() {
+            Group::Active | Group::Backups => {
+                let side = self.engine.farm.group() == Group::Backups;
+                self.engine.farm.usable(side).any(|(u, _)| u == i)
+            }
+            Group::First(only) => only == i,
+            Group::Nobody => false,
+        };
+        while let Some(who) = self.connections.next(i, may_help) {
+            self.serve(who.ticket, i);
+            out.extend(self.name(i).map(|name| (Ticket(who.ticket), name)));
+        }
+        out
+    }
+
+    /// The server an open request is on; `None` while it waits or when it is not open.
+    pub fn server_of(&self, ticket: Ticket) -> Option<&str> {
+        let i = self.open.get(&ticket.0)?.server?;
+        self.names.get(i).map(|n| &**n)
+    }
+
+    /// Connections that a server is serving, and requests that wait for it; `None` for an unknown name.
+    pub fn connections(&self, server: &str) -> Option<(u32, u32)> {
+        let i = self.names.iter().position(|n| &**n == server)?;
+        Some((self.connections.served(i), self.connections.queued(i)))
+    }
+}
