@@ -25,6 +25,7 @@ mod roundrobin;
 mod server;
 mod spec;
 mod stick;
+mod strategy;
 #[cfg(test)]
 mod vectors;
 mod version;
@@ -39,4 +40,5 @@ pub use prediction::{Outcome, Prediction};
 pub use predictor::{Predictor, Ticket};
 pub use server::{HashKey, ServerSpec, ServerState};
 pub use spec::BackendSpec;
+pub use strategy::{Asking, HaproxyServer, HaproxyStrategy, ServerLine};
 pub use version::{RingBase, Version, VersionError};

@@ -3,7 +3,7 @@
 mod balance;
 
 pub use balance::{
-    Affinity, BackendSpec, Balance, ChangeError, Converters, Expression, HashFunction, HashKey, HashType, KeyRule,
-    Outcome, Prediction, Predictor, Request, RingBase, Sample, ServerSpec, ServerState, SpecError, Ticket, Version,
-    VersionError,
+    Affinity, Asking, BackendSpec, Balance, ChangeError, Converters, Expression, HaproxyServer, HaproxyStrategy,
+    HashFunction, HashKey, HashType, KeyRule, Outcome, Prediction, Predictor, Request, RingBase, Sample, ServerLine,
+    ServerSpec, ServerState, SpecError, Ticket, Version, VersionError,
 };

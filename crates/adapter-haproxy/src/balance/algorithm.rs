@@ -18,7 +18,10 @@ pub enum Balance {
     /// `first`.
     First,
     /// `random`: by chance, so every usable server is possible.
-    Random,
+    Random {
+        /// How often chance draws; the less loaded of those drawn is taken. 2 unless written.
+        draws: u32,
+    },
     /// By the hash of a key.
     Key(KeyRule),
 }
@@ -44,17 +47,22 @@ impl Balance {
                 "static-rr" => Self::StaticRr,
                 "leastconn" => Self::LeastConn,
                 "first" => Self::First,
-                "random" => Self::Random,
+                "random" => Self::Random { draws: 2 },
+                other if other.starts_with("random(") => {
+                    let draws = other.strip_prefix("random(").and_then(|n| n.strip_suffix(')')?.parse().ok());
+                    let draws = draws.filter(|n| *n > 0);
+                    let bad = || SpecError::Syntax { text: other.to_owned(), why: "needs a positive number of draws" };
+                    Self::Random { draws: draws.ok_or_else(bad)? }
+                }
                 _ => return Err(unsupported("this algorithm")),
             },
-            [one, ..] if one.starts_with("random(") => Self::Random,
             _ => return Err(unsupported("this algorithm")),
         })
     }
 
     /// What is in force without a `balance` line.
     pub(crate) fn default_of(version: Version) -> Self {
-        if version.defaults_to_random() { Self::Random } else { Self::RoundRobin }
+        if version.defaults_to_random() { Self::Random { draws: 2 } } else { Self::RoundRobin }
     }
 
     /// Whether a server is found by a key and nothing but that key, as long as there is one.

@@ -72,7 +72,8 @@ impl Chash {
             let new: Vec<Point> = (now..want).map(|n| (node(unit.node_base, n), owner)).collect();
             let at = self.cursor.filter(|(s, _)| *s == side).map(|(_, at)| at);
             // Every new point at or before the cursor's key in order moves it by one; equal keys come behind it.
-            let shift = at.and_then(|at| self.rings[side].key(at)).map_or(0, |key| new.iter().filter(|p| p.0 < key).count());
+            let shift =
+                at.and_then(|at| self.rings[side].key(at)).map_or(0, |key| new.iter().filter(|p| p.0 < key).count());
             Arc::make_mut(&mut self.rings[side]).add(new);
             if let Some((_, at)) = self.cursor.as_mut().filter(|(s, _)| *s == side) {
                 *at += shift;
@@ -84,9 +85,8 @@ impl Chash {
     /// Removes points; a cursor on one of them moves to the first that stays.
     fn remove(&mut self, side: usize, owner: u32, gone: &HashSet<u32>) {
         let ring = &self.rings[side];
-        let is_gone = |at: usize| {
-            ring.owner(at) == Some(owner as usize) && ring.key(at).is_some_and(|key| gone.contains(&key))
-        };
+        let is_gone =
+            |at: usize| ring.owner(at) == Some(owner as usize) && ring.key(at).is_some_and(|key| gone.contains(&key));
         let moved = match self.cursor {
             Some((s, at)) if s == side => {
                 let n = ring.len();

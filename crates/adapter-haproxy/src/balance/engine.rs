@@ -4,12 +4,16 @@ use super::algorithm::{Balance, HashType};
 use super::chash::{Affinity, Chash};
 use super::farm::{Farm, Group, Load, Unit};
 use super::first::First;
-use super::key::{Key, Request};
+use super::hash::avalanche;
+use super::key::{Key, KeyRule, Request};
 use super::leastconn::LeastConn;
 use super::map::Map;
 use super::notes::Notes;
 use super::roundrobin::RoundRobin;
 use super::version::Version;
+
+/// The most draws of one pick.
+const MAX_DRAWS: u32 = 64;
 
 /// What does not change while servers do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +40,36 @@ impl Rules {
         self.is_static()
     }
 
+    /// Whether counts of connections decide.
+    pub(crate) fn counts(&self) -> bool {
+        self.balance == Balance::LeastConn || self.factor > 0
+    }
+
+    /// Whether the key and the servers alone decide.
+    pub(crate) fn is_by_key_alone(&self) -> bool {
+        self.balance.key().is_some() && self.factor == 0 && self.affinity == Affinity::Always
+    }
+
+    /// The algorithm in a few words.
+    pub(crate) fn name(&self) -> (&'static str, &'static str) {
+        match &self.balance {
+            Balance::RoundRobin => ("haproxy-roundrobin", "HAProxy's roundrobin: whose turn it is"),
+            Balance::StaticRr => ("haproxy-static-rr", "HAProxy's static-rr: the next slot of its table"),
+            Balance::LeastConn => ("haproxy-leastconn", "HAProxy's leastconn: the least connections for the weight"),
+            Balance::First => ("haproxy-first", "HAProxy's first: the lowest id that is not full"),
+            Balance::Random { .. } => ("haproxy-random", "HAProxy's random: by chance"),
+            Balance::Key(_) if self.hash.is_consistent() => {
+                ("haproxy-consistent", "HAProxy's consistent hash: the nearest node of the ring")
+            }
+            Balance::Key(_) => ("haproxy-map-based", "HAProxy's map-based hash: the slot of its table"),
+        }
+    }
+
     /// Whether the order of equals is left to chance.
     pub(crate) fn is_chance(&self) -> bool {
         match self.balance {
             Balance::LeastConn => self.version.ties_by_chance(),
-            Balance::Random => true,
+            Balance::Random { .. } => true,
             _ => false,
         }
     }
@@ -86,7 +115,7 @@ impl Engine {
             Balance::RoundRobin => Machine::RoundRobin(RoundRobin::new(&farm, rules.version.weight_rejoins())),
             Balance::LeastConn => Machine::LeastConn(LeastConn::new(&farm)),
             Balance::First => Machine::First(First::new(&farm)),
-            Balance::Random => Machine::Random,
+            Balance::Random { .. } => Machine::Random,
         };
         Self { farm, machine }
     }
@@ -144,6 +173,16 @@ impl Engine {
         key
     }
 
+    /// The hash of a key that is at hand already.
+    pub(crate) fn hash_of(rules: &Rules, key: &[u8]) -> Key {
+        let Some(rule) = rules.balance.key() else { return Key::Absent };
+        let hash = match rule {
+            KeyRule::Source => std::str::from_utf8(key).ok().and_then(|k| k.parse().ok()).map(KeyRule::source),
+            _ => Some(rules.hash.function().hash(key)),
+        };
+        hash.map_or(Key::Absent, |h| Key::Hash(if rules.hash.has_avalanche() { avalanche(h) } else { h }))
+    }
+
     /// Chooses.
     pub(crate) fn pick(&mut self, key: Key, load: &dyn Load, notes: &mut Notes) -> Pick {
         let group = self.farm.group();
@@ -160,9 +199,38 @@ impl Engine {
             (Machine::RoundRobin(m), _) => m.next(&self.farm, load, notes),
             (Machine::LeastConn(m), _) => m.next(&self.farm, load, notes),
             (Machine::First(m), _) => m.next(&self.farm, load, notes),
-            (Machine::Random, _) => self.possible(load).first().copied(),
+            (Machine::Random, _) => self.possible(load).into_iter().find(|i| !load.is_barred(*i)),
         };
         found.map_or(Pick::Full, Pick::Server)
+    }
+
+    /// Lets chance decide among these.
+    pub(crate) fn draw(
+        &self,
+        rules: &Rules,
+        possible: &[usize],
+        load: &dyn Load,
+        mut random: impl FnMut() -> u64,
+    ) -> Option<usize> {
+        let Balance::Random { draws } = rules.balance else {
+            let n = random().checked_rem(possible.len() as u64)?;
+            return possible.get(usize::try_from(n).ok()?).copied();
+        };
+        let ew = |i: usize| self.farm.units.get(i).map_or(0, |u| u64::from(u.ew));
+        let sum: u64 = possible.iter().map(|i| ew(*i)).sum();
+        let mut best: Option<usize> = None;
+        for _ in 0..draws.min(MAX_DRAWS) {
+            let mut at = random().checked_rem(sum)?;
+            let drawn = possible.iter().copied().find(|i| {
+                let found = at < ew(*i);
+                at = at.saturating_sub(ew(*i));
+                found
+            })?;
+            let served = |i| u64::from(load.served(i));
+            let stays = best.is_some_and(|b| served(drawn) * ew(b) > served(b) * ew(drawn));
+            best = if stays { best } else { Some(drawn) };
+        }
+        best
     }
 
     /// Those of whom chance chooses one.

@@ -122,7 +122,8 @@ pub(crate) fn xxh32(bytes: &[u8], seed: u32) -> u32 {
     let word = |b: &[u8]| b.iter().rev().fold(0, |w: u32, c| (w << 8) | u32::from(*c));
     let mut blocks = bytes.chunks_exact(16);
     let mut h = if bytes.len() >= 16 {
-        let mut lanes = [seed.wrapping_add(P[0]).wrapping_add(P[1]), seed.wrapping_add(P[1]), seed, seed.wrapping_sub(P[0])];
+        let mut lanes =
+            [seed.wrapping_add(P[0]).wrapping_add(P[1]), seed.wrapping_add(P[1]), seed, seed.wrapping_sub(P[0])];
         for block in &mut blocks {
             for (lane, part) in lanes.iter_mut().zip(block.chunks_exact(4)) {
                 *lane = lane.wrapping_add(word(part).wrapping_mul(P[1])).rotate_left(13).wrapping_mul(P[0]);

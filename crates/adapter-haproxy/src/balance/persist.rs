@@ -25,12 +25,18 @@ impl Condition {
         match words.get(1..).unwrap_or_default() {
             [open, expression, values @ .., close] if open == "{" && close == "}" && !values.is_empty() => {
                 if values.iter().any(|v| matches!(v.as_str(), "{" | "}" | "||" | "or" | "!") || v.starts_with('-')) {
-                    return Err(SpecError::Unsupported { text: text(), what: "conditions of more than one test".into() });
+                    return Err(SpecError::Unsupported {
+                        text: text(),
+                        what: "conditions of more than one test".into(),
+                    });
                 }
                 let expression = Expression::from_word(expression)?;
                 Ok(Some(Self { expression, values: values.to_vec(), unless }))
             }
-            _ => Err(SpecError::Unsupported { text: text(), what: "a condition that is not { expression value }".into() }),
+            _ => Err(SpecError::Unsupported {
+                text: text(),
+                what: "a condition that is not { expression value }".into(),
+            }),
         }
     }
 

@@ -145,7 +145,12 @@ impl Predictor {
         }
     }
 
-    fn open_with(&mut self, request: &Request, known: Option<usize>, notes: &mut Notes) -> (Option<Ticket>, Prediction) {
+    fn open_with(
+        &mut self,
+        request: &Request,
+        known: Option<usize>,
+        notes: &mut Notes,
+    ) -> (Option<Ticket>, Prediction) {
         let answer = |outcome, by_chance| Prediction { outcome, by_chance, why: Vec::new() };
         if request.is_refused(self.rules.version) {
             return (None, answer(Outcome::BadRequest, false));

@@ -20,7 +20,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn check<T: PartialEq + std::fmt::Debug>(&mut self, what: impl std::fmt::Display, got: T, want: T) {
+    fn check<T: PartialEq + std::fmt::Debug>(&mut self, what: &dyn std::fmt::Display, got: &T, want: &T) {
         self.checked += 1;
         if got != want {
             self.wrong.push(format!("{what}: predicted {got:?}, HAProxy {want:?}"));
@@ -28,7 +28,7 @@ impl Tally {
     }
 }
 
-fn folder(variable: &str, own: &str) -> PathBuf {
+pub(super) fn folder(variable: &str, own: &str) -> PathBuf {
     match std::env::var_os(variable) {
         Some(path) => path.into(),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(own),
@@ -36,7 +36,7 @@ fn folder(variable: &str, own: &str) -> PathBuf {
 }
 
 /// The JSON files of a folder by name. An empty folder fails.
-fn files(folder: &Path) -> BTreeMap<String, Value> {
+pub(super) fn files(folder: &Path) -> BTreeMap<String, Value> {
     let read = |e: std::io::Result<std::fs::DirEntry>| e.unwrap().path();
     let all = std::fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).map(read);
     let json = all.filter(|p| p.extension().is_some_and(|e| e == "json"));
@@ -110,6 +110,11 @@ fn edumeet() {
 }
 
 /// The backend of a file.
-fn backend(file: &Value, version: Version) -> BackendSpec {
+pub(super) fn backend(file: &Value, version: Version) -> BackendSpec {
     case::backend(file, version)
+}
+
+/// A request of a file.
+pub(super) fn request(v: &Value) -> super::Request {
+    case::request(v)
 }

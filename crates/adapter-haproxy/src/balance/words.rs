@@ -53,7 +53,9 @@ pub(crate) fn words(line: &str) -> Result<Vec<String>, SpecError> {
         return Err(bad("has a quote that is not closed"));
     }
     out.extend(word);
-    out.into_iter().map(|w| String::from_utf8(w).map_err(|_| bad("is no UTF-8 once its escapes are resolved"))).collect()
+    out.into_iter()
+        .map(|w| String::from_utf8(w).map_err(|_| bad("is no UTF-8 once its escapes are resolved")))
+        .collect()
 }
 
 #[cfg(test)]

@@ -86,10 +86,9 @@ impl Converter {
             "base64" => Self::Base64,
             "hex" => Self::Hex,
             "length" => Self::Length,
-            "bytes" => Self::Bytes {
-                from: size(need(0, "needs an offset")?)?,
-                count: call.number(1)?.map(size).transpose()?,
-            },
+            "bytes" => {
+                Self::Bytes { from: size(need(0, "needs an offset")?)?, count: call.number(1)?.map(size).transpose()? }
+            }
             "field" | "word" => Self::Field {
                 at: need(0, "needs the number of a field")?,
                 delimiters: call.args.get(1).cloned().unwrap_or_default(),

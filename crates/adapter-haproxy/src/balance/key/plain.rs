@@ -114,16 +114,21 @@ impl KeyRule {
         !matches!(self, Self::UrlParam { .. })
     }
 
+    /// The number that `source` makes of an address.
+    pub(crate) fn source(ip: IpAddr) -> u32 {
+        match ip {
+            IpAddr::V4(ip) => u32::from(ip),
+            IpAddr::V6(ip) => {
+                let bits = u128::from(ip);
+                [96, 64, 32, 0].iter().fold(0, |h, at| h ^ u32::try_from((bits >> at) & 0xffff_ffff).unwrap_or(0))
+            }
+        }
+    }
+
     /// The hash of the key of this request.
     pub(crate) fn key(&self, request: &Request, function: HashFunction, mixed: bool, version: Version) -> Key {
         let hash = if let Self::Source = self {
-            request.source.map(|ip| match ip {
-                IpAddr::V4(ip) => u32::from(ip),
-                IpAddr::V6(ip) => {
-                    let bits = u128::from(ip);
-                    [96, 64, 32, 0].iter().fold(0, |h, at| h ^ u32::try_from((bits >> at) & 0xffff_ffff).unwrap_or(0))
-                }
-            })
+            request.source.map(Self::source)
         } else {
             self.bytes(request, function, version).map(|bytes| function.hash(&bytes))
         };

@@ -26,9 +26,8 @@ impl Predictor {
             && flag != Some(false)
             && let Some(value) = spec.cookie.as_ref().and_then(|name| request.cookie(name)).filter(|v| !v.is_empty())
         {
-            let is_it = |i: &usize| {
-                spec.servers.get(*i).and_then(|s| s.cookie.as_ref()).is_some_and(|c| c.as_bytes() == value)
-            };
+            let is_it =
+                |i: &usize| spec.servers.get(*i).and_then(|s| s.cookie.as_ref()).is_some_and(|c| c.as_bytes() == value);
             found = (0..spec.servers.len()).filter(is_it).find(serves);
             if let Some(i) = found {
                 notes.say_of(i, || "is named by the cookie".into());

@@ -113,7 +113,7 @@ fn ask(haproxy: &mut Predictor, tally: &mut Tally, vectors: &Value) {
             assert_eq!(explained.outcome, got.outcome);
             assert!(!explained.why.is_empty() || matches!(got.outcome, Outcome::BadRequest | Outcome::Server(_)));
         }
-        tally.check(&pair[0], text(&got.outcome), pair[1].as_str().unwrap().to_owned());
+        tally.check(&pair[0], &text(&got.outcome).as_str(), &pair[1].as_str().unwrap());
     }
 }
 
@@ -125,7 +125,7 @@ pub(super) fn change(haproxy: &mut Predictor, tally: &mut Tally, step: &Value) -
         "weight" => haproxy.set_weight(server(), step["weight"].as_str().unwrap()),
         _ => return false,
     };
-    tally.check(step, done.is_ok(), step["answer"] == "ok");
+    tally.check(step, &done.is_ok(), &(step["answer"] == "ok"));
     true
 }
 

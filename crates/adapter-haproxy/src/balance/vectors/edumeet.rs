@@ -25,7 +25,7 @@ pub(super) fn play(file: &Value) -> Tally {
         let mut haproxy = Predictor::new(spec).unwrap();
         for (room, want) in v["choice"].as_object().unwrap() {
             let got = haproxy.route(&Request::get(format!("/?roomId={room}")));
-            tally.check(format!("{layout}: {room}"), got.server(), want.as_str());
+            tally.check(&format!("{layout}: {room}"), &got.server(), &want.as_str());
         }
     }
     tally

@@ -23,7 +23,7 @@ pub(super) fn play(file: &Value, version: Version) -> Tally {
                     match haproxy.open_on(&r, want) {
                         Ok(done) => done,
                         Err(e) => {
-                            tally.check(step, e.to_string(), want.to_owned());
+                            tally.check(step, &e.to_string().as_str(), &want);
                             continue;
                         }
                     }
@@ -31,7 +31,7 @@ pub(super) fn play(file: &Value, version: Version) -> Tally {
                     haproxy.open(&r)
                 };
                 tickets.extend(ticket.map(|t| (id.unwrap(), t)));
-                tally.check(step, text(&got.outcome), want.to_owned());
+                tally.check(step, &text(&got.outcome).as_str(), &want);
             }
             "close" => {
                 // One that still waits stays where it is.
@@ -41,7 +41,7 @@ pub(super) fn play(file: &Value, version: Version) -> Tally {
                 let got: Vec<(u64, String)> = served.into_iter().map(|(t, s)| (name(t), s.to_string())).collect();
                 let pair = |v: &Value| (v[0].as_u64().unwrap(), v[1].as_str().unwrap().to_owned());
                 let want = step["dequeued"].as_array().into_iter().flatten().map(pair).collect();
-                tally.check(step, got, want);
+                tally.check(step, &got, &want);
             }
             _ => assert!(change(&mut haproxy, &mut tally, step), "unknown step {step}"),
         }

@@ -35,7 +35,7 @@ pub(super) fn play(file: &Value, version: Version) -> Tally {
             let sample = Sample::Text(unhex(input));
             written(Converters::parse(text).unwrap().apply(sample, version), out)
         };
-        tally.check(format!("{text} of {input}"), got, pair[1].clone());
+        tally.check(&format!("{text} of {input}"), &got, &pair[1]);
     }
     tally
 }
