@@ -90,7 +90,10 @@ impl Converter {
                 Self::Bytes { from: size(need(0, "needs an offset")?)?, count: call.number(1)?.map(size).transpose()? }
             }
             "field" | "word" => Self::Field {
-                at: need(0, "needs the number of a field")?,
+                at: match need(0, "needs the number of a field")? {
+                    0 => return Err(SpecError::Syntax { text: call.name.clone(), why: "has no field 0" }),
+                    at => at,
+                },
                 delimiters: call.args.get(1).cloned().unwrap_or_default(),
                 count: call.number(2)?.unwrap_or(1),
                 words: call.name == "word",

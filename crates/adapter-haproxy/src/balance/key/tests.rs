@@ -34,7 +34,6 @@ const CHAINS: &[&str] = &[
     "wt6(1)",
     "xxh32(7)",
     "url_dec,b64dec,field(8,'\\\"')",
-    "field(0,/)",
     "base64,b64dec",
 ];
 const RULES: &[&str] = &[

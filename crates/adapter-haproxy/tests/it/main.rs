@@ -1,0 +1,5 @@
+//! Against a real HAProxy.
+
+mod balance;
+mod haproxy;
+mod responder;
