@@ -121,7 +121,7 @@ impl Converter {
             Self::Length => Sample::Integer(i64::try_from(sample.into_text().len()).unwrap_or(i64::MAX)),
             Self::Bytes { from, count } => {
                 let bytes = sample.into_binary();
-                let rest = bytes.get(*from..)?;
+                let rest = bytes.get(*from..).unwrap_or_default();
                 Sample::Binary(rest[..count.unwrap_or(rest.len()).min(rest.len())].to_vec())
             }
             Self::Field { at, delimiters, count, words } => {
@@ -150,18 +150,19 @@ impl Converter {
 /// The places where pieces begin and end.
 type Pieces = Vec<(usize, usize)>;
 
-/// Pieces `at` and following, `count` of them (0: all to the end), from the left or, negative, from the right.
+/// Pieces `at` and following, `count` of them (0: all), from the left or, negative, from the right. Where there are
+/// fewer, whatever else is there up to the edge belongs to them.
 fn piece<'a>(text: &'a [u8], pieces: &Pieces, at: i64, count: i64) -> Option<&'a [u8]> {
     let index = usize::try_from(at.unsigned_abs().checked_sub(1)?).ok()?;
-    let more = usize::try_from(count.max(0)).unwrap_or(usize::MAX);
-    let last = pieces.len().checked_sub(1)?;
-    let (from, to) = if at > 0 {
-        (index, if more == 0 { last } else { index.saturating_add(more - 1).min(last) })
-    } else {
-        let to = last.checked_sub(index)?;
-        (if more == 0 { 0 } else { to.saturating_sub(more - 1) }, to)
-    };
-    text.get(pieces.get(from)?.0..pieces.get(to)?.1)
+    let more = usize::try_from(count).ok().and_then(|n| n.checked_sub(1)).unwrap_or(usize::MAX);
+    if at > 0 {
+        let from = pieces.get(index)?.0;
+        let to = index.checked_add(more).and_then(|i| pieces.get(i)).map_or(text.len(), |p| p.1);
+        return text.get(from..to);
+    }
+    let last = pieces.len().checked_sub(index + 1)?;
+    let from = last.checked_sub(more).and_then(|i| pieces.get(i)).map_or(0, |p| p.0);
+    text.get(from..pieces.get(last)?.1)
 }
 
 fn field(text: &[u8], at: i64, is_delimiter: impl Fn(&u8) -> bool, count: i64) -> Option<&[u8]> {

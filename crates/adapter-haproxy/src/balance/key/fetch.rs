@@ -6,7 +6,7 @@ use std::str::FromStr;
 use super::args::Call;
 use super::request::Request;
 use super::sample::Sample;
-use super::target::{parameter, path, path_and_query, query};
+use super::target::{normal, parameter, path, path_and_query, query};
 use crate::balance::error::SpecError;
 use crate::balance::version::Version;
 
@@ -74,7 +74,7 @@ impl Fetch {
                 Some(Sample::Text([host, path].concat()))
             }
             Self::Query => text(query(&request.target)?),
-            Self::Url => text(&request.target),
+            Self::Url => text(&normal(&request.target, version)),
             Self::Method => text(request.method.as_bytes()),
             Self::Source => Some(match request.source? {
                 IpAddr::V4(ip) => Sample::V4(ip),

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::expression::Expression;
 use super::request::Request;
-use super::target::is_refused;
+use super::target::{is_refused, normal, path_and_query};
 use crate::balance::error::SpecError;
 use crate::balance::hash::{HashFunction, avalanche};
 use crate::balance::version::Version;
@@ -140,7 +140,10 @@ impl KeyRule {
         match self {
             Self::UrlParam { name } => url_param(request, name.as_bytes(), version).map(<[u8]>::to_vec),
             Self::Uri { len, depth, whole, path_only } => {
-                uri(&request.target, *len, *depth, *whole, *path_only).map(<[u8]>::to_vec)
+                let target = normal(&request.target, version);
+                // Without a path, the key is empty; it is not absent.
+                let uri = if *path_only { path_and_query(&target, version).unwrap_or_default() } else { &target };
+                Some(cut(uri, *len, *depth, *whole).to_vec())
             }
             Self::Header { name, domain_only } => {
                 let value = request.values(name).next().filter(|v| !v.is_empty())?;
@@ -186,13 +189,7 @@ fn is_token(c: u8) -> bool {
     c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c)
 }
 
-fn uri(target: &[u8], len: usize, depth: usize, whole: bool, path_only: bool) -> Option<&[u8]> {
-    let mut uri = target;
-    if path_only && uri.first() != Some(&b'/') {
-        let from = uri.windows(3).position(|w| w == b"://").map_or(0, |at| at + 3);
-        let slash = uri[from..].iter().position(|c| *c == b'/')?;
-        uri = &uri[from + slash..];
-    }
+fn cut(mut uri: &[u8], len: usize, depth: usize, whole: bool) -> &[u8] {
     if len > 0 {
         uri = &uri[..len.min(uri.len())];
     }
@@ -204,7 +201,7 @@ fn uri(target: &[u8], len: usize, depth: usize, whole: bool, path_only: bool) ->
         }
         *c == b'?' && !whole
     });
-    Some(&uri[..end.unwrap_or(uri.len())])
+    &uri[..end.unwrap_or(uri.len())]
 }
 
 /// The label before the last dot.

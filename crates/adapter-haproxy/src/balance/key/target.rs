@@ -1,5 +1,7 @@
 //! Parts of a request target.
 
+use std::borrow::Cow;
+
 use crate::balance::version::Version;
 
 fn find(bytes: &[u8], c: u8) -> Option<usize> {
@@ -20,6 +22,14 @@ fn after_authority(target: &[u8]) -> Option<&[u8]> {
     let rest = &target[at + 3..];
     let end = rest.iter().position(|c| matches!(c, b'/' | b'?' | b'#')).unwrap_or(rest.len());
     Some(&rest[end..])
+}
+
+/// The target as HAProxy keeps it: later releases add the path that `http://host` lacks.
+pub(super) fn normal(target: &[u8], version: Version) -> Cow<'_, [u8]> {
+    if version.has_implied_path() && after_authority(target).is_some_and(<[u8]>::is_empty) {
+        return Cow::Owned([target, b"/"].concat());
+    }
+    Cow::Borrowed(target)
 }
 
 /// Path and query together; `None` where there is no path.
