@@ -163,7 +163,13 @@ impl Predictor {
         let (direct, stick) = self.persistence(request, notes);
         let mut key = Key::Absent;
         let aim = match direct {
-            Some(i) => Aim::Direct(i),
+            Some(i) => {
+                if self.spec.redispatch {
+                    // It may be balanced after all.
+                    key = self.engine.key(&self.rules, request, &mut Notes::off());
+                }
+                Aim::Direct(i)
+            }
             None => {
                 key = self.engine.key(&self.rules, request, notes);
                 self.aim(key, notes)
@@ -241,16 +247,29 @@ impl Predictor {
         outcome
     }
 
-    /// A server takes an open request, and its answer is remembered.
+    /// A server takes an open request.
     fn serve(&mut self, ticket: u64, i: usize) {
         self.connections.take(i);
         self.engine.touched(i, &self.connections);
-        let Some(open) = self.open.get_mut(&ticket) else { return };
-        open.server = Some(i);
+        if let Some(open) = self.open.get_mut(&ticket) {
+            open.server = Some(i);
+        }
+    }
+
+    /// The server of an open request has begun its answer, which makes the stick table learn; the connection stays, as
+    /// with WebSocket. [`close`](Self::close) implies it.
+    ///
+    /// # Errors
+    ///
+    /// [`ChangeError::NoTicket`].
+    pub fn answer(&mut self, ticket: Ticket) -> Result<(), ChangeError> {
+        let open = self.open.get_mut(&ticket.0).ok_or(ChangeError::NoTicket { ticket: ticket.0 })?;
+        let Some(i) = open.server else { return Ok(()) };
         let sticks = self.spec.servers.get(i).is_some_and(|s| !s.non_stick);
         if let (Some(key), Some(table), true) = (open.stick.take(), &mut self.table, sticks) {
             table.store(key, i, self.now);
         }
+        Ok(())
     }
 
     /// Ends an open request, served or waiting. The answer names the waiting ones that got a server by that.
@@ -266,6 +285,8 @@ impl Predictor {
     }
 
     fn finish(&mut self, ticket: Ticket) -> Vec<(Ticket, Arc<str>)> {
+        // One that is not open has nothing to be remembered.
+        let _ = self.answer(ticket);
         let Some(open) = self.open.remove(&ticket.0) else { return Vec::new() };
         self.connections.leave();
         match open.server {

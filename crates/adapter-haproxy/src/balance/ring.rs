@@ -143,4 +143,33 @@ mod tests {
         assert_eq!(Ring::default().nearest(5), None);
         assert_eq!(Ring::new(Vec::new()).nearest(5), None);
     }
+
+    /// 1,000 servers of weight 100. Run in release, alone: `-- --ignored --nocapture lookup`.
+    #[test]
+    #[ignore = "measures, in a release build"]
+    fn lookup_is_faster_than_a_search() {
+        let points = (1..=1000u32).flat_map(|id| (0..1600).map(move |i| (node(id * 4096, i), id)));
+        let ring = Ring::new(points.collect());
+        let hashes: Vec<u32> = (0..1_000_000).map(|i| avalanche(i ^ 0x5bd1_e995)).collect();
+        let search = |h: u32| {
+            let at = ring.points.partition_point(|p| p.0 < h);
+            let next = if at == ring.len() { 0 } else { at };
+            let prev = next.checked_sub(1).unwrap_or(ring.len() - 1);
+            if h.wrapping_sub(ring.points[prev].0) <= ring.points[next].0.wrapping_sub(h) { prev } else { next }
+        };
+        let timed = |find: &dyn Fn(u32) -> usize| {
+            let once = || {
+                let start = std::time::Instant::now();
+                let sum = hashes.iter().fold(0, |sum: usize, h| sum.wrapping_add(find(*h)));
+                (start.elapsed().as_secs_f64() * 1e9 / hashes.len() as f64, sum)
+            };
+            let all = [once(), once(), once(), once(), once()];
+            (all.iter().map(|(t, _)| *t).fold(f64::MAX, f64::min), all[0].1)
+        };
+        let (slow, a) = timed(&search);
+        let (fast, b) = timed(&|h| ring.nearest(h).unwrap_or(0));
+        assert_eq!(a, b);
+        println!("{} points: search {slow:.1} ns, jump {fast:.1} ns, {:.1} times as fast", ring.len(), slow / fast);
+        assert!(slow / fast >= 5.0);
+    }
 }
