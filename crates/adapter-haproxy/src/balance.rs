@@ -6,6 +6,7 @@
 //! all that from a pool.
 
 mod algorithm;
+mod cells;
 mod chash;
 mod connections;
 mod engine;

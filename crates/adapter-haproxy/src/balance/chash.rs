@@ -108,6 +108,13 @@ impl Chash {
             Group::Nobody => return None,
         };
         let ring = &self.rings[side];
+        if self.factor == 0
+            && self.affinity == Affinity::Always
+            && !notes.are_on()
+            && let Some(owner) = ring.nearest_owner(hash).filter(|i| !load.is_barred(*i))
+        {
+            return Some(owner);
+        }
         let start = ring.nearest(hash)?;
         let first = ring.owner(start)?;
         notes.say(|| {

@@ -149,3 +149,35 @@ pub(crate) trait Load {
         self.limit(i).is_some_and(|limit| all >= limit.saturating_add(self.max_queue(i)))
     }
 }
+
+/// Connections, and a server to be passed over if possible.
+pub(crate) struct Avoiding<'a> {
+    pub(crate) load: &'a dyn Load,
+    pub(crate) avoid: usize,
+}
+
+impl Load for Avoiding<'_> {
+    fn served(&self, i: usize) -> u32 {
+        self.load.served(i)
+    }
+
+    fn queued(&self, i: usize) -> u32 {
+        self.load.queued(i)
+    }
+
+    fn limit(&self, i: usize) -> Option<u32> {
+        self.load.limit(i)
+    }
+
+    fn max_queue(&self, i: usize) -> u32 {
+        self.load.max_queue(i)
+    }
+
+    fn total(&self) -> u32 {
+        self.load.total()
+    }
+
+    fn is_barred(&self, i: usize) -> bool {
+        i == self.avoid
+    }
+}

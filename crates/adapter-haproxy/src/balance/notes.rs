@@ -18,6 +18,11 @@ impl Notes {
         Self(Some(Vec::new()))
     }
 
+    /// Whether somebody listens.
+    pub(crate) fn are_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Says something.
     pub(crate) fn say(&mut self, what: impl FnOnce() -> String) {
         self.put(None, what);

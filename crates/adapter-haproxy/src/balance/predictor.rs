@@ -8,7 +8,7 @@ use super::algorithm::Balance;
 use super::connections::{Connections, Waiting};
 use super::engine::{Engine, Pick, Rules};
 use super::error::{ChangeError, SpecError};
-use super::farm::{Group, Load};
+use super::farm::{Avoiding, Group, Load};
 use super::key::{Key, Request};
 use super::notes::Notes;
 use super::prediction::{Outcome, Prediction};
@@ -18,6 +18,8 @@ use super::stick::Table;
 
 mod change;
 mod persistence;
+#[cfg(test)]
+mod tests;
 
 /// A request that [`Predictor::open`] let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -172,7 +174,7 @@ impl Predictor {
             }
             None => {
                 key = self.engine.key(&self.rules, request, notes);
-                self.aim(key, notes)
+                self.aim(key, None, notes)
             }
         };
         let by_chance = direct.is_none() && self.rules.is_chance();
@@ -190,13 +192,23 @@ impl Predictor {
         (kept.then_some(Ticket(ticket)), answer(outcome, by_chance))
     }
 
-    /// Balances.
-    fn aim(&mut self, key: Key, notes: &mut Notes) -> Aim {
+    /// Balances, and avoids a server if it can.
+    fn aim(&mut self, key: Key, avoid: Option<usize>, notes: &mut Notes) -> Aim {
         let in_turn = matches!(self.rules.balance, Balance::RoundRobin | Balance::StaticRr | Balance::First);
         let usable = self.engine.farm.group() != Group::Nobody;
         if usable && in_turn && self.connections.backend_waits() {
             notes.say(|| "others wait for any server already".into());
             return Aim::Anybody;
+        }
+        // A slot of a table leads nowhere else.
+        let is_slot = self.rules.refuses_weights() && matches!(key, Key::Hash(_));
+        if let Some(avoid) = avoid.filter(|_| !is_slot) {
+            let mut engine = self.engine.clone();
+            let load = Avoiding { load: &self.connections, avoid };
+            if let Pick::Server(i) = engine.pick(key, &load, notes) {
+                self.engine = engine;
+                return Aim::Chosen(i);
+            }
         }
         match self.engine.pick(key, &self.connections, notes) {
             Pick::Server(i) => Aim::Chosen(i),
@@ -214,7 +226,7 @@ impl Predictor {
             && self.spec.redispatch
         {
             notes.say_of(i, || "has a full queue, so the request is balanced anew".into());
-            aim = self.aim(key, notes);
+            aim = self.aim(key, Some(i), notes);
         }
         let (server, outcome) = match aim {
             Aim::Direct(i) | Aim::Chosen(i) if self.connections.must_wait(i) => {

@@ -36,7 +36,7 @@ impl Predictor {
             // Those who waited here are balanced anew.
             for who in self.connections.drain(i) {
                 let stick = self.open.remove(&who.ticket).and_then(|o| o.stick);
-                let aim = self.aim(who.key, &mut Notes::off());
+                let aim = self.aim(who.key, None, &mut Notes::off());
                 let served = match aim {
                     Aim::Chosen(to) if !self.connections.must_wait(to) => self.name(to),
                     _ => None,
