@@ -302,7 +302,8 @@ fn case(path: &std::path::PathBuf, version: Version, seed: u64, ports: &[u16]) -
         let got = haproxy.ask(&method, &target, &headers, &body);
         checked += 1;
         let want = if possible.len() > 1 && possible.contains(&got) {
-            predictor.open_on(&r, &got).unwrap().0.map(|t| predictor.close(t));
+            let (ticket, _) = predictor.open_on(&r, &got).unwrap();
+            ticket.map(|t| predictor.close(t)).transpose().unwrap();
             continue;
         } else {
             let explained = predictor.explain(&r);

@@ -1,4 +1,5 @@
 //! Against a real HAProxy.
+#![allow(clippy::unwrap_used)]
 
 mod balance;
 mod haproxy;

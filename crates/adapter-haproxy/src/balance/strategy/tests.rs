@@ -6,7 +6,7 @@ use std::sync::Arc;
 use balancer_core::{Admin, Ask, BackendId, Pool, PoolOptions, StickKey, Weight};
 use serde_json::Value;
 
-use super::{Asking, HaproxyServer, HaproxyStrategy};
+use super::{Asking, HaproxyServer, HaproxyStrategy, ServerLine};
 use crate::balance::vectors::{backend, files, folder, request};
 use crate::balance::{BackendSpec, Request, ServerSpec, Version};
 
@@ -38,7 +38,7 @@ fn play(name: &str, file: &Value, version: Version) -> usize {
                 None => request(&pair[0]),
             };
             let lease = place(&pool, &r);
-            let got = lease.as_ref().map_or("HTTP 503", |l| l.backend().line.name());
+            let got = lease.as_ref().map_or("HTTP 503", |l| l.backend().line().name());
             assert_eq!(pair[1], got, "{name} on {version}: {}", pair[0]);
             checked.set(checked.get() + 1);
         }
@@ -52,7 +52,7 @@ fn play(name: &str, file: &Value, version: Version) -> usize {
             "ask" => ask(&step["vectors"]),
             "open" => {
                 let lease = place(&pool, &request(&step["req"])).unwrap();
-                assert_eq!(step["server"], lease.backend().line.name(), "{name} on {version}: {step}");
+                assert_eq!(step["server"], lease.backend().line().name(), "{name} on {version}: {step}");
                 open.insert(step["id"].as_u64(), lease);
                 checked.set(checked.get() + 1);
             }
@@ -124,9 +124,9 @@ fn the_room_key_is_the_key() {
     let asked: RequestPool = pool(&spec);
     for i in 0..200 {
         let key = StickKey::new(format!("room-{i}")).unwrap();
-        let a = plain.place(&Ask::new(&key), 0).unwrap().backend().line.name().to_owned();
+        let a = plain.place(&Ask::new(&key), 0).unwrap().backend().line().name().to_owned();
         let r = Request::get(format!("/?room=room-{i}"));
-        assert_eq!(place(&asked, &r).unwrap().backend().line.name(), a);
+        assert_eq!(place(&asked, &r).unwrap().backend().line().name(), a);
     }
 }
 
@@ -174,7 +174,7 @@ fn excluded_servers_are_passed_over() {
         let out = [BackendId::from("s0"), BackendId::from("s2")];
         for seed in 0..20 {
             let lease = pool.place(&Ask::new(&key).exclude(&out), seed).unwrap();
-            assert_eq!(lease.backend().line.name(), "s1", "{lines:?}");
+            assert_eq!(lease.backend().line().name(), "s1", "{lines:?}");
         }
         let all = ["s0", "s1", "s2"].map(BackendId::from);
         assert!(pool.place(&Ask::new(&key).exclude(&all), 0).is_none());
@@ -202,7 +202,7 @@ proptest::proptest! {
             }
             let lease = pool.place(&Ask::new(&room()), 0).unwrap();
             let (ticket, want) = haproxy.open(&Request::get("/"));
-            proptest::prop_assert_eq!(Some(lease.backend().line.name()), want.server());
+            proptest::prop_assert_eq!(Some(lease.backend().line().name()), want.server());
             open.push((lease, ticket.unwrap()));
         }
     }
