@@ -65,7 +65,7 @@ impl Cells {
                 if let Some(Line(places)) = lines.get_mut(at) {
                     match places.get_mut(used) {
                         Some(place) => *place = offset << 16 | owner,
-                        None => places[0] = END << 16 | NOBODY,
+                        None => *places = [END << 16 | NOBODY; PLACES],
                     }
                 }
                 if at == line {
