@@ -17,6 +17,8 @@ pub(crate) struct Waiting {
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
     served: Vec<u32>,
+    /// Requests that a server has besides.
+    uncounted: Vec<u32>,
     /// Least and greatest limit, and places in the queue.
     limits: Vec<(u32, u32, u32)>,
     fullconn: u32,
@@ -35,6 +37,7 @@ impl Connections {
         };
         Self {
             served: vec![0; servers.len()],
+            uncounted: vec![0; servers.len()],
             limits: servers.iter().map(limits).collect(),
             fullconn,
             total: 0,
@@ -70,6 +73,27 @@ impl Connections {
         }
     }
 
+    /// A server takes a request without counting it.
+    pub(crate) fn take_uncounted(&mut self, i: usize) {
+        if let Some(n) = self.uncounted.get_mut(i) {
+            *n += 1;
+        }
+    }
+
+    /// A server is done with one of those.
+    pub(crate) fn release_uncounted(&mut self, i: usize) {
+        if let Some(n) = self.uncounted.get_mut(i) {
+            *n = n.saturating_sub(1);
+        }
+    }
+
+    /// Whether a server that is done with a request looks for those who wait: below its limit with all it has. One
+    /// without a limit never does.
+    pub(crate) fn looks_for_more(&self, i: usize) -> bool {
+        let all = self.served(i) + self.uncounted.get(i).copied().unwrap_or(0);
+        self.limit(i).is_some_and(|limit| all < limit)
+    }
+
     /// A request waits, for this server or for any.
     pub(crate) fn wait(&mut self, server: Option<usize>, who: Waiting) {
         match server.and_then(|i| self.queues.get_mut(i)) {
@@ -97,6 +121,11 @@ impl Connections {
             (Some(own), Some(any)) if any < own => self.backend.pop_front(),
             _ => self.queues.get_mut(i)?.pop_front(),
         }
+    }
+
+    /// Who is next of those who wait for any server.
+    pub(crate) fn next_of_backend(&mut self) -> Option<Waiting> {
+        self.backend.pop_front()
     }
 
     /// All who wait for a server.

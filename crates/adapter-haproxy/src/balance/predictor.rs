@@ -31,6 +31,8 @@ pub struct Ticket(u64);
 struct Open {
     /// The server that serves it; none while it waits.
     server: Option<usize>,
+    /// Whether it counts among that server's connections.
+    counts: bool,
     /// What the answer will leave in the stick table.
     stick: Option<Vec<u8>>,
 }

@@ -115,6 +115,11 @@ impl Version {
         }
     }
 
+    /// A server back from maintenance counts those it takes from the backend's queue, and takes none without a limit.
+    pub(crate) fn counts_grabbed(self) -> bool {
+        self.checks_every_body_byte()
+    }
+
     /// `word()` gives nothing for a missing word; before, an empty value.
     pub(crate) fn fails_missing_word(self) -> bool {
         self.branch() >= (2, 8)

@@ -29,10 +29,11 @@ impl Predictor {
         let before = std::mem::replace(now, state);
         self.engine.set_running(i, state == ServerState::Ready, &self.connections);
         if state == ServerState::Ready {
-            return Ok(self.dequeue(i));
+            // Only leaving maintenance makes a server look for those who wait.
+            return Ok(if before == ServerState::Maint { self.grab(i) } else { Vec::new() });
         }
         let mut out = Vec::new();
-        if state == ServerState::Maint && before != state && self.spec.redispatch && !self.spec.persist {
+        if before == ServerState::Ready && self.spec.redispatch && !self.spec.persist {
             // Those who waited here are balanced anew.
             for who in self.connections.drain(i) {
                 let stick = self.open.remove(&who.ticket).and_then(|o| o.stick);
@@ -51,13 +52,12 @@ impl Predictor {
         Ok(out)
     }
 
-    /// `set weight`: a number from 0 to 256, or a percentage of the configured weight. The answer names the waiting
-    /// requests that got a server by that.
+    /// `set weight`: a number from 0 to 256, or a percentage of the configured weight. Those who wait go on waiting.
     ///
     /// # Errors
     ///
     /// [`ChangeError`]; nothing has changed then.
-    pub fn set_weight(&mut self, server: &str, weight: &str) -> Result<Vec<(Ticket, Arc<str>)>, ChangeError> {
+    pub fn set_weight(&mut self, server: &str, weight: &str) -> Result<(), ChangeError> {
         let i = self.find(server)?;
         let configured = self.spec.servers.get(i).map_or(0, |s| s.weight);
         let bad = || ChangeError::Weight { text: weight.chars().take(32).collect() };
@@ -72,9 +72,7 @@ impl Predictor {
         if self.rules.refuses_weights() && new != 0 && new != u32::from(configured) {
             return Err(ChangeError::Static { configured });
         }
-        let usable = |p: &Self| p.engine.farm.units.get(i).is_some_and(|u| u.usable());
-        let before = usable(self);
         self.engine.set_weight(i, new * 16, &self.connections);
-        Ok(if !before && usable(self) { self.dequeue(i) } else { Vec::new() })
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Aim, Open, Predictor, Ticket};
 use crate::balance::connections::Waiting;
 use crate::balance::error::ChangeError;
-use crate::balance::farm::Group;
+use crate::balance::farm::{Group, Load};
 use crate::balance::key::Key;
 use crate::balance::notes::Notes;
 use crate::balance::prediction::Outcome;
@@ -53,7 +53,7 @@ impl Predictor {
                 return Outcome::Unavailable;
             }
         };
-        self.open.insert(ticket, Open { server: None, stick });
+        self.open.insert(ticket, Open { server: None, counts: false, stick });
         if let Some(i) = server {
             self.serve(ticket, i);
         }
@@ -65,7 +65,41 @@ impl Predictor {
         self.connections.take(i);
         self.engine.touched(i, &self.connections);
         if let Some(open) = self.open.get_mut(&ticket) {
-            open.server = Some(i);
+            (open.server, open.counts) = (Some(i), true);
+        }
+    }
+
+    /// A server back from maintenance takes those who wait for any server. Earlier releases of HAProxy do not count them
+    /// among its connections, so it will take more than its limit.
+    pub(super) fn grab(&mut self, i: usize) -> Vec<(Ticket, Arc<str>)> {
+        if self.rules.version.counts_grabbed() {
+            let limited = self.connections.limit(i).is_some();
+            return if limited { self.dequeue(i) } else { Vec::new() };
+        }
+        let mut out = Vec::new();
+        if !self.may_help(i) {
+            return out;
+        }
+        let free = self.connections.limit(i).map(|limit| limit.saturating_sub(self.connections.served(i)) as usize);
+        while free.is_none_or(|free| out.len() < free)
+            && let Some(who) = self.connections.next_of_backend()
+        {
+            if let Some(open) = self.open.get_mut(&who.ticket) {
+                open.server = Some(i);
+                self.connections.take_uncounted(i);
+            }
+            out.extend(self.name(i).map(|name| (Ticket(who.ticket), name)));
+        }
+        out
+    }
+
+    /// Whether a server may take those who wait for any.
+    fn may_help(&self, i: usize) -> bool {
+        match self.engine.farm.group() {
+            Group::Active => self.engine.farm.usable(false).any(|(u, _)| u == i),
+            Group::Backups => self.engine.farm.usable(true).any(|(u, _)| u == i),
+            Group::First(only) => only == i,
+            Group::Nobody => false,
         }
     }
 
@@ -104,9 +138,13 @@ impl Predictor {
         self.connections.leave();
         match open.server {
             Some(i) => {
-                self.connections.release(i);
+                if open.counts {
+                    self.connections.release(i);
+                } else {
+                    self.connections.release_uncounted(i);
+                }
                 self.engine.touched(i, &self.connections);
-                self.dequeue(i)
+                if self.connections.looks_for_more(i) { self.dequeue(i) } else { Vec::new() }
             }
             None => {
                 self.connections.give_up(ticket.0);
@@ -118,14 +156,7 @@ impl Predictor {
     /// Gives a server's free slots to those who wait.
     pub(super) fn dequeue(&mut self, i: usize) -> Vec<(Ticket, Arc<str>)> {
         let mut out = Vec::new();
-        let may_help = match self.engine.farm.group() {
-            Group::Active | Group::Backups => {
-                let side = self.engine.farm.group() == Group::Backups;
-                self.engine.farm.usable(side).any(|(u, _)| u == i)
-            }
-            Group::First(only) => only == i,
-            Group::Nobody => false,
-        };
+        let may_help = self.may_help(i);
         while let Some(who) = self.connections.next(i, may_help) {
             self.serve(who.ticket, i);
             out.extend(self.name(i).map(|name| (Ticket(who.ticket), name)));

@@ -1,11 +1,12 @@
 //! Kinds `keys`, `requests` and `script`: requests that end before the next one begins.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::Tally;
-use crate::balance::{BackendSpec, HashKey, Outcome, Predictor, Request, ServerSpec, ServerState, Version};
+use crate::balance::{BackendSpec, HashKey, Outcome, Predictor, Request, ServerSpec, ServerState, Ticket, Version};
 
 fn number(v: &Value) -> Option<u32> {
     v.as_u64().map(|n| u32::try_from(n).unwrap())
@@ -117,16 +118,16 @@ fn ask(haproxy: &mut Predictor, tally: &mut Tally, vectors: &Value) {
     }
 }
 
-/// Plays the steps `state` and `weight`; whether it was one of them.
-pub(super) fn change(haproxy: &mut Predictor, tally: &mut Tally, step: &Value) -> bool {
+/// Plays the steps `state` and `weight`; those who got a server by that, or `None` for another step.
+pub(super) fn change(haproxy: &mut Predictor, tally: &mut Tally, step: &Value) -> Option<Vec<(Ticket, Arc<str>)>> {
     let server = || step["server"].as_str().unwrap();
     let done = match step["op"].as_str().unwrap() {
         "state" => haproxy.set_state(server(), state(&step["state"])),
-        "weight" => haproxy.set_weight(server(), step["weight"].as_str().unwrap()),
-        _ => return false,
+        "weight" => haproxy.set_weight(server(), step["weight"].as_str().unwrap()).map(|()| Vec::new()),
+        _ => return None,
     };
     tally.check(step, &done.is_ok(), &(step["answer"] == "ok"));
-    true
+    Some(done.unwrap_or_default())
 }
 
 pub(super) fn play(file: &Value, version: Version) -> Tally {
@@ -140,7 +141,7 @@ pub(super) fn play(file: &Value, version: Version) -> Tally {
         if step["op"] == "ask" {
             ask(&mut haproxy, &mut tally, &step["vectors"]);
         } else {
-            assert!(change(&mut haproxy, &mut tally, step), "unknown step {step}");
+            assert!(change(&mut haproxy, &mut tally, step).is_some(), "unknown step {step}");
         }
     }
     tally

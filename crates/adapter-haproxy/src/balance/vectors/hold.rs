@@ -1,12 +1,13 @@
 //! Kind `hold`: requests that stay open.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::case::{change, request, text};
 use super::{Tally, backend};
-use crate::balance::{Predictor, Version};
+use crate::balance::{Predictor, Ticket, Version};
 
 pub(super) fn play(file: &Value, version: Version) -> Tally {
     let mut tally = Tally::default();
@@ -37,14 +38,24 @@ pub(super) fn play(file: &Value, version: Version) -> Tally {
                 // One that still waits stays where it is.
                 let ticket = tickets.get(&id.unwrap()).filter(|t| haproxy.server_of(**t).is_some());
                 let served = ticket.map(|t| haproxy.close(*t).unwrap()).unwrap_or_default();
-                let name = |t| tickets.iter().find(|(_, known)| **known == t).map(|(id, _)| *id).unwrap();
-                let got: Vec<(u64, String)> = served.into_iter().map(|(t, s)| (name(t), s.to_string())).collect();
-                let pair = |v: &Value| (v[0].as_u64().unwrap(), v[1].as_str().unwrap().to_owned());
-                let want = step["dequeued"].as_array().into_iter().flatten().map(pair).collect();
-                tally.check(step, &got, &want);
+                dequeued(&mut tally, step, &tickets, served);
             }
-            _ => assert!(change(&mut haproxy, &mut tally, step), "unknown step {step}"),
+            _ => match change(&mut haproxy, &mut tally, step) {
+                Some(served) => dequeued(&mut tally, step, &tickets, served),
+                None => panic!("unknown step {step}"),
+            },
         }
     }
     tally
+}
+
+/// Checks who left the queues by a step.
+fn dequeued(tally: &mut Tally, step: &Value, tickets: &HashMap<u64, Ticket>, served: Vec<(Ticket, Arc<str>)>) {
+    let name = |t| tickets.iter().find(|(_, known)| **known == t).map(|(id, _)| *id).unwrap();
+    let mut got: Vec<(u64, String)> = served.into_iter().map(|(t, s)| (name(t), s.to_string())).collect();
+    got.sort();
+    let pair = |v: &Value| (v[0].as_u64().unwrap(), v[1].as_str().unwrap().to_owned());
+    let mut want: Vec<(u64, String)> = step["dequeued"].as_array().into_iter().flatten().map(pair).collect();
+    want.sort();
+    tally.check(step, &got, &want);
 }
