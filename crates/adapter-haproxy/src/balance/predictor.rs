@@ -199,7 +199,8 @@ impl Predictor {
     fn aim(&mut self, key: Key, avoid: Option<usize>, notes: &mut Notes) -> Aim {
         let in_turn = matches!(self.rules.balance, Balance::RoundRobin | Balance::StaticRr | Balance::First);
         let usable = self.engine.farm.group() != Group::Nobody;
-        if usable && in_turn && self.connections.backend_waits() {
+        let busy = !self.rules.version.empties_queue() || self.connections.total() > 0;
+        if usable && in_turn && busy && self.connections.backend_waits() {
             notes.say(|| "others wait for any server already".into());
             return Aim::Anybody;
         }

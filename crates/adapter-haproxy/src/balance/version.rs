@@ -120,6 +120,11 @@ impl Version {
         self.checks_every_body_byte()
     }
 
+    /// With the last usable server, those who wait for any are refused; and nobody waits while nobody is served.
+    pub(crate) fn empties_queue(self) -> bool {
+        self.checks_every_body_byte()
+    }
+
     /// `word()` gives nothing for a missing word; before, an empty value.
     pub(crate) fn fails_missing_word(self) -> bool {
         self.branch() >= (2, 8)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Aim, Predictor, Ticket};
 use crate::balance::error::ChangeError;
+use crate::balance::farm::Group;
 use crate::balance::notes::Notes;
 use crate::balance::server::ServerState;
 
@@ -18,7 +19,8 @@ impl Predictor {
         self.find(server).ok().and_then(|i| self.states.get(i).copied())
     }
 
-    /// `set server <name> state`. The answer names the waiting requests that got a server by that.
+    /// `set server <name> state`. The answer names the waiting requests that got a server by that. Those that are
+    /// refused by it, because nobody is left to wait for, are closed.
     ///
     /// # Errors
     ///
@@ -47,6 +49,15 @@ impl Predictor {
                     self.connections.leave();
                 }
                 out.extend(served.map(|name| (Ticket(who.ticket), name)));
+            }
+        }
+        if before == ServerState::Ready
+            && self.rules.version.empties_queue()
+            && self.engine.farm.group() == Group::Nobody
+        {
+            while let Some(who) = self.connections.next_of_backend() {
+                self.open.remove(&who.ticket);
+                self.connections.leave();
             }
         }
         Ok(out)
