@@ -35,7 +35,8 @@ impl Predictor {
             return Ok(if before == ServerState::Maint { self.grab(i) } else { Vec::new() });
         }
         let mut out = Vec::new();
-        if before == ServerState::Ready && self.spec.redispatch && !self.spec.persist {
+        let leaves = before != state && (state == ServerState::Maint || before == ServerState::Ready);
+        if leaves && self.spec.redispatch && !self.spec.persist {
             // Those who waited here are balanced anew.
             for who in self.connections.drain(i) {
                 let stick = self.open.remove(&who.ticket).and_then(|o| o.stick);
@@ -51,10 +52,7 @@ impl Predictor {
                 out.extend(served.map(|name| (Ticket(who.ticket), name)));
             }
         }
-        if before == ServerState::Ready
-            && self.rules.version.empties_queue()
-            && self.engine.farm.group() == Group::Nobody
-        {
+        if leaves && self.rules.version.empties_queue() && self.engine.farm.group() == Group::Nobody {
             while let Some(who) = self.connections.next_of_backend() {
                 self.open.remove(&who.ticket);
                 self.connections.leave();
