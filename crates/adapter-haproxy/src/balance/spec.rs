@@ -91,13 +91,14 @@ impl BackendSpec {
 
     /// Takes in one line as it stands in the configuration: `balance`, `hash-type`, `hash-balance-factor`,
     /// `hash-preserve-affinity`, `fullconn`, `cookie`, `stick-table`, `stick`, `use-server`, `force-persist`,
-    /// `ignore-persist`, `option allbackups`, `option persist`, `option redispatch`, their `no option` forms, and
-    /// `server` lines aside everything else that has no influence must be left out by the caller.
+    /// `ignore-persist`, and `option` or `no option` with `allbackups`, `persist` and `redispatch`.
+    ///
+    /// Servers are added with [`server`](Self::server). Lines without an influence on the choice (timeouts, checks,
+    /// logs) are the caller's to leave out: they are refused here like those whose influence is not modelled.
     ///
     /// # Errors
     ///
-    /// [`SpecError`]; nothing is changed then. [`SpecError::Unsupported`] for a line that may have an influence that is
-    /// not modelled.
+    /// [`SpecError`]; nothing is changed then.
     pub fn line(&mut self, line: &str) -> Result<(), SpecError> {
         let words = words(line)?;
         let bad = |why| SpecError::Syntax { text: line.chars().take(80).collect(), why };
