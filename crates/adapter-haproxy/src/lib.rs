@@ -1,8 +1,9 @@
 //! HAProxy: where it will send a room before it does, what its configuration says, and what is wrong with it.
 
+pub mod balance;
 mod config;
 mod doctor;
-mod render;
+pub mod render;
 mod room;
 #[cfg(test)]
 mod testing;
@@ -15,13 +16,6 @@ pub use config::{
 pub use doctor::{
     Cured, DOCTOR_RULES, Doctor, FileReader, Finding, Fix, Level, Listener, LogCause, LogFinding, MAX_LOG_LEN,
     RuleInfo, explain_log, haproxy_listeners, listener_clashes, nginx_listeners,
-};
-pub use render::{
-    Acl, AgentCheck, BackendSection, Balance, Bind, BindTls, Condition, ControlLevel, ControlSocket, CookieStick,
-    DefaultsSection, EdumeetCluster, FrontendSection, GlobalSection, HaproxyConfig, HttpCheck, JitsiShards, LogTarget,
-    OLDEST_RENDERED, PeerLine, PeersSection, RenderError, ResolversSection, ServerLine, ServerTls, SetVar, StatsPage,
-    StickRule, StickTable, TableKey, Timeouts, UseBackend, UseServer, User, Userlist, cookie_sample, pin_key, pin_map,
-    source_sample,
 };
 pub use room::{
     Affinity, Classified, MAX_BODY_LEN, MAX_TARGET_LEN, Request, RequestKind, RoomRule, SourceRule, classify,

@@ -31,6 +31,13 @@ impl Default for HaproxyVersion {
     }
 }
 
+impl From<crate::balance::Version> for HaproxyVersion {
+    fn from(exact: crate::balance::Version) -> Self {
+        let (major, minor) = exact.branch();
+        Self::new(major, minor)
+    }
+}
+
 impl fmt::Display for HaproxyVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.major, self.minor)

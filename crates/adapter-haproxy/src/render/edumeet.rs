@@ -15,9 +15,10 @@ use crate::version::HaproxyVersion;
 /// `\u00e9`) has another key than its signalling. Pin both ([`pin_key`](super::pin_key) of the UTF-8 name, and `caf%E9`) where such names occur.
 ///
 /// ```
-/// use adapter_haproxy::{Bind, EdumeetCluster, HaproxyVersion, ServerLine};
+/// use adapter_haproxy::HaproxyVersion;
+/// use adapter_haproxy::render::{Bind, EdumeetCluster, ServerLine};
 ///
-/// # fn main() -> Result<(), adapter_haproxy::RenderError> {
+/// # fn main() -> Result<(), adapter_haproxy::render::RenderError> {
 /// let servers = (1..=3).map(|n| ServerLine::new(n, format!("edumeet{n}"), format!("192.0.2.{n}"), 80)).collect();
 /// let cluster = EdumeetCluster::new(HaproxyVersion::new(2, 6), vec![Bind::port(80)], servers);
 /// assert!(cluster.render()?.contains("balance hash var(txn.room)"));
