@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the balancer under load, measured from outside.
+//! `cargo xtask bench`: the balancer under load, measured from outside, and the core beside its peers.
 
 use std::process::Command;
 
@@ -6,12 +6,36 @@ use crate::run::{run, target};
 use crate::tools;
 
 pub(crate) fn run_bench(args: &[String]) -> Result<(), String> {
-    tools::install()?;
+    match args.first().map(String::as_str) {
+        Some("peers") => peers(&args[1..]),
+        Some("growth") => {
+            let mut args = args.to_vec();
+            if !args.iter().any(|a| a.starts_with("--plot")) {
+                args.push("--plot".into());
+                args.push(target().join("growth.svg").to_string_lossy().into_owned());
+            }
+            peers(&args)
+        }
+        _ => load(args),
+    }
+}
+
+/// A program of `benches`. What is measured with is built beside what is measured, never into it.
+fn program(name: &str) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(["run", "--release", "--manifest-path", "benches/Cargo.toml", "-p", name, "--"]);
+    command.env("CARGO_TARGET_DIR", target().join("benches"));
+    command
+}
+
+fn load(args: &[String]) -> Result<(), String> {
+    tools::install(&[])?;
     run("building bbb-balancer", Command::new("cargo").args(["build", "--release", "-p", "bbb-balancer"]))?;
-    let mut load = Command::new("cargo");
-    load.args(["run", "--release", "--manifest-path", "benches/Cargo.toml", "--bin", "bbb-load", "--"]);
-    // What is measured with is built beside what is measured, never into it.
-    load.env("CARGO_TARGET_DIR", target().join("benches"));
-    load.arg("--balancer").arg(target().join("release/bbb-balancer")).args(args);
-    run("measuring", &mut load)
+    run("measuring", program("bbb-load").arg("--balancer").arg(target().join("release/bbb-balancer")).args(args))
+}
+
+fn peers(args: &[String]) -> Result<(), String> {
+    // pingora builds zlib-ng with it.
+    tools::install(&["cmake"])?;
+    run("measuring the core beside its peers", program("peers").args(args))
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod run;
+mod soak;
 mod suites;
 mod test;
 mod tools;
@@ -14,15 +15,25 @@ Tasks of this repository.
   cargo xtask test [STEP ...]   install what the tests need, then run all of them, or these steps:
         lint     formatting, clippy, every feature alone
         unit     tests of all crates, doctests
+        model    models of the board, the lease and the stick table: every interleaving, by loom
         docs     documentation with warnings denied
         suite    the black-box suite against `bbb-balancer serve`, on its file store and on a real Redis
         clients  PyPI's bbbctl drives a running balancer
+  cargo xtask soak [--seconds N] [--seed N]
+                                two balancers on one Redis for five minutes, while servers, balancers and Redis are
+                                killed, stopped and slowed down; a model beside them says what must hold all the same
+  cargo xtask soak servers      500 servers, one in ten of which hangs, then all: three minutes
   cargo xtask bench [ARG ...]   build everything in release mode and measure `serve`; --quick for a short run
+  cargo xtask bench peers [PART ...]
+                                the core beside pingora, tower, hashring, dashmap, moka and a bare Redis connection
+  cargo xtask bench growth      cost by number of servers and rooms, as a table and a plot
 
 Examples:
   cargo xtask test
   cargo xtask test unit
+  LOOM_MAX_PREEMPTIONS=3 cargo xtask test model
   BBB_SUITE=../suite cargo xtask test suite
+  cargo xtask soak --seconds 60 --seed 7
   cargo xtask bench --quick
 
 With CI=true a server that is missing and cannot be installed is a failure.
@@ -32,6 +43,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = match args.first().map(String::as_str) {
         Some("test") => test::run(&args[1..]),
+        Some("soak") => soak::run_soak(&args[1..]),
         Some("bench") => bench::run_bench(&args[1..]),
         Some("-h" | "--help" | "help") => {
             print!("{HELP}");

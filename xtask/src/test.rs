@@ -3,25 +3,31 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::run::{Tally, run as run_command, run_and_read};
+use crate::run::{Tally, run as run_command, run_and_read, target};
 use crate::{suites, tools};
 
 type Step = (&'static str, fn(&mut Tally) -> Result<(), String>);
 
-const STEPS: [Step; 5] =
-    [("lint", lint), ("unit", unit), ("docs", docs), ("suite", suites::suite), ("clients", suites::clients)];
+const STEPS: [Step; 6] = [
+    ("lint", lint),
+    ("unit", unit),
+    ("model", model),
+    ("docs", docs),
+    ("suite", suites::suite),
+    ("clients", suites::clients),
+];
 
 /// Each library crate and its features.
 const FEATURES: [(&str, &[&str]); 2] = [
-    ("balancer-core", &["", "probes", "file", "redis", "redis-tls", "testing"]),
-    ("adapter-bbb", &["", "http", "file", "redis", "testing"]),
+    ("balancer-core", &["", "probes", "file", "redis", "redis-tls", "redis-sentinel", "redis-cluster", "testing"]),
+    ("adapter-bbb", &["", "http", "file", "redis", "redis-tls", "redis-sentinel", "testing"]),
 ];
 
 pub(crate) fn run(wanted: &[String]) -> Result<(), String> {
     if let Some(unknown) = wanted.iter().find(|w| !STEPS.iter().any(|(name, _)| name == w)) {
-        return Err(format!("no step is called {unknown:?}: lint, unit, docs, suite and clients are"));
+        return Err(format!("no step is called {unknown:?}: lint, unit, model, docs, suite and clients are"));
     }
-    tools::install()?;
+    tools::install(&[])?;
     let mut tally = Tally::default();
     let mut failed = Vec::new();
     let began = Instant::now();
@@ -69,14 +75,31 @@ fn lint(_: &mut Tally) -> Result<(), String> {
 fn unit(tally: &mut Tally) -> Result<(), String> {
     let all =
         run_and_read("tests of all crates", &mut cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]))?;
-    // test result: ok. 12 passed; 0 failed; …
+    count(tally, &all)
+}
+
+/// Adds up what test binaries say: `test result: ok. 12 passed; 0 failed; …`.
+fn count(tally: &mut Tally, lines: &[String]) -> Result<(), String> {
     let passed = |line: &String| line.strip_prefix("test result: ok. ")?.split(' ').next()?.parse::<u64>().ok();
-    let sum: u64 = all.iter().filter_map(passed).sum();
+    let sum: u64 = lines.iter().filter_map(passed).sum();
     if sum == 0 {
         return Err("no test ran".into());
     }
     tally.passed += sum;
     Ok(())
+}
+
+/// Every interleaving of the lock-free parts that loom tells apart, built aside since `cfg(loom)` changes every crate.
+/// `LOOM_MAX_PREEMPTIONS` bounds the search; without it the models are explored to their end.
+fn model(tally: &mut Tally) -> Result<(), String> {
+    let args = ["test", "--quiet", "-p", "balancer-core", "--lib", "--release", "model"];
+    let mut command = cargo(&args);
+    command.args(["--", "--nocapture", "--test-threads=1"]);
+    command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", target().join("model"));
+    // Built for one short run.
+    command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_DEBUG", "none");
+    let lines = run_and_read("models of balancer-core", &mut command)?;
+    count(tally, &lines)
 }
 
 fn docs(_: &mut Tally) -> Result<(), String> {

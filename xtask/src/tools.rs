@@ -11,9 +11,10 @@ fn works(program: &str, args: &[&str]) -> bool {
     quiet.is_ok_and(|s| s.success())
 }
 
-/// Installs Debian packages whose programs are missing, or says which ones to install.
-pub(crate) fn install() -> Result<(), String> {
-    let mut missing = Vec::new();
+/// Installs Debian packages whose programs are missing, or says which ones to install; `more` are packages named like
+/// their program.
+pub(crate) fn install(more: &[&'static str]) -> Result<(), String> {
+    let mut missing: Vec<&str> = more.iter().copied().filter(|program| !works(program, &["--version"])).collect();
     if !works("redis-server", &["--version"]) {
         missing.push("redis-server");
     }
@@ -32,7 +33,7 @@ pub(crate) fn install() -> Result<(), String> {
     let list = missing.join(" ");
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|o| o.stdout.starts_with(b"0\n"));
     if !is_root || !works("apt-get", &["--version"]) {
-        return Err(format!("the tests need {list}: install them (Debian: apt-get install {list}) and call again"));
+        return Err(format!("this needs {list}: install them (Debian: apt-get install {list}) and call again"));
     }
     run("refreshing the package lists", Command::new("apt-get").arg("update").stdout(Stdio::null()))?;
     let mut apt = Command::new("apt-get");

@@ -1,6 +1,8 @@
 //! Calls to BigBlueButton servers: pooled keep-alive connections, deadlines, a limit on what is read.
 
 use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -10,6 +12,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::{Instant, timeout_at};
 
 /// Why a call to a server brought no answer, by what the caller can conclude from it.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
@@ -123,14 +126,41 @@ impl Upload {
     }
 }
 
+/// Another way to servers than the network: for tests that decide when a request arrives and when its answer does.
+#[cfg(feature = "testing")]
+#[async_trait::async_trait]
+pub trait Transport: Send + Sync + 'static {
+    /// One call, GET or POST with a body. Time-outs are kept outside.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may leave the call carried out or not.
+    async fn call(&self, url: &str, upload: Option<Upload>) -> Result<Bytes, CallError>;
+}
+
 type Inner = Client<HttpsConnector<HttpConnector>, CallBody>;
 
 /// The client, shared by all calls of a process.
 #[derive(Clone)]
 pub struct BbbClient {
+    way: Way,
+    limits: CallLimits,
+}
+
+#[derive(Clone)]
+enum Way {
+    Network(Arc<Network>),
+    #[cfg(feature = "testing")]
+    Double(Arc<dyn Transport>),
+}
+
+struct Network {
     usual: Inner,
     brief: Inner,
-    limits: CallLimits,
 }
 
 impl std::fmt::Debug for BbbClient {
@@ -172,7 +202,14 @@ impl BbbClient {
                 .http1_max_headers(128)
                 .build(https))
         };
-        Ok(Self { usual: build(limits.connect)?, brief: build(limits.short().connect)?, limits })
+        let network = Network { usual: build(limits.connect)?, brief: build(limits.short().connect)? };
+        Ok(Self { way: Way::Network(Arc::new(network)), limits })
+    }
+
+    /// A client whose calls go another way than the network.
+    #[cfg(feature = "testing")]
+    pub fn with_transport(limits: CallLimits, transport: Arc<dyn Transport>) -> Self {
+        Self { way: Way::Double(transport), limits }
     }
 
     /// The limits.
@@ -181,6 +218,9 @@ impl BbbClient {
     }
 
     /// One call: GET, or POST with a body. The answer is the body, whatever its HTTP status.
+    ///
+    /// The time-out of a body that is streamed through begins anew with each piece of it: a large document may take as
+    /// long as its sender is given, a server that stops reading may not.
     ///
     /// # Errors
     ///
@@ -191,29 +231,66 @@ impl BbbClient {
     /// Dropping the future may leave the call carried out or not.
     pub async fn call(&self, url: &str, upload: Option<Upload>, brief: bool) -> Result<Bytes, CallError> {
         let host = host_of(url);
-        let unusable = |why: String| CallError::Unreachable { host: host.clone(), why };
-        let uri: http::Uri = url.parse().map_err(|e: http::uri::InvalidUri| unusable(e.to_string()))?;
-        let mut request = http::Request::builder().uri(uri);
-        let body = match upload {
-            Some(u) => {
-                request = request.method(http::Method::POST).header(http::header::CONTENT_TYPE, u.content_type);
-                u.body
-            }
-            None => Either::Left(Full::new(Bytes::new())),
-        };
-        let request = request.body(body).map_err(|e| unusable(e.to_string()))?;
-        let (client, limits) = if brief { (&self.brief, self.limits.short()) } else { (&self.usual, self.limits) };
+        let limits = if brief { self.limits.short() } else { self.limits };
+        let (began, moved) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+        let upload = upload.map(|u| watched(u, began, moved.clone()));
         // Connecting has its own limit inside; the sum bounds the whole call.
         let all = limits.connect + limits.response;
         let work = async {
-            let answer = client.request(request).await.map_err(|e| classify(&e, &host, limits.connect))?;
-            read(answer.into_body(), limits.reply, &host).await
+            match &self.way {
+                Way::Network(n) => {
+                    let client = if brief { &n.brief } else { &n.usual };
+                    over_network(client, limits, url, &host, upload).await
+                }
+                #[cfg(feature = "testing")]
+                Way::Double(transport) => transport.call(url, upload).await,
+            }
         };
-        match tokio::time::timeout(all, work).await {
-            Ok(done) => done,
-            Err(_) => Err(CallError::Timeout { host, seconds: all.as_secs_f64() }),
+        tokio::pin!(work);
+        loop {
+            let due = began + Duration::from_millis(moved.load(Relaxed)) + all;
+            match timeout_at(due, &mut work).await {
+                Ok(done) => return done,
+                Err(_) if began + Duration::from_millis(moved.load(Relaxed)) + all > due => {}
+                Err(_) => break,
+            }
         }
+        Err(CallError::Timeout { host: host.clone(), seconds: all.as_secs_f64() })
     }
+}
+
+/// A streamed body that notes when it moved last, in milliseconds from the beginning.
+fn watched(upload: Upload, began: Instant, moved: Arc<AtomicU64>) -> Upload {
+    let body = match upload.body {
+        whole @ Either::Left(_) => whole,
+        Either::Right(stream) => Either::Right(BodyExt::boxed(stream.map_frame(move |frame| {
+            moved.store(u64::try_from(began.elapsed().as_millis()).unwrap_or_default(), Relaxed);
+            frame
+        }))),
+    };
+    Upload { body, ..upload }
+}
+
+async fn over_network(
+    client: &Inner,
+    limits: CallLimits,
+    url: &str,
+    host: &str,
+    upload: Option<Upload>,
+) -> Result<Bytes, CallError> {
+    let unusable = |why: String| CallError::Unreachable { host: host.to_owned(), why };
+    let uri: http::Uri = url.parse().map_err(|e: http::uri::InvalidUri| unusable(e.to_string()))?;
+    let mut request = http::Request::builder().uri(uri);
+    let body = match upload {
+        Some(u) => {
+            request = request.method(http::Method::POST).header(http::header::CONTENT_TYPE, u.content_type);
+            u.body
+        }
+        None => Either::Left(Full::new(Bytes::new())),
+    };
+    let request = request.body(body).map_err(|e| unusable(e.to_string()))?;
+    let answer = client.request(request).await.map_err(|e| classify(&e, host, limits.connect))?;
+    read(answer.into_body(), limits.reply, host).await
 }
 
 async fn read(mut body: hyper::body::Incoming, limit: usize, host: &str) -> Result<Bytes, CallError> {

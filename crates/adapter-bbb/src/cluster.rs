@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use balancer_core::{
-    Admin, BackendId, Balancer, BalancerOptions, Health, HealthRules, LeastLoaded, Monitor, MonitorOptions, Plain,
-    Pool, PoolOptions, ProbeOutcome, Report, StickError, random,
+    Admin, BackendId, Balancer, BalancerOptions, Event, Health, HealthRules, LeastLoaded, Monitor, MonitorOptions,
+    Plain, Pool, PoolOptions, ProbeOutcome, Report, StickError, random,
 };
+use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use crate::client::BbbClient;
@@ -17,9 +18,11 @@ use crate::service::Counts;
 use crate::store::{MeetingStore, Registry, ServerRecord, ServerState};
 
 mod poll;
+mod strays;
 mod sweep;
 
 pub(crate) use poll::Listing;
+pub use sweep::Stray;
 
 /// How often the shared store is read for changes made by others.
 const SYNC: Duration = Duration::from_secs(2);
@@ -60,9 +63,12 @@ pub struct Cluster {
     known: Mutex<Known>,
     syncing: tokio::sync::Mutex<()>,
     lists: Mutex<HashMap<BackendId, Listing>>,
+    /// Servers that fail our polls.
+    failing: Mutex<HashMap<BackendId, poll::Failing>>,
     guesses: Mutex<HashMap<BackendId, f64>>,
     /// Meetings that the last sweep saw running although they are bound nowhere.
     unbound: Mutex<sweep::Unbound>,
+    strays: Mutex<Vec<Stray>>,
     process: u64,
     processes: std::sync::atomic::AtomicU32,
     monitor: std::sync::OnceLock<Monitor<BbbServer>>,
@@ -75,11 +81,6 @@ impl std::fmt::Debug for Cluster {
             .field("store", &self.store.describe())
             .finish_non_exhaustive()
     }
-}
-
-pub(crate) fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(crate) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -98,6 +99,24 @@ impl Cluster {
     /// Dropping the future leaves nothing behind.
     pub async fn start(options: BbbOptions, store: Arc<dyn MeetingStore>) -> Result<Arc<Self>, ClusterError> {
         let client = BbbClient::new(options.calls)?;
+        Self::start_with(options, store, client).await
+    }
+
+    /// [`start`](Self::start) with a client that is there already; its limits are those of the calls.
+    ///
+    /// # Errors
+    ///
+    /// [`ClusterError::Store`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn start_with(
+        mut options: BbbOptions,
+        store: Arc<dyn MeetingStore>,
+        client: BbbClient,
+    ) -> Result<Arc<Self>, ClusterError> {
+        options.calls = *client.limits();
         let strategy = Box::new(Plain::new("least-loaded", LeastLoaded));
         let mut pool = PoolOptions::default()
             .load(BbbLoad { new_meeting: options.new_meeting })
@@ -120,8 +139,10 @@ impl Cluster {
             known: Mutex::default(),
             syncing: tokio::sync::Mutex::default(),
             lists: Mutex::default(),
+            failing: Mutex::default(),
             guesses: Mutex::default(),
             unbound: Mutex::default(),
+            strays: Mutex::default(),
             process: random(),
             processes: std::sync::atomic::AtomicU32::new(1),
             monitor: std::sync::OnceLock::new(),
@@ -151,7 +172,7 @@ impl Cluster {
                     m.run(never).await;
                 }
             };
-            tokio::join!(monitor, this.follow(), this.flush_loop(), this.sweep_loop());
+            tokio::join!(monitor, this.follow(), this.flush_loop(), this.sweep_loop(), this.tell_of_network());
         };
         tokio::select! {
             () = work => {}
@@ -171,6 +192,20 @@ impl Cluster {
             }
             if let Err(e) = self.sync().await {
                 tracing::warn!(error = %e, "the servers cannot be read from the store");
+            }
+        }
+    }
+
+    /// Tells operators when the monitor suspects our own network, and when it no longer does.
+    async fn tell_of_network(&self) {
+        let mut events = self.pool.subscribe();
+        loop {
+            match events.recv().await {
+                Ok(e @ Event::OwnNetwork { suspected: true, .. }) => tracing::warn!("{e}"),
+                Ok(e @ Event::OwnNetwork { .. }) => tracing::info!("{e}"),
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                // The pool lives as long as we do.
+                Err(RecvError::Closed) => return,
             }
         }
     }
@@ -263,6 +298,7 @@ impl Cluster {
         known.read = Some(Instant::now());
         let records = &known.records;
         lock(&self.lists).retain(|id, _| records.contains_key(id));
+        lock(&self.failing).retain(|id, _| records.contains_key(id));
     }
 
     fn follow_record(&self, record: &ServerRecord, before: Option<&ServerRecord>) {
@@ -314,11 +350,27 @@ impl Cluster {
         self.pool.member(id.as_str()).map(|m| m.backend().clone())
     }
 
+    /// Now by the wall clock, in milliseconds since the epoch.
+    pub(crate) fn wall_ms(&self) -> u64 {
+        self.options.clock.now_ms()
+    }
+
     /// Notes a verdict that we published, before the next read of the store shows it.
     fn note_online(&self, id: &BackendId, online: bool) {
         if let Some(r) = lock(&self.known).records.get_mut(id) {
             r.online = online;
         }
+    }
+
+    /// Units under way from this process to its servers: creates that were not answered yet.
+    pub fn in_flight(&self) -> u32 {
+        self.pool.members().iter().map(|m| m.in_flight()).sum()
+    }
+
+    /// Meetings that the last sweep saw running where nobody is led to: left over when theirs moved off a server that
+    /// was given up. Those with people in them are not ended.
+    pub fn strays(&self) -> Vec<Stray> {
+        lock(&self.strays).clone()
     }
 
     /// How many live processes share the store.

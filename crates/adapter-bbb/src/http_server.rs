@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -159,7 +158,6 @@ impl HttpServer {
     /// Dropping the future closes the listener and leaves running connections to themselves.
     pub async fn serve(self, shutdown: impl Future<Output = ()>, grace: Duration) {
         let slots = Arc::new(Semaphore::new(self.limits.connections));
-        let busy = Arc::new(AtomicUsize::new(0));
         let (stop, stopping) = tokio::sync::watch::channel(false);
         tokio::pin!(shutdown);
         loop {
@@ -182,9 +180,8 @@ impl HttpServer {
                 }
             };
             let (service, limits, stopping) = (self.service.clone(), self.limits, stopping.clone());
-            let busy = busy.clone();
             tokio::spawn(async move {
-                connection(stream, service, limits, stopping, busy).await;
+                connection(stream, service, limits, stopping).await;
                 drop(permit);
             });
         }
@@ -215,18 +212,15 @@ async fn connection(
     service: BbbService,
     limits: HttpLimits,
     mut stopping: tokio::sync::watch::Receiver<bool>,
-    busy: Arc<AtomicUsize>,
 ) {
     let phase = stream.phase();
     let on_request = {
         let phase = phase.clone();
         service_fn(move |request: Request<Incoming>| {
-            let (service, phase, busy) = (service.clone(), phase.clone(), busy.clone());
+            let (service, phase) = (service.clone(), phase.clone());
             phase.enter(Phase::BUSY);
             async move {
-                busy.fetch_add(1, Relaxed);
                 let answer = respond(&service, request, &limits).await;
-                busy.fetch_sub(1, Relaxed);
                 phase.enter(Phase::IDLE);
                 Ok::<_, Infallible>(answer)
             }
@@ -264,12 +258,24 @@ async fn connection(
     }
 }
 
+/// About how many bytes a head had: the request line, and each header with its colon, blank and line break.
+fn head_size(parts: &http::request::Parts) -> usize {
+    let target = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let headers = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    parts.method.as_str().len() + target + headers.sum::<usize>()
+}
+
 fn value(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|v| v.to_str().ok())
 }
 
 async fn respond(service: &BbbService, request: Request<Incoming>, limits: &HttpLimits) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
+    // The reader's own limit is that of its buffer, which may fill beyond it with one read.
+    if head_size(&parts) > limits.head {
+        let text = format!("the request's head is larger than {} bytes", limits.head);
+        return plain(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, &text).map(Full::new);
+    }
     let head = RequestHead {
         method: parts.method.as_str(),
         path: parts.uri.path(),

@@ -47,6 +47,7 @@
 //! | `file` | no | `LocalStore::open`: servers and meetings in one file that survives a kill |
 //! | `redis` | no | `RedisMeetings`: Scalelite's Redis layout, shared by any number of processes |
 //! | `redis-tls` | no | TLS to that Redis: `rediss://` |
+//! | `redis-sentinel` | no | that Redis behind sentinels: `redis+sentinel://`. A Redis Cluster cannot hold the layout |
 //! | `testing` | no | `testing`: the fake server |
 
 mod api;
@@ -73,10 +74,12 @@ pub use api::{
     create_params, effective_tag, join_params, meetings, meetings_up_to, route, secrets, sign, signed_url, static_path,
     write_empty_recordings, write_index, write_meetings, write_no_meetings, write_running,
 };
+#[cfg(all(feature = "http", feature = "testing"))]
+pub use client::Transport;
 #[cfg(feature = "http")]
 pub use client::{BbbClient, CallBody, CallError, CallLimits, ClientError, Upload};
 #[cfg(feature = "http")]
-pub use cluster::{Cluster, ClusterError};
+pub use cluster::{Cluster, ClusterError, Stray};
 #[cfg(feature = "http")]
 pub use http_server::{Bind, BindError, HttpLimits, HttpServer};
 #[cfg(feature = "http")]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use balancer_core::WallClock;
+
 use crate::api::{Algorithm, Checksums, LoadFormula, ParamRules};
 use crate::client::CallLimits;
 
@@ -48,6 +50,8 @@ pub struct BbbOptions {
     pub get_meetings_disabled: bool,
     /// Whether a new server's id is its host name instead of a UUID.
     pub id_is_hostname: bool,
+    /// The wall clock that bindings and meetings are dated by; the one of the store. Default: the system's.
+    pub clock: WallClock,
 }
 
 impl BbbOptions {
@@ -73,6 +77,7 @@ impl BbbOptions {
             build: None,
             get_meetings_disabled: false,
             id_is_hostname: false,
+            clock: WallClock::system(),
         }
     }
 

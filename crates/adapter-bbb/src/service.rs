@@ -18,6 +18,7 @@ mod create;
 mod meeting;
 mod metrics;
 mod operate;
+mod plan;
 mod status;
 
 pub(crate) use metrics::Counts;

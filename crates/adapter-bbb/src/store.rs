@@ -222,6 +222,9 @@ pub struct MeetingClaim<'a> {
     pub load: f64,
     /// The meeting runs there already: that the server is closed to new ones does not matter.
     pub adopt: bool,
+    /// The server must be a registered one, and enabled unless it runs the meeting already. Without this, only orders
+    /// that are known close a server: a plain stick store knows no servers.
+    pub registered: bool,
     /// How long the binding lives.
     pub ttl: Duration,
 }
@@ -274,6 +277,12 @@ pub trait MeetingStore: StickStore {
     ///
     /// [`StickError`] when the store cannot be asked.
     async fn claim_meeting(&self, claim: &MeetingClaim<'_>) -> Result<Claimed, StickError>;
+
+    /// A number that changes whenever the store may have lost writes since, as when it is reached over another
+    /// connection: then a claim needs [`confirm`](StickStore::confirm) before it is built upon. Default: never changes.
+    fn generation(&self) -> u64 {
+        0
+    }
 
     /// Marks a meeting as ending for at most this long; `false` when something else is bound or it ends already.
     ///

@@ -21,11 +21,11 @@ use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use balancer_core::WallClock;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
 
 mod calls;
 mod connection;
@@ -57,6 +57,8 @@ pub struct FakeOptions {
     pub name: String,
     /// Port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
+    /// The clock that dates meetings; the system's unless told otherwise.
+    pub clock: WallClock,
 }
 
 impl FakeOptions {
@@ -69,6 +71,13 @@ impl FakeOptions {
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
+        self
+    }
+
+    /// Sets the clock that dates meetings.
+    #[must_use]
+    pub fn clock(mut self, clock: WallClock) -> Self {
+        self.clock = clock;
         self
     }
 
@@ -152,17 +161,40 @@ impl FakeBbb {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.map_err(failed)?;
         let port = listener.local_addr().map_err(failed)?.port();
         let seed = RandomState::new().build_hasher().finish();
-        let shared = Arc::new(Shared {
-            name: options.name,
-            secret: options.secret,
-            port,
-            state: Mutex::new(FakeState::new(seed)),
-            changed: Notify::new(),
-            orders: watch::Sender::new(()),
-            cut: watch::Sender::new(()),
-        });
+        let shared = Arc::new(Shared::new(options, port, seed));
         let listening = tokio::sync::Mutex::new(Some(listen(listener, Arc::clone(&shared))));
         Ok(Self { shared, listening })
+    }
+
+    /// A fake without a port: calls are put to it by [`Self::perform`]. The same seed gives the same passwords.
+    #[must_use]
+    pub fn without_port(options: FakeOptions, seed: u64) -> Self {
+        let port = options.port;
+        Self { shared: Arc::new(Shared::new(options, port, seed)), listening: tokio::sync::Mutex::new(None) }
+    }
+
+    /// Carries out one call at once and returns its document; a redirect returns where it leads to. Modes, delays and
+    /// gates do not apply. `None` when the URL is not one of the API.
+    #[must_use]
+    pub fn perform(&self, url: &str, body: &[u8]) -> Option<String> {
+        let (_, rest) = url.split_once("/bigbluebutton/api")?;
+        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let name = path.trim_matches('/');
+        let params: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
+        let given = calls::first(&params, "checksum").unwrap_or_default();
+        let trusted = name.is_empty() || sign::matches(name, query.as_bytes(), &self.shared.secret, given);
+        let call = calls::Call { name, is_post: !body.is_empty(), params: &params, body, port: self.shared.port };
+        let mut state = self.shared.state();
+        state.tally(name, trusted);
+        if !trusted {
+            return Some(calls::failed("checksumError", "Checksums do not match"));
+        }
+        let answer = call.run(&mut state);
+        drop(state);
+        self.shared.changed.notify_waiters();
+        Some(match answer {
+            calls::Answer::Document(text) | calls::Answer::Redirect(text) => text,
+        })
     }
 
     /// Base URL of the API, without a slash at the end.
@@ -345,7 +377,8 @@ impl FakeBbb {
     pub async fn reset(&self) -> Result<(), FakeError> {
         {
             let mut state = self.shared.state();
-            let fresh = FakeState::new(state.chance.next());
+            let clock = state.clock.clone();
+            let fresh = FakeState::new(state.chance.next(), clock);
             let (open, connections, log_limit) = (state.open, state.connections, state.log_limit);
             *state = FakeState { open, connections, log_limit, ..fresh };
         }

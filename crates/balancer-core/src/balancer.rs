@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,63 +13,23 @@ use crate::hash::stable_hash;
 use crate::lease::Lease;
 use crate::pool::{Pool, PoolError};
 use crate::selector::Ask;
-use crate::state::{Admin, Health};
+use crate::snapshot::MAX_EXCLUDED;
+use crate::state::Admin;
 use crate::stick::{Binding, Claim, StickError, StickErrorKind, StickKey, StickStore, Token, Want};
 
 mod chance;
+mod error;
 mod options;
 mod recent;
 #[cfg(test)]
 mod tests;
 
 pub use chance::random;
+#[cfg(feature = "testing")]
+pub use chance::reseed;
+pub use error::RouteError;
 pub use options::{BalancerOptions, LostStore};
 use recent::Recent;
-
-/// Why a room got no server.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RouteError {
-    /// No server may take the room.
-    #[error("no server may take the room: all are down, drained, full or filtered out")]
-    NoCandidate,
-    /// The room lives on a server that takes nothing now, and was bound too recently to be moved.
-    #[error("the room lives on {id}, which takes nothing ({admin}, {health}); it was placed too recently to move")]
-    Pinned {
-        /// The server.
-        id: BackendId,
-        /// What the operator ordered.
-        admin: Admin,
-        /// What was measured.
-        health: Health,
-    },
-    /// The room lives on a server this process does not know: its membership is behind, or the server was removed.
-    #[error("the room lives on {id}, which this process does not know: refresh the list of servers")]
-    Unknown {
-        /// The server.
-        id: BackendId,
-    },
-    /// Others changed the binding at every attempt.
-    #[error("the room's binding changed {attempts} times while it was being placed: try again")]
-    Contended {
-        /// How many times.
-        attempts: u32,
-    },
-    /// The stick table cannot be asked, and the room was not seen lately.
-    #[error("the stick table cannot be asked")]
-    Store(#[from] StickError),
-}
-
-impl RouteError {
-    /// Whether the same request may succeed later without anybody doing anything.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Store(e) => matches!(e.kind(), StickErrorKind::Lost),
-            Self::Pinned { .. } | Self::Contended { .. } | Self::Unknown { .. } => true,
-            Self::NoCandidate => false,
-        }
-    }
-}
 
 /// A room on its server, with one unit in flight to it.
 #[must_use = "dropping a placement gives its unit back"]
@@ -168,12 +129,17 @@ impl<B: Backend> fmt::Debug for Placed<B> {
     }
 }
 
+/// The stamp of a binding that was made without the store.
+const UNSTORED: u64 = 0;
+
 /// Places rooms on the servers of a pool and keeps them there by a stick table.
 pub struct Balancer<B: Backend, Q: ?Sized = ()> {
     pool: Arc<Pool<B, Q>>,
     store: Arc<dyn StickStore>,
     options: BalancerOptions,
     recent: Recent,
+    /// How far the store's clock is ahead of ours, in milliseconds, by the stamp of our last claim.
+    ahead: AtomicI64,
 }
 
 impl<B: Backend, Q: ?Sized> fmt::Debug for Balancer<B, Q> {
@@ -189,7 +155,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
             LostStore::Refuse => 0,
             LostStore::LastKnown(n) | LostStore::Hash(n) => n,
         };
-        Self { pool, store, options, recent: Recent::new(remembered) }
+        Self { pool, store, options, recent: Recent::new(remembered), ahead: AtomicI64::new(0) }
     }
 
     /// The pool.
@@ -220,10 +186,13 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
                 }
                 Ok(found)
             }
-            Err(e) if e.kind() == StickErrorKind::Lost => match self.recent.get(key) {
-                Some(b) => Ok(Some(b)),
-                None => Err(e),
-            },
+            // A store that refuses, its disk full perhaps, keeps nobody of a known room out.
+            Err(e) if matches!(e.kind(), StickErrorKind::Lost | StickErrorKind::Refused) => {
+                match self.recent.get(key) {
+                    Some(b) => Ok(Some(b)),
+                    None => Err(e),
+                }
+            }
             Err(e) => Err(e),
         }
     }
@@ -232,7 +201,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
     ///
     /// # Errors
     ///
-    /// [`RouteError::NoCandidate`], [`RouteError::Contended`] or [`RouteError::Store`].
+    /// [`RouteError::NoCandidate`] or [`RouteError::Store`].
     ///
     /// # Cancel safety
     ///
@@ -269,7 +238,8 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
     ) -> Result<Placed<B>, RouteError> {
         let mut closed: Vec<BackendId> = Vec::new();
         let token = Token(random());
-        for _ in 0..self.options.attempts {
+        // Comes round again only for a server that is closed: these are left out, as many as a pick can leave out.
+        for _ in 0..=MAX_EXCLUDED {
             let mut ask = *asked;
             if !closed.is_empty() {
                 ask.exclude = &closed;
@@ -307,7 +277,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
                 }
             }
         }
-        Err(RouteError::Contended { attempts: self.options.attempts })
+        Err(RouteError::NoCandidate)
     }
 
     /// Claims or rebinds; an answer that was lost is asked for once more under the same token.
@@ -321,6 +291,11 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
         let mut first = true;
         loop {
             match claimer.claim(key, over, want, self.options.ttl).await {
+                Ok(Claim::Won(b)) => {
+                    let ahead = i128::from(b.stamp) - i128::from((self.options.wall_ms)());
+                    self.ahead.store(i64::try_from(ahead).unwrap_or(0), Relaxed);
+                    return Ok(Claim::Won(b));
+                }
                 Err(e) if first && e.kind() == StickErrorKind::Lost => first = false,
                 other => return other,
             }
@@ -402,9 +377,13 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
                 None => None,
             };
             let by = ByStore(&*self.store);
-            match self.place_inner(ask, over.as_ref(), &by, explain.as_deref_mut()).await? {
-                Placed::Here(p) => return Ok(p),
-                Placed::Elsewhere(b) => {
+            match self.place_inner(ask, over.as_ref(), &by, explain.as_deref_mut()).await {
+                Err(RouteError::Store(e)) if over.is_some_and(|b| b.stamp == UNSTORED) => {
+                    return self.place_without_store(ask, e);
+                }
+                Err(e) => return Err(e),
+                Ok(Placed::Here(p)) => return Ok(p),
+                Ok(Placed::Elsewhere(b)) => {
                     met = Outcome::Adopted;
                     seen = Some(b);
                 }
@@ -419,13 +398,17 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
             return Err(lost.into());
         }
         let lease = self.pool.place(ask, random()).ok_or(RouteError::NoCandidate)?;
-        let binding = Binding { backend: lease.backend().id().clone(), token: Token(0), stamp: 0 };
+        let binding = Binding { backend: lease.backend().id().clone(), token: Token(0), stamp: UNSTORED };
+        // Where states change before the store is back, the hash may name another server, but the room is here.
+        self.recent.put(ask.key, &binding);
         Ok(Placement { lease, binding, outcome: Outcome::New })
     }
 
-    /// Whether a binding is too young to be moved.
+    /// Whether a binding is too young to be moved. Its age runs on the store's clock, whose difference from ours is
+    /// known from the last claim that was won here.
     pub fn is_young(&self, b: &Binding) -> bool {
-        let age = (self.options.wall_ms)().saturating_sub(b.stamp);
+        let now = (self.options.wall_ms)().saturating_add_signed(self.ahead.load(Relaxed));
+        let age = now.saturating_sub(b.stamp);
         u128::from(age) < self.options.settle.as_millis()
     }
 

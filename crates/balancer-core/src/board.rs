@@ -5,17 +5,30 @@
 //! for speed: closing sets the word before the hint, opening clears it last.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::*};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use tokio::time::Instant;
 
 use crate::backend::Weight;
 use crate::load::{MAX_COST, Report};
 use crate::state::{Admin, Health};
+use crate::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Mutex, Ordering::*, lock};
 
-pub(crate) const CHUNK: usize = 256;
-const CHUNKS: usize = 256;
+use lanes::LANES;
+pub(crate) use scan::Live;
+pub(crate) use share::{LeastShare, share};
+
+#[cfg(all(test, loom))]
+mod model;
+
+/// Slots in a chunk; a model has as few as possible, so that every one of its atomics can be followed.
+pub(crate) const CHUNK: usize = if cfg!(loom) { 2 } else { 256 };
+const CHUNKS: usize = if cfg!(loom) { 1 } else { 512 };
+/// Words of a bit for each slot of a chunk, and of all chunks.
+const CHUNK_WORDS: usize = CHUNK.div_ceil(64);
+const OPEN_WORDS: usize = MAX_SLOTS.div_ceil(64);
+/// Words of the keys of a chunk; the keys of the first slots lie in words of their own.
+const SHARES: usize = if cfg!(loom) { CHUNK } else { CHUNK / LANES };
 /// The most servers one pool may have.
 pub(crate) const MAX_SLOTS: usize = CHUNK * CHUNKS;
 
@@ -34,6 +47,8 @@ pub(crate) const STALE: u8 = 2;
 pub(crate) const MISSING: u8 = 3;
 
 const HISTORY: usize = 512;
+/// How many windows of the cap a caller may come late.
+const LATE_WINDOWS: u32 = 1 << 16;
 
 /// A place on the board: valid within one snapshot only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,14 +120,19 @@ impl Ledger {
     }
 }
 
+mod lanes;
+mod scan;
+mod share;
+
 struct Chunk {
     word: [AtomicU64; CHUNK],
+    /// Coarse keys of the shares, packed.
+    shares: [AtomicU64; SHARES],
     rank: [AtomicU64; CHUNK],
     inverse: [AtomicU32; CHUNK],
     weight: [AtomicU32; CHUNK],
     state: [AtomicU8; CHUNK],
     cap: [AtomicU64; CHUNK],
-    open: [AtomicU64; CHUNK / 64],
     ledger: [Mutex<Ledger>; CHUNK],
 }
 
@@ -120,12 +140,12 @@ impl Chunk {
     fn new() -> Box<Self> {
         Box::new(Self {
             word: std::array::from_fn(|_| AtomicU64::new(NO_NEW | NOTHING)),
+            shares: std::array::from_fn(|_| AtomicU64::new(lanes::all(lanes::HIDDEN))),
             rank: std::array::from_fn(|_| AtomicU64::new(0)),
             inverse: std::array::from_fn(|_| AtomicU32::new(0)),
             weight: std::array::from_fn(|_| AtomicU32::new(0)),
             state: std::array::from_fn(|_| AtomicU8::new(0)),
             cap: std::array::from_fn(|_| AtomicU64::new(0)),
-            open: std::array::from_fn(|_| AtomicU64::new(0)),
             ledger: std::array::from_fn(|_| Mutex::new(Ledger::default())),
         })
     }
@@ -134,10 +154,16 @@ impl Chunk {
 /// The arrays, and the list of free slots.
 pub(crate) struct Board {
     chunks: Box<[OnceLock<Box<Chunk>>]>,
+    /// The hint of open slots, a bit for each.
+    open: Box<[AtomicU64]>,
+    /// Whether the shares are kept.
+    keep_shares: bool,
+    /// The least key of the last scan.
+    least_share: AtomicU16,
     free: Mutex<Free>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Free {
     next: u32,
     list: Vec<u32>,
@@ -149,13 +175,20 @@ impl std::fmt::Debug for Board {
     }
 }
 
-fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
-    m.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Board {
-    pub(crate) fn new() -> Self {
-        Self { chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(), free: Mutex::new(Free::default()) }
+    /// An empty board; `keep_shares` for [`least_share`](Self::least_share).
+    pub(crate) fn new(keep_shares: bool) -> Self {
+        Self {
+            chunks: (0..CHUNKS).map(|_| OnceLock::new()).collect(),
+            open: (0..OPEN_WORDS).map(|_| AtomicU64::new(0)).collect(),
+            keep_shares,
+            least_share: AtomicU16::new(0),
+            free: Mutex::new(Free::default()),
+        }
+    }
+
+    fn open(&self, slot: Slot) -> (&AtomicU64, u64) {
+        (&self.open[(slot.index() / 64) % OPEN_WORDS], 1 << (slot.index() % 64))
     }
 
     fn at(&self, slot: Slot) -> (&Chunk, usize) {
@@ -181,6 +214,7 @@ impl Board {
         *lock(&c.ledger[i]) = Ledger { class, born: Some(now), ..Ledger::default() };
         c.word[i].store(NO_NEW | NOTHING, SeqCst);
         c.rank[i].store(u64::from(class) << CLASS_SHIFT, SeqCst);
+        self.settle(c, i);
         c.cap[i].store(0, SeqCst);
         c.state[i].store(0, SeqCst);
         Some(slot)
@@ -198,6 +232,7 @@ impl Board {
         let old = c.word[i].fetch_add(1, AcqRel);
         let refuse = |why| {
             c.word[i].fetch_sub(1, AcqRel);
+            self.settle(c, i);
             Err(why)
         };
         if old & mask != 0 {
@@ -214,25 +249,34 @@ impl Board {
                 c.rank[i].fetch_add(charge, AcqRel);
             }
         }
+        self.settle(c, i);
         Ok(())
     }
 
-    /// Tries the cap of new rooms: at most `max` in each window. A window is its ordinal number.
+    /// Tries the cap of new rooms: at most `max` in each window. A window is its ordinal number, never 0.
     pub(crate) fn try_cap(&self, slot: Slot, window: u32, max: u32) -> bool {
         let (c, i) = self.at(slot);
         c.cap[i]
             .fetch_update(AcqRel, Acquire, |old| {
-                let count = if (old >> 32) == u64::from(window) { old & COUNT } else { 0 };
-                (count < u64::from(max)).then(|| (u64::from(window) << 32) | (count + 1))
+                let (window, count) = cap_count(old, window);
+                (count < max).then(|| (u64::from(window) << 32) | u64::from(count + 1))
             })
             .is_ok()
+    }
+
+    /// Gives back what [`try_cap`](Self::try_cap) took, if its window is still the one that counts.
+    pub(crate) fn uncap(&self, slot: Slot, window: u32) {
+        let (c, i) = self.at(slot);
+        // Another window has a count of its own.
+        let _ = c.cap[i].fetch_update(AcqRel, Acquire, |old| {
+            ((old >> 32) == u64::from(window) && (old & COUNT) > 0).then(|| old - 1)
+        });
     }
 
     /// Whether the cap of this window is used up; a hint for the scan.
     pub(crate) fn capped(&self, slot: Slot, window: u32, max: u32) -> bool {
         let (c, i) = self.at(slot);
-        let old = c.cap[i].load(Relaxed);
-        (old >> 32) == u64::from(window) && (old & COUNT) >= u64::from(max)
+        cap_count(c.cap[i].load(Relaxed), window).1 >= max
     }
 
     /// Gives a unit back that never became work.
@@ -240,6 +284,7 @@ impl Board {
         let (c, i) = self.at(slot);
         c.rank[i].fetch_sub(charge, AcqRel);
         c.word[i].fetch_sub(1, AcqRel);
+        self.settle(c, i);
     }
 
     /// Gives a unit back whose work arrived: its charge stays until a measurement that began later covers it.
@@ -249,6 +294,7 @@ impl Board {
             lock(&c.ledger[i]).landed(charge, now);
         }
         c.word[i].fetch_sub(1, AcqRel);
+        self.settle(c, i);
     }
 
     /// Sets block bits; the answer is what was in flight at that moment.
@@ -256,19 +302,23 @@ impl Board {
         let (c, i) = self.at(slot);
         let old = c.word[i].fetch_or(bits, SeqCst);
         if bits & (NO_NEW | NOTHING) != 0 {
-            c.open[i / 64].fetch_and(!(1 << (i % 64)), SeqCst);
+            let (open, bit) = self.open(slot);
+            open.fetch_and(!bit, SeqCst);
+            self.settle(c, i);
         }
         u32::try_from(old & COUNT).unwrap_or(u32::MAX)
     }
 
-    /// Sets exactly these block bits, keeping the count.
+    /// Sets exactly these block bits, keeping the count. One caller at a time: two could leave the hint behind the word.
     pub(crate) fn set_block(&self, slot: Slot, bits: u64) {
         let (c, i) = self.at(slot);
         self.block(slot, bits);
         let clear = (NO_NEW | NOTHING) & !bits;
         c.word[i].fetch_and(!clear, SeqCst);
         if bits == 0 {
-            c.open[i / 64].fetch_or(1 << (i % 64), SeqCst);
+            let (open, bit) = self.open(slot);
+            open.fetch_or(bit, SeqCst);
+            self.settle(c, i);
         }
     }
 
@@ -299,6 +349,7 @@ impl Board {
         let inverse = (1u64 << 32).checked_div(w).unwrap_or(0);
         c.weight[i].store(u32::from(weight.sixteenths()), SeqCst);
         c.inverse[i].store(u32::try_from(inverse).unwrap_or(u32::MAX), SeqCst);
+        self.settle(c, i);
     }
 
     pub(crate) fn state(&self, slot: Slot) -> (Admin, Health) {
@@ -326,21 +377,19 @@ impl Board {
 
     /// 64 slots of the hint of open slots.
     pub(crate) fn open_word(&self, word: usize) -> u64 {
-        let chunk = word / (CHUNK / 64);
-        match self.chunks.get(chunk).and_then(OnceLock::get) {
-            Some(c) => c.open[word % (CHUNK / 64)].load(Relaxed),
-            None => 0,
-        }
+        self.open.get(word).map_or(0, |open| open.load(Relaxed))
     }
 
-    /// Takes in a report. `false` when it is older than the newest one or than this slot's server.
-    pub(crate) fn report(&self, slot: Slot, cost: u64, report: Report) -> bool {
+    /// Takes in a report. The answer is the class of the figures before; `None` when the report is older than the
+    /// newest one or than this slot's server.
+    pub(crate) fn report(&self, slot: Slot, cost: u64, report: Report) -> Option<u8> {
         let (c, i) = self.at(slot);
         let mut l = lock(&c.ledger[i]);
         let newest = l.last.as_ref().map(|r| r.began).or(l.born);
         if newest.is_some_and(|t| report.began < t) {
-            return false;
+            return None;
         }
+        let before = l.class;
         let covered = if report.frozen { l.covered } else { l.placed_at(report.began) };
         let cost = cost.min(MAX_COST);
         let delta = cost
@@ -352,7 +401,7 @@ impl Board {
         l.class = FRESH;
         l.last = Some(report);
         c.rank[i].fetch_add(delta, AcqRel);
-        true
+        Some(before)
     }
 
     /// Puts figures older than `limit` into a class of their own. `true` when the class changed.
@@ -376,7 +425,7 @@ impl Board {
 
     /// A copy of these slots, standing still.
     pub(crate) fn freeze(&self, slots: impl Iterator<Item = Slot>) -> Self {
-        let copy = Self::new();
+        let copy = Self::new(self.keep_shares);
         for slot in slots {
             let (from, i) = self.at(slot);
             let (to, _) = copy.at(slot);
@@ -387,14 +436,34 @@ impl Board {
             to.weight[i].store(from.weight[i].load(Acquire), Relaxed);
             to.state[i].store(from.state[i].load(Acquire), Relaxed);
             to.cap[i].store(from.cap[i].load(Acquire), Relaxed);
-            let bit = 1 << (i % 64);
-            if from.open[i / 64].load(Acquire) & bit != 0 {
-                to.open[i / 64].fetch_or(bit, Relaxed);
+            copy.settle(to, i);
+            let (open, bit) = self.open(slot);
+            if open.load(Acquire) & bit != 0 {
+                copy.open(slot).0.fetch_or(bit, Relaxed);
             }
             let mut free = lock(&copy.free);
             free.next = free.next.max(slot.0 + 1);
         }
         copy
+    }
+
+    /// [`freeze`](Self::freeze) that also gives out the same free slots next.
+    pub(crate) fn fork(&self, slots: impl Iterator<Item = Slot>) -> Self {
+        let free = lock(&self.free).clone();
+        let copy = self.freeze(slots);
+        *lock(&copy.free) = free;
+        copy
+    }
+}
+
+/// The window that a caller counts in and what was taken in it. A caller whose clock was read before the newest window
+/// began counts in the newest one: going back would forget what was taken there.
+fn cap_count(word: u64, window: u32) -> (u32, u32) {
+    let newest = (word >> 32) as u32;
+    if newest != 0 && newest.wrapping_sub(window) < LATE_WINDOWS {
+        (newest, (word & COUNT) as u32)
+    } else {
+        (window, 0)
     }
 }
 
@@ -405,4 +474,22 @@ fn class_delta(from: u8, to: u8) -> u64 {
 /// Splits a rank into its class and its load.
 pub(crate) fn split_rank(rank: u64) -> (u8, u64) {
     ((rank >> CLASS_SHIFT) as u8, rank & ((1 << CLASS_SHIFT) - 1))
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_of_the_window_before_counts_in_the_newest() {
+        let board = Board::new(false);
+        let slot = board.alloc(Instant::now(), false).unwrap();
+        assert!(board.try_cap(slot, 9, 1));
+        assert!(!board.try_cap(slot, 8, 1), "its clock was read before the window changed");
+        assert!(board.capped(slot, 8, 1) && !board.try_cap(slot, 9, 1));
+        assert!(board.try_cap(slot, 10, 1));
+        // The ordinal wraps.
+        let slot = board.alloc(Instant::now(), false).unwrap();
+        assert!(board.try_cap(slot, u32::MAX, 1) && board.try_cap(slot, 1, 1) && !board.try_cap(slot, u32::MAX, 1));
+    }
 }

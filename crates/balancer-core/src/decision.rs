@@ -57,7 +57,9 @@ pub struct Row {
     pub age_seconds: Option<f64>,
     /// Placed here since the measuring of that report began.
     pub placed_since: f64,
-    /// Units in flight.
+    /// Expected load of the units in flight.
+    pub on_the_way: f64,
+    /// Units in flight, participants of known rooms among them, who add no load.
     pub in_flight: u32,
     /// Weight in force.
     pub weight: f64,
@@ -91,7 +93,7 @@ pub struct Decision {
     pub rule: &'static str,
     /// The unit of loads.
     pub unit: &'static str,
-    /// The best candidates, best first, at most [`MAX_ROWS`].
+    /// The chosen server, then the best others by load class, score and load, at most [`MAX_ROWS`].
     pub candidates: Vec<Row>,
     /// How many candidates there were.
     pub candidate_count: usize,
@@ -114,11 +116,21 @@ impl Decision {
     }
 }
 
+/// A room's key without what could act on a terminal or forge a line: anybody may choose one.
+struct Plain<'a>(&'a StickKey);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.as_str();
+        if text.contains(char::is_control) { write!(f, "{text:?}") } else { f.write_str(text) }
+    }
+}
+
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.backend {
-            Some(id) => writeln!(f, "room {}: {id} ({})", self.room, self.outcome)?,
-            None => writeln!(f, "room {}: no server ({})", self.room, self.outcome)?,
+            Some(id) => writeln!(f, "room {}: {id} ({})", Plain(&self.room), self.outcome)?,
+            None => writeln!(f, "room {}: no server ({})", Plain(&self.room), self.outcome)?,
         }
         for note in &self.notes {
             writeln!(f, "  note: {note}")?;
@@ -132,7 +144,10 @@ impl fmt::Display for Decision {
             if let Some(age) = row.age_seconds {
                 write!(f, " ({age:.0} s old)")?;
             }
-            write!(f, " + placed since {} + in flight {}", row.placed_since, row.in_flight)?;
+            write!(f, " + placed since {} + in flight {}", row.placed_since, row.on_the_way)?;
+            if f64::from(row.in_flight) != row.on_the_way {
+                write!(f, " ({} units)", row.in_flight)?;
+            }
             if row.weight != 1.0 {
                 write!(f, ", weight {}", row.weight)?;
             }

@@ -36,8 +36,23 @@ impl Clause {
 ///
 /// A required tag is a ladder of one rung; a preferred tag has a second, empty rung, which admits every server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Written")]
 pub struct Filter {
     rungs: Vec<Vec<Clause>>,
+}
+
+/// A filter as it is written down, not checked yet.
+#[derive(Deserialize)]
+struct Written {
+    rungs: Vec<Vec<Clause>>,
+}
+
+impl TryFrom<Written> for Filter {
+    type Error = FilterError;
+
+    fn try_from(written: Written) -> Result<Self, FilterError> {
+        Self::ladder(written.rungs)
+    }
 }
 
 /// A rung that refers to more than [`MAX_RUNG_TAGS`] tags.
@@ -79,5 +94,21 @@ impl Filter {
     /// The rungs in order.
     pub(crate) fn rungs(&self) -> &[Vec<Clause>] {
         &self.rungs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_is_read_is_checked_too() {
+        let filter = Filter::preferred("eu");
+        let text = serde_json::to_string(&filter).unwrap();
+        assert_eq!(serde_json::from_str::<Filter>(&text).unwrap(), filter);
+        let clause = r#"{"any":["t"],"untagged":false}"#;
+        let large = format!(r#"{{"rungs":[[{}]]}}"#, vec![clause; MAX_RUNG_TAGS + 1].join(","));
+        let error = serde_json::from_str::<Filter>(&large).unwrap_err().to_string();
+        assert!(error.contains("at most 16"), "{error}");
     }
 }

@@ -7,12 +7,17 @@ use tokio::time::Instant;
 use crate::backend::Backend;
 use crate::snapshot::Member;
 
+#[cfg(all(test, loom))]
+mod model;
+
 /// One unit of work on its way to a server. It is given back exactly once: by [`land`](Self::land) when the work has
 /// arrived, by [`cancel`](Self::cancel) or a drop when it has not.
 #[must_use = "dropping a lease gives its unit back"]
 pub struct Lease<B: Backend> {
     member: Arc<Member<B>>,
     charge: u64,
+    /// The window of the cap that this unit counts in, if it counts as a new room.
+    window: Option<u32>,
     open: bool,
 }
 
@@ -23,8 +28,8 @@ impl<B: Backend> std::fmt::Debug for Lease<B> {
 }
 
 impl<B: Backend> Lease<B> {
-    pub(crate) fn new(member: Arc<Member<B>>, charge: u64) -> Self {
-        Self { member, charge, open: true }
+    pub(crate) fn new(member: Arc<Member<B>>, charge: u64, window: Option<u32>) -> Self {
+        Self { member, charge, window, open: true }
     }
 
     /// The server.
@@ -62,6 +67,9 @@ impl<B: Backend> Drop for Lease<B> {
         if self.open {
             let seat = &self.member.seat;
             seat.board.cancel(seat.slot, self.charge);
+            if let Some(window) = self.window {
+                seat.board.uncap(seat.slot, window);
+            }
         }
     }
 }

@@ -46,6 +46,7 @@
 //! | Sticks | [`StickStore`], [`MemoryStore`], `FileStore`, `RedisStore`, [`Binding`], [`Claim`] |
 //! | Probes | [`HealthProbe`], [`Monitor`], `TcpProbe`, `HttpProbe` |
 //! | Decisions | [`Balancer`], [`Placement`], [`Decision`], [`RouteError`] |
+//! | Plans | [`Pool::plan`], [`Step`], [`Room`], [`Plan`], [`Pool::fork`] |
 //!
 //! # Features
 //!
@@ -57,6 +58,8 @@
 //! | `file` | `FileStore`: sticks in one file that survives a kill |
 //! | `redis` | `RedisStore`: sticks on a Redis server that several processes share |
 //! | `redis-tls` | TLS to that server: `rediss://` |
+//! | `redis-sentinel` | the master that sentinels name: `redis+sentinel://` |
+//! | `redis-cluster` | a Redis Cluster: `redis+cluster://` |
 //! | `testing` | `conformance`: the suite every stick store must pass |
 //!
 //! # What is promised
@@ -77,6 +80,7 @@ mod hash;
 mod lease;
 mod load;
 mod monitor;
+mod plan;
 mod pool;
 mod probe;
 mod seat;
@@ -84,9 +88,12 @@ mod selector;
 mod snapshot;
 mod state;
 mod stick;
+mod sync;
 
 pub use backend::{Backend, BackendId, Tag, Weight};
 pub use balancer::random;
+#[cfg(feature = "testing")]
+pub use balancer::reseed;
 pub use balancer::{Balancer, BalancerOptions, Claimer, LostStore, Placed, Placement, RouteError};
 pub use board::Slot;
 pub use decision::{Decision, Excluded, MAX_ROWS, Outcome, Row};
@@ -96,12 +103,13 @@ pub use hash::{SimpleRing, stable_hash};
 pub use lease::Lease;
 pub use load::{ByRooms, ByUsers, LoadModel, MAX_COST, Report};
 pub use monitor::{Effect as ProbeEffect, Monitor, MonitorOptions, ProbeOutcome, ProbeWatch};
+pub use plan::{Fate, Plan, PlanError, PlanOptions, PlannedRoom, PlannedServer, Room, Step, Totals, Why};
 pub use pool::{Frozen, Pool, PoolError, PoolOptions, ServerView};
 pub use probe::{HealthProbe, ProbeError};
 #[cfg(feature = "probes")]
 pub use probe::{HttpProbe, TcpProbe};
 pub use selector::{
-    Ask, Change, ConsistentHash, First, LeastConn, LeastLoaded, Plain, PowerOfTwo, Random, RoundRobin, Selector,
+    Ask, Change, ConsistentHash, First, LeastConn, LeastLoaded, Needs, Plain, PowerOfTwo, Random, RoundRobin, Selector,
     Strategy, Trace, Turn, by_name, strategy_names,
 };
 pub use snapshot::{Candidates, MAX_EXCLUDED, Member, Members};

@@ -76,6 +76,12 @@ pub trait LoadModel<B: ?Sized>: Send + Sync {
     /// The load of this server by this report; values above [`MAX_COST`] are held there.
     fn cost(&self, of: &B, report: &Report) -> u64;
 
+    /// Whether the report has what the model counts. One that has not, such as a mere connect's, says nothing of the
+    /// load: the last figures stay, and age. Default: it has.
+    fn knows(&self, _report: &Report) -> bool {
+        true
+    }
+
     /// The cost that one new room is expected to add there.
     fn size(&self, of: &B) -> u64;
 
@@ -102,6 +108,10 @@ impl<B: ?Sized> LoadModel<B> for ByUsers {
         report.users.unwrap_or(0)
     }
 
+    fn knows(&self, report: &Report) -> bool {
+        report.users.is_some()
+    }
+
     fn size(&self, _of: &B) -> u64 {
         self.room
     }
@@ -118,6 +128,10 @@ pub struct ByRooms;
 impl<B: ?Sized> LoadModel<B> for ByRooms {
     fn cost(&self, _of: &B, report: &Report) -> u64 {
         report.rooms.unwrap_or(0)
+    }
+
+    fn knows(&self, report: &Report) -> bool {
+        report.rooms.is_some()
     }
 
     fn size(&self, _of: &B) -> u64 {

@@ -9,18 +9,22 @@ use tokio::sync::broadcast;
 use tokio::time::Instant;
 
 use crate::backend::{Backend, BackendId, Weight};
-use crate::board::{Board, Expect, NO_NEW, NOTHING, Refused, Slot};
+use crate::board::{Board, Expect, NO_NEW, NOTHING, Refused, STALE, Slot};
 use crate::event::Event;
+use crate::filter::{Clause, Filter};
 use crate::lease::Lease;
 use crate::load::Report;
 use crate::seat::Seat;
 use crate::selector::{Ask, Change, Strategy, Turn};
-use crate::snapshot::{Candidates, Member, Members, Resolved};
+use crate::snapshot::{Candidates, Member, Members};
 use crate::state::{Admin, Health, HealthRules, Verdict};
 
+mod fork;
 mod freeze;
 mod options;
 mod published;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use freeze::Frozen;
@@ -40,6 +44,8 @@ pub(crate) struct Writer<B: Backend, Q: ?Sized> {
     verdicts: HashMap<BackendId, Verdict>,
     down_since: HashMap<BackendId, Instant>,
     retired: HashMap<BackendId, Weak<Seat>>,
+    /// In a fork: seats that work in flight holds in the pool it was forked from.
+    _held: Vec<Arc<Seat>>,
 }
 
 /// Servers, their live state and the prepared selector.
@@ -53,6 +59,8 @@ pub struct Pool<B: Backend, Q: ?Sized = ()> {
     options: PoolOptions<B>,
     processes: AtomicU64,
     epoch: Instant,
+    /// Where time stands still, in a fork.
+    at: Option<Instant>,
     events: broadcast::Sender<Event>,
 }
 
@@ -72,20 +80,22 @@ impl<B: Backend> Pool<B> {
 impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     /// An empty pool whose selectors understand the query `Q`.
     pub fn with_query(mut strategy: Box<dyn Strategy<B, Q>>, options: PoolOptions<B>) -> Self {
-        let members = Members::new(Vec::new());
+        let members = Arc::new(Members::new(Vec::new()));
         let selector = strategy.prepare(&members, &[Change::Members]);
         Self {
-            board: Arc::new(Board::new()),
+            board: Arc::new(Board::new(strategy.needs().shares)),
             snapshot: ArcSwap::from_pointee(Snapshot { members, selector }),
             writer: Mutex::new(Writer {
                 strategy,
                 verdicts: HashMap::new(),
                 down_since: HashMap::new(),
                 retired: HashMap::new(),
+                _held: Vec::new(),
             }),
             options,
             processes: AtomicU64::new(1),
             epoch: Instant::now(),
+            at: None,
             events: broadcast::Sender::new(EVENTS),
         }
     }
@@ -111,9 +121,9 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     ///
     /// [`PoolError::Duplicate`] or [`PoolError::TooMany`]; nothing is changed then.
     pub fn replace(&self, definitions: impl IntoIterator<Item = Arc<B>>) -> Result<(), PoolError> {
-        let now = Instant::now();
+        let now = self.now();
         let definitions: Vec<Arc<B>> = definitions.into_iter().collect();
-        let mut seen = HashSet::new();
+        let mut seen: HashSet<BackendId, rapidhash::fast::RandomState> = HashSet::default();
         for d in &definitions {
             if !seen.insert(d.id().clone()) {
                 return Err(PoolError::Duplicate { id: d.id().clone() });
@@ -155,7 +165,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         for slot in fresh {
             self.board.set_state(slot, Admin::Ready, Health::Unknown);
         }
-        let members = Members::new(list);
+        let members = Arc::new(Members::new(list));
         w.retired.retain(|_, seat| seat.strong_count() > 0);
         for m in old.members.iter() {
             let id = m.backend.id();
@@ -204,7 +214,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     fn publish(&self, w: &mut Writer<B, Q>, changes: &[Change]) {
         let old = self.snapshot.load_full();
         if let Some(selector) = w.strategy.prepare(&old.members, changes) {
-            let members = Members::new(old.members.list.clone());
+            let members = old.members.clone();
             self.snapshot.store(Arc::new(Snapshot { members, selector: Some(selector) }));
         }
     }
@@ -237,14 +247,14 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     ///
     /// [`PoolError::Unknown`].
     pub fn set_admin(&self, id: &BackendId, to: Admin) -> Result<u32, PoolError> {
-        self.change(id, |_, m| {
+        // The seat is kept, for the server may be removed before its units are counted.
+        let seat = self.change(id, |_, m| {
             let (from, health) = self.board.state(m.slot());
             self.board.set_state(m.slot(), to, health);
             let event = (from != to).then(|| Event::Admin { id: id.clone(), from, to });
-            ((), Vec::new(), event)
+            (m.seat.clone(), Vec::new(), event)
         })?;
-        let snapshot = self.snapshot.load();
-        Ok(snapshot.members.by_id(id.as_str()).map_or(0, |m| m.in_flight()))
+        Ok(self.board.in_flight(seat.slot))
     }
 
     /// Sets the weight in force; the definition keeps its own.
@@ -294,7 +304,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
             let new = next(old);
             w.verdicts.insert(id.clone(), new);
             if new.health == Health::Down {
-                w.down_since.entry(id.clone()).or_insert_with(Instant::now);
+                w.down_since.entry(id.clone()).or_insert_with(|| self.now());
             } else {
                 w.down_since.remove(id);
             }
@@ -318,7 +328,8 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         Some(w.verdicts.get(id).copied().unwrap_or_default())
     }
 
-    /// Takes in a report. `false` when it began before the newest one, or before this server was known.
+    /// Takes in a report. `false` when it began before the newest one, or before this server was known, or has
+    /// nothing that the load model counts.
     ///
     /// # Errors
     ///
@@ -326,8 +337,16 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     pub fn report(&self, id: &BackendId, report: Report) -> Result<bool, PoolError> {
         let snapshot = self.snapshot.load();
         let m = snapshot.members.by_id(id.as_str()).ok_or_else(|| PoolError::Unknown { id: id.clone() })?;
-        let cost = self.options.load.as_ref().map_or(0, |l| l.cost(&m.backend, &report));
-        Ok(self.board.report(m.slot(), cost, report))
+        let cost = match &self.options.load {
+            Some(model) if !model.knows(&report) => return Ok(false),
+            Some(model) => model.cost(&m.backend, &report),
+            None => 0,
+        };
+        let before = self.board.report(m.slot(), cost, report);
+        if before == Some(STALE) {
+            self.tell(Event::Stale { id: id.clone(), stale: false });
+        }
+        Ok(before.is_some())
     }
 
     /// Passes time: figures that became too old change their class, servers down for too long are dead.
@@ -346,8 +365,10 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
             w.down_since.iter().filter(|(_, t)| overdue(t)).map(|(id, _)| id.clone()).collect()
         };
         for id in due {
-            // A server removed meanwhile needs no verdict.
-            let _ = self.declare(&id, Health::Dead, "down for longer than the grace time");
+            // It may have come up again since we looked. A server removed meanwhile needs no verdict.
+            let dead = Verdict { health: Health::Dead, against: 0 };
+            let next = |old: Verdict| if old.health == Health::Down { dead } else { old };
+            let _ = self.set_verdict(&id, next, "down for longer than the grace time");
         }
     }
 
@@ -356,9 +377,9 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         self.processes.store(u64::from(count.max(1)), Relaxed);
     }
 
-    fn window(&self, now: Instant) -> Option<(u32, u32)> {
+    fn window(&self, turn: &mut Turn<'_>) -> Option<(u32, u32)> {
         let (max, every) = self.options.cap?;
-        let n = now.saturating_duration_since(self.epoch).as_millis() / every.as_millis().max(1);
+        let n = turn.now().saturating_duration_since(self.epoch).as_millis() / every.as_millis().max(1);
         // The ordinal wraps after 2^32 windows; only equality matters. 0, what a fresh slot has, is never used.
         Some((u32::try_from(n % u128::from(u32::MAX)).unwrap_or(0) + 1, max))
     }
@@ -372,42 +393,19 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     /// may take it.
     pub fn place(&self, ask: &Ask<'_, Q>, seed: u64) -> Option<Lease<B>> {
         let snapshot = self.snapshot.load();
-        let now = Instant::now();
-        self.place_on(&snapshot, &self.board, ask, &mut Turn::new(now, seed)).map(|(m, charge)| {
-            // `place_on` took the unit on the live board.
-            Lease::new(m, charge)
-        })
-    }
-
-    /// The one loop of picking: rung by rung, again when the chosen server was blocked or taken meanwhile.
-    fn place_on(
-        &self,
-        snapshot: &Snapshot<B, Q>,
-        board: &Board,
-        ask: &Ask<'_, Q>,
-        turn: &mut Turn<'_>,
-    ) -> Option<(Arc<Member<B>>, u64)> {
+        let mut turn = self.turn(seed);
         let selector = snapshot.selector.as_ref()?;
-        let cap = self.window(turn.now());
-        let mut among = candidates(snapshot, board, ask, cap);
-        let every = [Vec::new()];
-        for rung in ask.filter.map_or(&every[..], |f| f.rungs()) {
-            among.set_rung(Resolved::new(rung, &snapshot.members));
+        let cap = self.window(&mut turn);
+        let mut among = candidates(&snapshot, &self.board, ask, cap);
+        // Rung by rung, again when the chosen server was blocked or taken meanwhile.
+        for rung in rungs(ask) {
+            among.set_rung(rung);
             for attempt in 0..TRIES {
                 turn.again();
-                let Some(slot) = selector.pick(&among, ask, turn) else { break };
+                let Some(slot) = selector.pick(&among, ask, &mut turn) else { break };
                 let Some(m) = snapshot.members.by_slot(slot) else { break };
-                let expect = if attempt < EXACT_TRIES { turn.expect } else { Expect::Any };
-                let charge = self.charge(m, ask.size);
-                let taken = board.take(slot, NO_NEW | NOTHING, charge, expect).and_then(|()| match cap {
-                    Some((window, max)) if !board.try_cap(slot, window, max) => {
-                        board.cancel(slot, charge);
-                        Err(Refused::Capped)
-                    }
-                    _ => Ok(()),
-                });
-                match taken {
-                    Ok(()) => return Some((m.clone(), charge)),
+                match self.take(m, ask, &turn, cap, attempt) {
+                    Ok(lease) => return Some(lease),
                     Err(Refused::Changed) => {}
                     Err(Refused::Blocked | Refused::Capped) => {
                         if !among.exclude(slot) {
@@ -418,6 +416,37 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
             }
         }
         None
+    }
+
+    /// Takes a unit for a new room on the server that this turn chose.
+    fn take(
+        &self,
+        m: &Arc<Member<B>>,
+        ask: &Ask<'_, Q>,
+        turn: &Turn<'_>,
+        cap: Option<(u32, u32)>,
+        attempt: usize,
+    ) -> Result<Lease<B>, Refused> {
+        let expect = if attempt < EXACT_TRIES { turn.expect } else { Expect::Any };
+        let charge = self.charge(m, ask.size);
+        self.board.take(m.slot(), NO_NEW | NOTHING, charge, expect)?;
+        if let Some((window, max)) = cap
+            && !self.board.try_cap(m.slot(), window, max)
+        {
+            self.board.cancel(m.slot(), charge);
+            return Err(Refused::Capped);
+        }
+        Ok(Lease::new(m.clone(), charge, cap.map(|(window, _)| window)))
+    }
+
+    /// The choice alone: what a pick of this moment chooses, with no unit taken. For callers whose work the pool need
+    /// not count, and the cheapest way to a server. A selector with a state of its own moves on as in
+    /// [`place`](Self::place).
+    pub fn choose<T>(&self, ask: &Ask<'_, Q>, seed: u64, then: impl FnOnce(&Arc<Member<B>>) -> T) -> Option<T> {
+        let snapshot = self.snapshot.load();
+        let mut turn = self.turn(seed);
+        let cap = self.window(&mut turn);
+        freeze::choose(&snapshot, &self.board, ask, cap, &mut turn).map(then)
     }
 
     /// Takes a unit on a server where the room already lives, of this expected extra cost. Refused only when the
@@ -431,7 +460,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         let m = snapshot.members.by_id(id.as_str()).ok_or_else(|| PoolError::Unknown { id: id.clone() })?;
         let charge = if cost == 0 { 0 } else { self.charge(m, Some(cost)) };
         match self.board.take(m.slot(), NOTHING, charge, Expect::Any) {
-            Ok(()) => Ok(Lease::new(m.clone(), charge)),
+            Ok(()) => Ok(Lease::new(m.clone(), charge, None)),
             Err(_) => {
                 let (admin, health) = self.board.state(m.slot());
                 Err(PoolError::Blocked { id: id.clone(), admin, health })
@@ -474,6 +503,12 @@ fn candidates<'a, B: Backend, Q: ?Sized>(
         }
     }
     among
+}
+
+/// The rungs of what is asked for: one that admits every server when there is no filter.
+fn rungs<'a, Q: ?Sized>(ask: &Ask<'a, Q>) -> &'a [Vec<Clause>] {
+    const EVERY: &[Vec<Clause>] = &[Vec::new()];
+    ask.filter.map_or(EVERY, Filter::rungs)
 }
 
 /// Whether this slot is open by the hint.

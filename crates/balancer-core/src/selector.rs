@@ -14,9 +14,16 @@ use crate::stick::StickKey;
 /// Makes a strategy of a selector without a state of its own.
 macro_rules! plain {
     ($selector:ident, $name:literal) => {
+        plain!($selector, $name, $crate::selector::Needs::NONE);
+    };
+    ($selector:ident, $name:literal, $needs:expr) => {
         impl<B: $crate::backend::Backend, Q: ?Sized> $crate::selector::Strategy<B, Q> for $selector {
             fn name(&self) -> &'static str {
                 $name
+            }
+
+            fn needs(&self) -> $crate::selector::Needs {
+                $needs
             }
 
             fn prepare(
@@ -143,7 +150,8 @@ impl Trace {
 /// Time and chance of one pick. A selector reads no clock and owns no generator.
 #[derive(Debug)]
 pub struct Turn<'t> {
-    now: Instant,
+    /// Read from the clock when first asked for, if not given: most picks never ask.
+    now: Option<Instant>,
     random: u64,
     pub(crate) expect: Expect,
     trace: Option<&'t mut Trace>,
@@ -153,7 +161,12 @@ pub struct Turn<'t> {
 impl<'t> Turn<'t> {
     /// A turn at this moment with this seed.
     pub fn new(now: Instant, seed: u64) -> Self {
-        Self { now, random: seed, expect: Expect::Any, trace: None, trial: false }
+        Self { now: Some(now), ..Self::live(seed) }
+    }
+
+    /// A turn at the moment at which the time is first asked for.
+    pub(crate) fn live(seed: u64) -> Self {
+        Self { now: None, random: seed, expect: Expect::Any, trace: None, trial: false }
     }
 
     /// The same, filling a trace.
@@ -182,8 +195,8 @@ impl<'t> Turn<'t> {
     }
 
     /// The moment of the pick.
-    pub fn now(&self) -> Instant {
-        self.now
+    pub fn now(&mut self) -> Instant {
+        *self.now.get_or_insert_with(Instant::now)
     }
 
     /// The next random number.
@@ -228,6 +241,20 @@ pub enum Change {
     Eligible(Slot),
 }
 
+/// What a strategy wants kept at every change, beside what is always kept. Nobody else pays for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Needs {
+    pub(crate) shares: bool,
+}
+
+impl Needs {
+    /// Nothing more.
+    pub const NONE: Self = Self { shares: false };
+    /// Units in flight for the weight as one short key per server, so that a scan reads little.
+    pub(crate) const SHARES: Self = Self { shares: true };
+}
+
 /// Owns what a selector needs between changes, and prepares a new selector when something changed.
 pub trait Strategy<B: Backend, Q: ?Sized = ()>: Send {
     /// The name, as in [`by_name`](crate::by_name).
@@ -237,6 +264,11 @@ pub trait Strategy<B: Backend, Q: ?Sized = ()>: Send {
     /// stick (see [`LostStore::Hash`](crate::LostStore::Hash)). Default `false`.
     fn by_key_alone(&self) -> bool {
         false
+    }
+
+    /// What is to be kept for it at every change. Asked once, when the pool is made. Default [`Needs::NONE`].
+    fn needs(&self) -> Needs {
+        Needs::NONE
     }
 
     /// Prepares a selector for these members, or keeps the last one (`None`). Called under the pool's writer lock, in

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::backend::{Backend, BackendId, Tag, Weight};
-use crate::board::{Board, Slot, split_rank};
+use crate::board::{Board, LeastShare, Live, Slot, share, split_rank};
 use crate::filter::{Clause, MAX_RUNG_TAGS};
-use crate::hash::stable_hash;
+use crate::hash::{mix, stable_hash};
 use crate::seat::Seat;
 use crate::state::{Admin, Health};
 
@@ -92,8 +92,12 @@ impl<B: Backend> Member<B> {
 /// The servers of one snapshot, in the order in which they were given.
 pub struct Members<B> {
     pub(crate) list: Vec<Arc<Member<B>>>,
-    by_slot: Vec<u32>,
-    by_id: HashMap<BackendId, u32>,
+    /// The slot of each member, in order.
+    slots: Vec<Slot>,
+    by_slot: Vec<Option<Arc<Member<B>>>>,
+    /// The hash of the id in each slot, for ties.
+    lots: Vec<u64>,
+    by_id: HashMap<BackendId, u32, rapidhash::fast::RandomState>,
     tags: HashMap<Tag, Mask>,
     untagged: Mask,
     present: Mask,
@@ -108,8 +112,10 @@ impl<B: Backend> std::fmt::Debug for Members<B> {
 impl<B: Backend> Members<B> {
     pub(crate) fn new(list: Vec<Arc<Member<B>>>) -> Self {
         let mut m = Self {
+            slots: list.iter().map(|m| m.slot()).collect(),
             by_slot: Vec::new(),
-            by_id: HashMap::with_capacity(list.len()),
+            lots: Vec::new(),
+            by_id: HashMap::with_capacity_and_hasher(list.len(), rapidhash::fast::RandomState::default()),
             tags: HashMap::new(),
             untagged: Mask::default(),
             present: Mask::default(),
@@ -118,9 +124,11 @@ impl<B: Backend> Members<B> {
         for (pos, member) in (0u32..).zip(&m.list) {
             let slot = member.slot();
             if m.by_slot.len() <= slot.index() {
-                m.by_slot.resize(slot.index() + 1, u32::MAX);
+                m.by_slot.resize(slot.index() + 1, None);
+                m.lots.resize(slot.index() + 1, 0);
             }
-            m.by_slot[slot.index()] = pos;
+            m.lots[slot.index()] = member.id_hash;
+            m.by_slot[slot.index()] = Some(member.clone());
             m.by_id.insert(member.backend.id().clone(), pos);
             m.present.set(slot);
             if member.backend.tags().is_empty() {
@@ -155,7 +163,17 @@ impl<B: Backend> Members<B> {
 
     /// The member in this slot.
     pub fn by_slot(&self, slot: Slot) -> Option<&Arc<Member<B>>> {
-        self.by_slot.get(slot.index()).and_then(|pos| self.list.get(*pos as usize))
+        self.by_slot.get(slot.index())?.as_ref()
+    }
+
+    /// The slot of the member at this place in the order.
+    pub(crate) fn slot_at(&self, place: usize) -> Option<Slot> {
+        self.slots.get(place).copied()
+    }
+
+    /// The stable hash of the id in this slot.
+    pub(crate) fn id_hash(&self, slot: Slot) -> u64 {
+        self.lots.get(slot.index()).copied().unwrap_or(0)
     }
 
     fn words(&self) -> usize {
@@ -163,12 +181,15 @@ impl<B: Backend> Members<B> {
     }
 }
 
+/// After so many scans that were overtaken, every candidate is looked at.
+const SCANS: usize = 3;
+
 /// The most servers that one pick can be told to leave out.
 pub const MAX_EXCLUDED: usize = 16;
 
 /// A rung of a filter looked up in one snapshot.
 #[derive(Clone, Copy)]
-pub(crate) struct Resolved<'a> {
+struct Resolved<'a> {
     masks: [Option<&'a Mask>; MAX_RUNG_TAGS],
     /// Where each clause ends in `masks`.
     ends: [usize; MAX_RUNG_TAGS],
@@ -178,7 +199,7 @@ pub(crate) struct Resolved<'a> {
 impl<'a> Resolved<'a> {
     const ALL: Self = Self { masks: [None; MAX_RUNG_TAGS], ends: [0; MAX_RUNG_TAGS], clauses: 0 };
 
-    pub(crate) fn new<B: Backend>(rung: &[Clause], members: &'a Members<B>) -> Self {
+    fn new<B: Backend>(rung: &[Clause], members: &'a Members<B>) -> Self {
         let mut r = Self::ALL;
         let mut at = 0;
         for clause in rung.iter().take(MAX_RUNG_TAGS) {
@@ -210,7 +231,8 @@ impl<'a> Resolved<'a> {
 pub struct Candidates<'a, B> {
     members: &'a Members<B>,
     board: &'a Board,
-    rung: Resolved<'a>,
+    /// Everybody without one.
+    rung: Option<Resolved<'a>>,
     excluded: [Slot; MAX_EXCLUDED],
     exclusions: usize,
     cap: Option<(u32, u32)>,
@@ -224,11 +246,12 @@ impl<B: Backend> std::fmt::Debug for Candidates<'_, B> {
 
 impl<'a, B: Backend> Candidates<'a, B> {
     pub(crate) fn new(members: &'a Members<B>, board: &'a Board, cap: Option<(u32, u32)>) -> Self {
-        Self { members, board, rung: Resolved::ALL, excluded: [Slot(u32::MAX); MAX_EXCLUDED], exclusions: 0, cap }
+        Self { members, board, rung: None, excluded: [Slot(u32::MAX); MAX_EXCLUDED], exclusions: 0, cap }
     }
 
-    pub(crate) fn set_rung(&mut self, rung: Resolved<'a>) {
-        self.rung = rung;
+    /// Admits those that this rung of a filter admits.
+    pub(crate) fn set_rung(&mut self, rung: &[Clause]) {
+        self.rung = (!rung.is_empty()).then(|| Resolved::new(rung, self.members));
     }
 
     /// Leaves one server out; `false` when no more can be left out.
@@ -248,7 +271,7 @@ impl<'a, B: Backend> Candidates<'a, B> {
     }
 
     pub(crate) fn in_rung(&self, slot: Slot) -> bool {
-        self.rung.word(slot.index() / 64) & (1 << (slot.index() % 64)) != 0
+        self.rung.is_none_or(|r| r.word(slot.index() / 64) & (1 << (slot.index() % 64)) != 0)
     }
 
     pub(crate) fn is_capped(&self, slot: Slot) -> bool {
@@ -257,8 +280,10 @@ impl<'a, B: Backend> Candidates<'a, B> {
 
     fn word(&self, w: usize) -> u64 {
         let mut bits = self.members.present.word(w) & self.board.open_word(w);
-        if bits != 0 {
-            bits &= self.rung.word(w);
+        if let Some(rung) = &self.rung
+            && bits != 0
+        {
+            bits &= rung.word(w);
         }
         for slot in &self.excluded[..self.exclusions] {
             if slot.index() / 64 == w {
@@ -266,6 +291,55 @@ impl<'a, B: Backend> Candidates<'a, B> {
             }
         }
         bits
+    }
+
+    /// One of the candidates with the fewest units in flight for its weight, all equally likely; `draw` decides. Only
+    /// for strategies with [`Needs::SHARES`](crate::selector::Needs::SHARES).
+    pub(crate) fn least_share(&self, draw: u64) -> Option<LeastShare> {
+        // A scan does not know who has had his share of an interval.
+        let quick = self.cap.is_none().then(|| {
+            let every = self.rung.is_none() && self.exclusions == 0;
+            self.board.least_share(self.members.words(), every, |w| self.word(w), draw)
+        });
+        quick.flatten().or_else(|| self.least_share_of_each(draw))
+    }
+
+    fn least_share_of_each(&self, draw: u64) -> Option<LeastShare> {
+        let mut best: Option<(u16, u64, LeastShare)> = None;
+        let mut ties = 0;
+        for slot in self.iter() {
+            let live = self.live(slot);
+            let key = share(live.units, live.weight.sixteenths());
+            let lot = mix(draw ^ self.members.id_hash(slot));
+            let held = best.as_ref().map_or(u16::MAX, |(key, ..)| *key);
+            ties = if key < held { 1 } else { ties + usize::from(key == held) };
+            if best.as_ref().is_none_or(|(held, least, _)| (key, lot) < (*held, *least)) {
+                best = Some((key, lot, LeastShare { slot, units: live.units, ties: 0 }));
+            }
+        }
+        best.map(|(.., found)| LeastShare { ties, ..found })
+    }
+
+    /// Visits every candidate that may have the least expected load with its class; others may be visited too. Two
+    /// quick passes instead of a careful one.
+    pub(crate) fn near_least_rank(&self, mut visit: impl FnMut(Slot, Live)) {
+        let mask = |w| self.word(w);
+        let mut quick = || self.board.near_least_rank(self.members.words(), mask, &mut visit);
+        // As above.
+        if self.cap.is_none() && (0..SCANS).any(|_| quick()) {
+            return;
+        }
+        self.iter().for_each(|slot| visit(slot, self.live(slot)));
+    }
+
+    /// What a choice is made by, read at once.
+    pub(crate) fn live(&self, slot: Slot) -> Live {
+        self.board.live(slot)
+    }
+
+    /// The candidate at this place in the order of the definitions, if the member there is one.
+    pub(crate) fn at_place(&self, place: usize) -> Option<Slot> {
+        self.members.slot_at(place).filter(|slot| self.contains(*slot))
     }
 
     /// The members of the snapshot, candidates or not.

@@ -17,6 +17,7 @@ mod file;
 mod memory;
 #[cfg(feature = "redis")]
 mod redis;
+mod rows;
 mod shard;
 mod table;
 
@@ -161,6 +162,18 @@ pub trait StickStore: Send + Sync + 'static {
     ///
     /// [`StickError`] when the store cannot be asked.
     async fn renew(&self, key: &StickKey, seen: &Binding, ttl: Duration) -> Result<bool, StickError>;
+
+    /// Whether exactly `seen` is stored at this moment, by the word of whoever decides for the store now: to be asked
+    /// before what cannot be undone, when the store may have lost writes since (a failover to a replica).
+    ///
+    /// Unlike [`renew`](Self::renew) it leaves the time to live as it is. The default reads the binding.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked: then nothing is known of the binding.
+    async fn confirm(&self, key: &StickKey, seen: &Binding) -> Result<bool, StickError> {
+        Ok(self.get(key, None).await?.as_ref() == Some(seen))
+    }
 
     /// Removes exactly `seen`; `false` when something else or nothing is stored.
     ///

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::commands::Wanted;
+
 /// An order for a running balancer.
 #[derive(Clone, PartialEq)]
 pub(crate) enum Action {
@@ -71,6 +73,8 @@ pub(crate) enum Action {
         /// The tag its create would ask for.
         tag: Option<String>,
     },
+    /// Say what a change of servers would do.
+    Plan(Wanted),
     /// List the known meetings.
     Meetings {
         /// Of these servers only; of all when empty.
@@ -124,6 +128,7 @@ impl fmt::Debug for Action {
             Self::Poll { .. } => "Poll",
             Self::Status { .. } => "Status",
             Self::Explain { .. } => "Explain",
+            Self::Plan(_) => "Plan",
             Self::Meetings { .. } => "Meetings",
         })
     }

@@ -36,7 +36,8 @@ pub(crate) fn run(sources: &Sources, settings: &Result<Settings, Vec<String>>) -
         out.push_str("\nthe configuration is good\n");
         Exit::Done
     } else {
-        out.push_str(&format!("\n{} errors: `serve` would not start\n", errors.len()));
+        let noun = if errors.len() == 1 { "error" } else { "errors" };
+        out.push_str(&format!("\n{} {noun}: `serve` would not start\n", errors.len()));
         Exit::Failed
     };
     Outcome { out, note: None, exit }

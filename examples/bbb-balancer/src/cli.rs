@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::action::{Action, Change, Wish};
+use crate::commands::Wanted;
 use crate::failure::Failure;
 use crate::rake;
 
@@ -16,12 +17,13 @@ pub(crate) use flags::SettingFlags;
 
 const EXAMPLES: &str = "\
 Examples:
-  bbb-balancer demo                            three pretended servers, a minute of load
+  bbb-balancer demo                            a school morning on three pretended servers
   bbb-balancer check                           the effective configuration
   bbb-balancer serve --data-dir /var/lib/bbb-balancer
   bbb-balancer servers add https://bbb1.example.com/bigbluebutton/api SECRET --enable
   bbb-balancer status --watch
   bbb-balancer explain MEETING
+  bbb-balancer plan drain bbb1.example.com
 
 The spellings of rake are understood too: 'servers:add[URL,SECRET]', 'poll:all'.
 Exit codes: 0 done, 1 failed, 2 usage, 3 refused for safety, 4 partly done, 5 timed out.";
@@ -89,6 +91,46 @@ pub(crate) enum Command {
         /// The tag its create would ask for
         #[arg(long)]
         tag: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Say what a change of servers would do to the meetings, and change nothing
+    #[command(after_help = "\
+Changes, carried out in this order, as many as you like:
+  add URL            a new server, taken to be online and empty
+  remove SERVER      its meetings begin anew elsewhere
+  drain SERVER       (or cordon) it keeps its meetings and takes no new ones
+  disable SERVER     its meetings begin anew elsewhere
+  enable SERVER      it takes new meetings
+  weight SERVER N    another load multiplier: higher means fewer meetings
+Servers are named by id, host name or URL.
+
+Examples:
+  bbb-balancer plan remove bbb1.example.com
+  bbb-balancer plan drain bbb1.example.com add https://bbb4.example.com/bigbluebutton/api
+  bbb-balancer plan weight bbb1.example.com 2 disable bbb2.example.com -o json
+  bbb-balancer plan drain bbb1.example.com --meetings tomorrow.txt
+
+A meeting stays on its server as long as that server keeps it (column TO); SELECTOR ALONE is where each would be
+placed if it were bound nowhere, before -> after the change, on servers as loaded as they are now. Meetings are placed
+in the order in which they were created, or in that of the list. One that lives on a tagged server is taken to want
+that tag.")]
+    Plan {
+        /// Changes, such as `remove SERVER`
+        #[arg(required = true, value_name = "CHANGE")]
+        changes: Vec<String>,
+        /// Plan with the meetings in this file instead of those that exist: one id a line, - for standard input
+        #[arg(long, value_name = "FILE")]
+        meetings: Option<String>,
+        /// The tag that the create of a meeting without a server would ask for
+        #[arg(long)]
+        tag: Option<String>,
+        /// Load multiplier of the servers to add [default: 1.0]
+        #[arg(long, visible_aliases = ["load-multiplier", "weight"], value_name = "N")]
+        multiplier: Option<String>,
+        /// Tag of the servers to add
+        #[arg(long, value_name = "TAG")]
+        server_tag: Option<String>,
         #[command(flatten)]
         target: Target,
     },
@@ -273,6 +315,10 @@ impl Command {
                 Order::Ask(Action::Status { watch: watch.map(Duration::from_secs) }, target)
             }
             Self::Explain { meeting, tag, target } => Order::Ask(Action::Explain { meeting, tag }, target),
+            Self::Plan { changes, meetings, tag, multiplier, server_tag, target } => {
+                let wanted = Wanted::read(changes, (multiplier, server_tag), meetings, tag)?;
+                Order::Ask(Action::Plan(wanted), target)
+            }
             Self::Meetings { server, target } => Order::Ask(Action::Meetings { servers: server }, target),
             Self::Rake { task, target } => Order::Ask(rake::parse(&task)?, target),
         })

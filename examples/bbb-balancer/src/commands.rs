@@ -1,6 +1,7 @@
 //! Commands that ask a running balancer.
 
 mod meetings;
+mod plan;
 mod poll;
 mod servers;
 mod status;
@@ -12,6 +13,8 @@ use crate::cli::Output;
 use crate::client::{Answer, Api, Client};
 use crate::failure::{Failure, Outcome};
 use crate::settings::masked;
+
+pub(crate) use plan::Wanted;
 
 /// Said where a list would be.
 const NO_SERVERS: &str = "No servers are configured";
@@ -48,6 +51,7 @@ pub(crate) async fn run(client: &Client, action: Action, view: View) -> Result<O
         Action::Poll { lenient } => poll::poll(client, lenient, view).await,
         Action::Status { .. } => status::status(client, view).await,
         Action::Explain { meeting, tag } => meetings::explain(client, &meeting, tag.as_deref(), view).await,
+        Action::Plan(wanted) => plan::plan(client, &wanted, view).await,
         Action::Meetings { servers } => meetings::list(client, &servers, view).await,
     }
 }

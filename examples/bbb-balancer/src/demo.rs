@@ -71,7 +71,8 @@ pub(crate) async fn run(options: DemoOptions) -> Result<(), Failure> {
         ids.insert(fake.port(), id);
     }
     browser.operate("poll").await?;
-    say("three servers are added, enabled and polled");
+    let named: Vec<String> = fakes.iter().map(|f| format!("{} is 127.0.0.1:{}", f.name(), f.port())).collect();
+    say(&format!("three servers are added, enabled and polled: {}", named.join(", ")));
 
     let school = School::new(browser, fakes.clone());
     let lessons = if options.fast { 24 } else { 60 };

@@ -5,15 +5,23 @@ use std::sync::Weak;
 
 use async_trait::async_trait;
 use balancer_core::{
-    Backend, BackendId, Health, HealthProbe, ProbeEffect, ProbeError, ProbeOutcome, ProbeWatch, Report,
+    Backend, BackendId, Health, HealthProbe, ProbeEffect, ProbeError, ProbeOutcome, ProbeWatch, Report, StickError,
 };
 use tokio::time::Instant;
 
-use super::{Cluster, lock, wall_ms};
+use super::{Cluster, lock};
 use crate::api::{Params, Reply, meetings, signed_url};
-use crate::client::CallError;
+use crate::client::{CallError, host_of};
+use crate::secret::Secret;
 use crate::server::{BbbServer, milli};
 use crate::store::{Figures, PollRecord, ServerState};
+
+/// What a binding needs to know of a meeting that runs already.
+#[derive(Clone, Debug)]
+pub(super) struct Adoptable {
+    pub(super) moderator_pw: Secret,
+    pub(super) voice_bridge: String,
+}
 
 /// The last whole list of meetings a server gave.
 #[derive(Clone, Debug)]
@@ -22,6 +30,9 @@ pub(crate) struct Listing {
     pub(crate) began_ms: u64,
     /// People in each meeting, by id.
     pub(crate) people: HashMap<String, u32>,
+    /// Those that may be bound when they are bound nowhere: no breakout rooms, which belong to another meeting, and
+    /// nothing that was ended and is only listed still.
+    pub(super) adoptable: HashMap<String, Adoptable>,
     /// Load by the formula.
     pub(crate) load: f64,
     /// The figures of the status table.
@@ -30,6 +41,15 @@ pub(crate) struct Listing {
     pub(super) version: Option<String>,
     /// The server was cordoned before the list was asked for.
     pub(super) draining: bool,
+}
+
+/// A server whose last polls failed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Failing {
+    /// How many in a row.
+    polls: u32,
+    /// It was published as offline since, by us or by others.
+    published: bool,
 }
 
 pub(super) struct Probe(pub(super) Weak<Cluster>);
@@ -52,7 +72,7 @@ impl HealthProbe<BbbServer> for Probe {
         let Some(cluster) = self.0.upgrade() else {
             return Err(ProbeError::Silent("shutting down".into()));
         };
-        let began_ms = wall_ms();
+        let began_ms = cluster.wall_ms();
         let draining = cluster.record(target.id()).is_some_and(|r| r.state == ServerState::Cordoned);
         cluster.forget_guess(target.id());
         let o = &cluster.options;
@@ -67,6 +87,11 @@ impl HealthProbe<BbbServer> for Probe {
         let list = meetings(&bytes).map_err(|e| ProbeError::Answer(format!("getMeetings: {e}")))?;
         let figures = o.formula.figures(&list, began_ms, target.multiplier());
         let people = list.iter().map(|m| (m.id.to_string(), m.participants)).collect();
+        let adoptable = list.iter().filter(|m| !m.breakout && !m.forcibly_ended).map(|m| {
+            let moderator_pw = Secret::new(&*m.moderator_pw);
+            (m.id.to_string(), Adoptable { moderator_pw, voice_bridge: m.voice_bridge.trim().to_owned() })
+        });
+        let adoptable = adoptable.collect();
         let known = cluster.record(target.id()).and_then(|r| r.bbb_version);
         let up = cluster.pool.verdict(target.id()).is_some_and(|v| v.health == Health::Up);
         let version = if known.is_some() && up {
@@ -82,7 +107,7 @@ impl HealthProbe<BbbServer> for Probe {
             largest_meeting: figures.largest_meeting,
             videos: figures.videos,
         };
-        let listing = Listing { began_ms, people, load: figures.load, figures: numbers, version, draining };
+        let listing = Listing { began_ms, people, adoptable, load: figures.load, figures: numbers, version, draining };
         lock(&cluster.lists).insert(target.id().clone(), listing);
         Ok(Report::new(Instant::now())
             .with_rooms(figures.meetings)
@@ -106,7 +131,7 @@ impl ProbeWatch<BbbServer> for Watch {
 
 impl Cluster {
     /// Stores what a poll found, and the verdict when it changed.
-    async fn publish(&self, outcome: &ProbeOutcome<BbbServer>) -> Result<(), balancer_core::StickError> {
+    async fn publish(&self, outcome: &ProbeOutcome<BbbServer>) -> Result<(), StickError> {
         let id: &BackendId = outcome.id();
         let mut record = PollRecord::default();
         let online = self.record(id).is_some_and(|r| r.online);
@@ -119,25 +144,51 @@ impl Cluster {
             record.bbb_version.clone_from(&listing.version);
             record.measured = Some((listing.load, listing.figures));
             record.draining = listing.draining;
-            self.store.record_poll(id, &record).await?;
+            lock(&self.failing).remove(id);
             if record.online.is_some() {
-                self.note_online(id, true);
-                tracing::info!(backend = %id, "server is online");
+                self.publish_verdict(id, &record, true).await?;
+                tracing::info!(backend = %id, host = host_of(outcome.backend.url()), "server is online");
+            } else {
+                self.store.record_poll(id, &record).await?;
             }
             let seen: Vec<String> = listing.people.into_keys().collect();
             return self.store.renew_seen(id, &seen, self.options.meeting_ttl).await;
         }
         lock(&self.lists).remove(id);
         let fell = outcome.health == Health::Down && outcome.before != Health::Down;
-        if !fell || !online {
+        if !self.fails(id, fell) {
             return Ok(());
         }
-        record.online = Some(false);
-        self.store.record_poll(id, &record).await?;
-        self.note_online(id, false);
-        tracing::info!(backend = %id, reason = %outcome.text(), "server is offline");
-        // Published once for everybody: from here on its meetings move.
-        let _ = self.pool.declare(id, Health::Dead, &outcome.text());
+        if online {
+            record.online = Some(false);
+            self.publish_verdict(id, &record, false).await?;
+            let host = host_of(outcome.backend.url());
+            tracing::info!(backend = %id, host, reason = %outcome.text(), "server is offline");
+            // Published once for everybody: from here on its meetings move.
+            let _ = self.pool.declare(id, Health::Dead, &outcome.text());
+        }
+        if let Some(failing) = lock(&self.failing).get_mut(id) {
+            failing.published = true;
+        }
+        Ok(())
+    }
+
+    /// Counts a failed poll. The answer is whether the server is to be published as offline, if it counts as online:
+    /// when it has failed often enough, until that was stored once. After that another process may vouch for it,
+    /// unless there is none.
+    fn fails(&self, id: &BackendId, fell: bool) -> bool {
+        let mut all = lock(&self.failing);
+        let failing = all.entry(id.clone()).or_default();
+        failing.polls = failing.polls.saturating_add(1);
+        let enough = fell || failing.polls >= self.options.unhealthy_threshold;
+        enough && (!failing.published || self.processes() == 1)
+    }
+
+    /// Stores a verdict and notes it, with no read of the servers in between: one that began before would undo it here.
+    async fn publish_verdict(&self, id: &BackendId, record: &PollRecord, online: bool) -> Result<(), StickError> {
+        let _alone = self.syncing.lock().await;
+        self.store.record_poll(id, record).await?;
+        self.note_online(id, online);
         Ok(())
     }
 

@@ -14,13 +14,25 @@ const BRIDGES: usize = 10;
 /// Meetings that were bound nowhere at the last sweep, and when the list that showed it first was asked for.
 pub(super) type Unbound = HashMap<(String, BackendId), u64>;
 
+/// A meeting that runs on a server although everybody is led to another one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub struct Stray {
+    /// The meeting's id.
+    pub meeting: String,
+    /// Where it runs.
+    pub server: BackendId,
+    /// People in it there.
+    pub people: u32,
+}
+
 /// What one sweep finds.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Findings {
     /// Bound meetings that their server no longer has.
     ended: Vec<MeetingRecord>,
-    /// Meetings that run on a server although they are bound to another: (meeting, where it runs, people there).
-    strays: Vec<(String, BackendId, u32)>,
+    /// Meetings that run on a server although they are bound to another.
+    strays: Vec<Stray>,
     /// Meetings that run but are bound nowhere.
     unbound: Vec<(String, BackendId)>,
 }
@@ -42,10 +54,12 @@ fn compare(bound: &[MeetingRecord], lists: &HashMap<BackendId, Listing>, grace_m
     for (server, list) in lists {
         for (id, people) in &list.people {
             match by_id.get(id.as_str()) {
+                None if !list.adoptable.contains_key(id) => {}
                 None => found.unbound.push((id.clone(), server.clone())),
                 Some(m) if m.binding.backend != *server => {
                     if m.binding.stamp.saturating_add(grace_ms) < list.began_ms {
-                        found.strays.push((id.clone(), server.clone(), *people));
+                        let stray = Stray { meeting: id.clone(), server: server.clone(), people: *people };
+                        found.strays.push(stray);
                     }
                 }
                 Some(_) => {}
@@ -79,7 +93,7 @@ fn seen_twice(
 }
 
 impl Cluster {
-    /// Removes bindings of meetings that ended by themselves, and names meetings that run where they should not.
+    /// Removes bindings of meetings that ended by themselves, and deals with meetings that run where they should not.
     pub(super) async fn sweep(&self) {
         let bound = match self.store.meetings(None).await {
             Ok(bound) => bound,
@@ -98,9 +112,7 @@ impl Cluster {
                 tracing::warn!(error = %e, "an ended meeting cannot be forgotten");
             }
         }
-        for (_, server, people) in &found.strays {
-            tracing::warn!(backend = %server, people, "a meeting runs here although it lives on another server");
-        }
+        *lock(&self.strays) = self.end_strays(found.strays, &bound).await;
         // Unbound in two lists in a row: its binding was lost. Once may be a meeting that is just ending.
         let lost = seen_twice(&mut lock(&self.unbound), found.unbound, &lists);
         match self.bind_lost(lost, &lists).await {
@@ -148,17 +160,22 @@ impl Cluster {
             if StickKey::new(id.as_str()).is_err() {
                 continue;
             }
+            let known = lists.get(&server).and_then(|l| l.adoptable.get(&id));
             let want = Want { backend: server, token: Token(random()) };
-            let bridges: Vec<String> = VoiceBridges::new(&id, self.options.voice_digits).take(BRIDGES).collect();
+            // The number that telephones reach it by, else one as for a new meeting.
+            let own = known.map(|k| k.voice_bridge.clone()).filter(|n| !n.is_empty());
+            let bridges = own.into_iter().chain(VoiceBridges::new(&id, self.options.voice_digits));
+            let bridges: Vec<String> = bridges.take(BRIDGES).collect();
             let claim = MeetingClaim {
                 id: &id,
                 over: None,
                 want: &want,
-                moderator_pw: "",
+                moderator_pw: known.map_or("", |k| k.moderator_pw.expose()),
                 bridges: &bridges,
                 load: 0.0,
                 // It runs there, whatever was ordered for that server meanwhile.
                 adopt: true,
+                registered: true,
                 ttl: self.options.meeting_ttl,
             };
             if matches!(self.store.claim_meeting(&claim).await?.claim, Claim::Won(_)) {
@@ -173,7 +190,9 @@ impl Cluster {
 mod tests {
     use balancer_core::Binding;
 
+    use super::super::poll::Adoptable;
     use super::*;
+    use crate::secret::Secret;
     use crate::store::Figures;
 
     fn bound(id: &str, server: &str, stamp: u64) -> MeetingRecord {
@@ -188,7 +207,10 @@ mod tests {
 
     fn list(began_ms: u64, ids: &[(&str, u32)]) -> Listing {
         let people = ids.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect();
-        Listing { began_ms, people, load: 0.0, figures: Figures::default(), version: None, draining: false }
+        let detail = Adoptable { moderator_pw: Secret::new("mp"), voice_bridge: String::new() };
+        let adoptable = ids.iter().filter(|(id, _)| !id.ends_with("(breakout)"));
+        let adoptable = adoptable.map(|(id, _)| ((*id).to_owned(), detail.clone())).collect();
+        Listing { began_ms, people, adoptable, load: 0.0, figures: Figures::default(), version: None, draining: false }
     }
 
     #[test]
@@ -204,11 +226,11 @@ mod tests {
     #[test]
     fn meetings_that_run_elsewhere_or_are_bound_nowhere_are_named() {
         let lists = HashMap::from([
-            ("a".into(), list(10_000, &[("m", 3), ("lost", 0)])),
+            ("a".into(), list(10_000, &[("m", 3), ("lost", 0), ("lost (breakout)", 2)])),
             ("b".into(), list(10_000, &[("m", 0)])),
         ]);
         let found = compare(&[bound("m", "b", 1)], &lists, 1_000);
-        assert_eq!(found.strays, [("m".to_owned(), "a".into(), 3)]);
+        assert_eq!(found.strays, [Stray { meeting: "m".into(), server: "a".into(), people: 3 }]);
         assert_eq!(found.unbound, [("lost".to_owned(), "a".into())]);
     }
 

@@ -17,12 +17,12 @@ pub(super) fn parse(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or(Value::Null)
 }
 
-fn text<'v>(v: &'v Value, name: &str) -> Option<&'v str> {
+pub(super) fn text<'v>(v: &'v Value, name: &str) -> Option<&'v str> {
     v.get(name).and_then(Value::as_str)
 }
 
 /// A number that may be given as number or text.
-fn numeral(v: &Value) -> Option<String> {
+pub(super) fn numeral(v: &Value) -> Option<String> {
     match v {
         Value::Number(n) => Some(n.to_string()),
         Value::String(s) => Some(s.clone()),
@@ -30,7 +30,7 @@ fn numeral(v: &Value) -> Option<String> {
     }
 }
 
-fn error(code: StatusCode, message: impl Into<String>) -> Response<Bytes> {
+pub(super) fn error(code: StatusCode, message: impl Into<String>) -> Response<Bytes> {
     answer(code, &json!({ "error": message.into() }))
 }
 
@@ -129,6 +129,10 @@ impl BbbService {
             let message = format!("{url} is not a URL of a server: write https://HOST/bigbluebutton/api");
             return Ok(error(StatusCode::BAD_REQUEST, message));
         }
+        if url.parse::<http::Uri>().is_ok_and(|u| u.authority().is_some_and(|a| a.as_str().contains('@'))) {
+            let message = "the URL holds a user name, which every browser that joins would be sent: leave it away";
+            return Ok(error(StatusCode::BAD_REQUEST, message));
+        }
         let known = self.cluster.store.servers().await?.servers;
         let same = |r: &&ServerRecord| r.url.trim_end_matches('/') == url.trim_end_matches('/');
         if let Some(r) = known.iter().find(same) {
@@ -136,7 +140,11 @@ impl BbbService {
         }
         let id = if self.cluster.options.id_is_hostname {
             let host = host_of(url);
-            host.split(':').next().unwrap_or(&host).to_lowercase()
+            let name = match host.strip_prefix('[') {
+                Some(v6) => v6.split(']').next(),
+                None => host.split(':').next(),
+            };
+            name.unwrap_or(&host).to_lowercase()
         } else {
             uuid()
         };

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use balancer_core::{
-    Ask, BackendId, Binding, Claim, Claimer, Clause, Decision, Filter, Health, Lease, Placed, RouteError, StickError,
-    StickKey, Token, Want, random,
+    Ask, Backend, BackendId, Binding, Claim, Claimer, Clause, Decision, Filter, Health, Lease, Placed, RouteError,
+    StickError, StickKey, Want, random,
 };
 use bytes::Bytes;
 use http::Response;
@@ -16,9 +16,11 @@ use super::meeting::only_id;
 use super::{BbbService, Counts, Done, relay, store_fault};
 use crate::api::{CreateContext, Fault, Params, Reply, TagWish, VoiceBridges, create_params, effective_tag};
 use crate::client::{CallError, Upload};
-use crate::cluster::{Cluster, lock, wall_ms};
+use crate::cluster::{Cluster, lock};
 use crate::server::BbbServer;
 use crate::store::{MeetingClaim, MeetingRecord, ServerState};
+
+mod settled;
 
 /// How often one request looks, places or sends before it gives up.
 const ATTEMPTS: usize = 24;
@@ -26,8 +28,6 @@ const ATTEMPTS: usize = 24;
 const WAIT: Duration = Duration::from_millis(50);
 /// A refused connection is believed when it happens twice with this pause.
 const SECOND_PROBE: Duration = Duration::from_millis(100);
-/// A binding of others is moved by hard proof only when it is older than this.
-const SETTLED_MS: u64 = 1_000;
 /// How many numbers are tried for a voice bridge.
 const BRIDGES: usize = 10;
 
@@ -82,6 +82,7 @@ impl Claimer for CreateClaim<'_> {
                 bridges: &self.bridges,
                 load: self.cluster.options.new_meeting * multiplier,
                 adopt: false,
+                registered: true,
                 ttl,
             })
             .await?;
@@ -166,7 +167,7 @@ impl BbbService {
             };
             let done = c.run().await;
             let (doubtful, id) = (std::mem::take(&mut c.doubtful), id.clone());
-            if !doubtful.is_empty() && done.is_ok() {
+            if !doubtful.is_empty() {
                 clean_up(&cluster, id, doubtful);
             }
             done
@@ -175,12 +176,16 @@ impl BbbService {
     }
 }
 
-/// The meeting lives elsewhere now: whatever a silent server made of our request is ended there.
+/// Whatever a silent server made of our request is ended there, unless the meeting lives there by now. Also after a
+/// create that failed in the end: the meeting may live on a server that others found.
 fn clean_up(cluster: &Arc<Cluster>, id: String, doubtful: Vec<(Arc<BbbServer>, String)>) {
     let cluster = cluster.clone();
     tokio::spawn(async move {
         for (server, password) in doubtful {
-            cluster.end_on(&server, &id, &password, false).await;
+            let Ok(look) = cluster.store.look(&id).await else { continue };
+            if look.meeting.is_none_or(|m| m.binding.backend != *server.id()) {
+                cluster.end_on(&server, &id, &password, false).await;
+            }
         }
     });
 }
@@ -235,10 +240,7 @@ impl Creation<'_> {
             return Ok(Next::Move);
         }
         if self.tried.contains(id) {
-            let age = wall_ms().saturating_sub(m.binding.stamp);
-            if age < SETTLED_MS {
-                tokio::time::sleep(Duration::from_millis(SETTLED_MS - age)).await;
-            }
+            self.settled(&m.binding).await;
             return Ok(Next::Move);
         }
         match (state, online) {
@@ -246,12 +248,19 @@ impl Creation<'_> {
             (ServerState::Enabled, true) => Ok(Next::Stay(server)),
             (ServerState::Cordoned, true) => {
                 // A server that is being drained keeps what it has and must not get a meeting back that ended there.
-                let asked = self.cluster.ask(&server, "getMeetingInfo", &only_id(self.id), None, false).await;
-                let gone = asked.is_ok_and(|b| Reply::parse(&b).is_ok_and(|r| r.message_key() == Some("notFound")));
+                // What is missing may be on its way there, by a create that confirms a young binding by a mere look.
+                let young = self.is_young(&m.binding);
+                let mut gone = self.is_gone(&server).await;
+                if gone && young {
+                    self.settled(&m.binding).await;
+                    gone = self.is_gone(&server).await;
+                }
                 Ok(if gone { Next::Move } else { Next::Stay(server) })
             }
             (ServerState::Disabled, true) => {
-                // Nobody can join there any more: it ends there before it begins elsewhere.
+                // Nobody can join there any more: it ends there, even if it is still on its way, before it begins
+                // elsewhere.
+                self.settled(&m.binding).await;
                 if self.cluster.end_on(&server, self.id, &m.moderator_pw, false).await {
                     Ok(Next::Move)
                 } else {
@@ -280,30 +289,18 @@ impl Creation<'_> {
                 return Ok(None);
             }
         };
-        let fresh = Reply::parse(&bytes).is_ok_and(|r| r.is_success() && r.message_key() != Some("duplicateWarning"));
-        if fresh {
-            // It had ended there and begins anew, perhaps while somebody ended it or a sweep forgot it: bind it anew,
-            // and if it lives elsewhere by now, leave no second one behind.
-            let want = Want { backend: m.binding.backend.clone(), token: Token(random()) };
-            let store = &self.cluster.store;
-            let ttl = self.cluster.options.meeting_ttl;
-            let claim = MeetingClaim {
-                id: self.id,
-                over: Some(&m.binding),
-                want: &want,
-                moderator_pw: &m.moderator_pw,
-                bridges: std::slice::from_ref(&m.voice_bridge),
-                load: 0.0,
-                adopt: false,
-                ttl,
+        if let Ok(reply) = Reply::parse(&bytes)
+            && reply.is_success()
+        {
+            let stands = if reply.message_key() == Some("duplicateWarning") {
+                // Somebody may have moved it since we looked, and left this one behind where nobody is led to.
+                self.lives_on(&m.binding.backend).await?
+            } else {
+                // It had ended there and begins anew, perhaps while somebody ended it or a sweep forgot it.
+                self.bind_anew(server, m).await?
             };
-            match store.claim_meeting(&claim).await.map_err(|e| store_fault(&e))?.claim {
-                Claim::Won(_) => {}
-                Claim::Held(b) if b.backend == want.backend => {}
-                Claim::Held(_) | Claim::Closed => {
-                    self.cluster.end_on(server, self.id, &m.moderator_pw, false).await;
-                    return Ok(None);
-                }
+            if !stands {
+                return Ok(None);
             }
         }
         Counts::one(&self.cluster.counts.kept);
@@ -321,6 +318,7 @@ impl Creation<'_> {
         let tried = self.tried.clone();
         let mut ask = Ask::new(&self.key).exclude(&tried);
         ask.filter = filter;
+        let generation = self.cluster.store.generation();
         let placed = self.cluster.balancer.place_by(&ask, over, &claimer, None).await;
         let placement = match placed {
             Ok(Placed::Here(p)) => p,
@@ -343,7 +341,7 @@ impl Creation<'_> {
         let Some(m) = stored else { return Ok(None) };
         let server = placement.backend().clone();
         let lease = placement.into_lease();
-        self.send_new(&server, &m, lease, over.is_none()).await
+        self.send_new(&server, &m, lease, over.is_none(), generation).await
     }
 
     async fn send_new(
@@ -352,6 +350,7 @@ impl Creation<'_> {
         m: &MeetingRecord,
         lease: Lease<BbbServer>,
         is_new: bool,
+        generation: u64,
     ) -> Result<Option<Response<Bytes>>, Fault> {
         let mut sent = self.send(server, m, Some(&m.moderator_pw)).await;
         if let Sent::Unknown(_) = sent {
@@ -362,10 +361,19 @@ impl Creation<'_> {
                 sent = self.send(server, m, Some(&m.moderator_pw)).await;
             }
         }
+        // A repeat overtook us and the server made up a password of its own: ask for the meeting as it is.
+        let ours = self.params.present("moderatorPW").is_none();
+        if ours && matches!(&sent, Sent::Answer(bytes) if is_not_unique(bytes)) {
+            sent = self.send(server, m, None).await;
+        }
         match sent {
             Sent::Answer(bytes) => {
                 let done = relay(&bytes, Fault::CreateFailed);
                 match &done {
+                    Ok(_) if !self.confirm(server, m, generation).await? => {
+                        lease.cancel();
+                        return Ok(None);
+                    }
                     Ok(_) => {
                         let counts = &self.cluster.counts;
                         Counts::one(if is_new { &counts.placed } else { &counts.moved });
@@ -427,6 +435,10 @@ impl Creation<'_> {
             }
         }
     }
+}
+
+fn is_not_unique(bytes: &[u8]) -> bool {
+    Reply::parse(bytes).is_ok_and(|r| !r.is_success() && r.message_key() == Some("idNotUnique"))
 }
 
 /// Where a meeting would be placed now, and why, without placing it.

@@ -230,7 +230,7 @@ impl Cluster {
     }
 
     /// Ends a meeting on a server, whatever comes of it. `true` when it certainly runs there no more.
-    pub(super) async fn end_on(&self, server: &BbbServer, id: &str, password: &str, brief: bool) -> bool {
+    pub(crate) async fn end_on(&self, server: &BbbServer, id: &str, password: &str, brief: bool) -> bool {
         let mut params = only_id(id);
         params.push("password", password);
         match self.ask(server, "end", &params, None, brief).await {

@@ -1,4 +1,5 @@
-//! Our own calls for operators, signed like Scalelite's admin API: poll, status, explain, meetings, removeServer.
+//! Our own calls for operators, signed like Scalelite's admin API: poll, status, explain, plan, meetings,
+//! removeServer.
 
 use balancer_core::{BackendId, Health, StickKey};
 use bytes::Bytes;
@@ -11,9 +12,36 @@ use super::{BbbService, Payload, RequestHead, fault, json as answer, parameters,
 use crate::api::{BodyKind, Fault, Params, TagWish, effective_tag};
 use crate::store::MeetingRecord;
 
+/// The text with its host before each id that stands alone, unless the id says as much.
+fn with_hosts(text: &str, hosts: &[(String, String)]) -> String {
+    let inner = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let mut out = String::with_capacity(text.len() * 2);
+    let (mut rest, mut before) = (text, None::<char>);
+    while let Some(first) = rest.chars().next() {
+        let found = hosts.iter().find(|(id, _)| {
+            let after = || rest[id.len()..].chars().next().is_some_and(inner);
+            !id.is_empty() && !before.is_some_and(inner) && rest.starts_with(id.as_str()) && !after()
+        });
+        let step = match found {
+            Some((id, host)) if host.starts_with(id.as_str()) => id.len(),
+            Some((id, host)) => {
+                out.push_str(&format!("{host} ["));
+                out.push_str(id);
+                out.push(']');
+                (before, rest) = (Some(']'), &rest[id.len()..]);
+                continue;
+            }
+            None => first.len_utf8(),
+        };
+        out.push_str(&rest[..step]);
+        (before, rest) = (rest[..step].chars().next_back(), &rest[step..]);
+    }
+    out
+}
+
 impl BbbService {
     pub(super) async fn operate(&self, name: &str, head: &RequestHead<'_>, body: Payload) -> Response<Bytes> {
-        let is_post = matches!(name, "poll" | "removeServer");
+        let is_post = matches!(name, "poll" | "plan" | "removeServer");
         let known = is_post || matches!(name, "status" | "explain" | "meetings");
         if !known || (head.method == "POST") != is_post {
             return fault(&Fault::UnsupportedRequest);
@@ -34,6 +62,7 @@ impl BbbService {
         }
         let done = match name {
             "poll" => self.poll().await,
+            "plan" => self.plan(&parse(&body)).await,
             "status" => Ok(self.status()),
             "explain" => self.explain(&params).await,
             "meetings" => self.list_meetings(&params).await,
@@ -90,11 +119,8 @@ impl BbbService {
             }
         }
         // Ids are what machines want; people know host names.
-        let mut text = decision.to_string();
-        for r in self.cluster.records() {
-            let host = crate::client::host_of(&r.url);
-            text = text.replace(r.id.as_str(), &format!("{host} [{}]", r.id));
-        }
+        let hosts = self.cluster.records().into_iter().map(|r| (r.id.to_string(), crate::client::host_of(&r.url)));
+        let text = with_hosts(&decision.to_string(), &hosts.collect::<Vec<_>>());
         let value = json!({
             "meeting": meeting.map(|m| self.meeting_object(m)),
             "text": text,
@@ -151,5 +177,22 @@ impl BbbService {
             return Ok(answer(StatusCode::OK, &json!({ "success": format!("Server id={id} was removed") })));
         }
         Ok(unknown(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with_hosts;
+
+    #[test]
+    fn hosts_stand_before_whole_ids_only() {
+        let pair = |id: &str, host: &str| (id.to_owned(), host.to_owned());
+        let hosts =
+            [pair("s1", "a.example"), pair("s10", "b.example:8443"), pair("c.example", "c.example:80"), pair("", "x")];
+        let told = |text| with_hosts(text, &hosts);
+        assert_eq!(told("room ms1: s1 (new)"), "room ms1: a.example [s1] (new)");
+        assert_eq!(told("s10: load 1, s1"), "b.example:8443 [s10]: load 1, a.example [s1]");
+        assert_eq!(told("c.example: load 1"), "c.example: load 1");
+        assert_eq!(told("s1.s1 s1-x ö s1"), "s1.s1 s1-x ö a.example [s1]");
     }
 }

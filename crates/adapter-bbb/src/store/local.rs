@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use balancer_core::{BackendId, Binding, Claim, StickError, StickKey, StickPage, StickStore, Want};
+use balancer_core::{BackendId, Binding, Claim, StickError, StickKey, StickPage, StickStore, WallClock, Want};
 
 use super::{
     Claimed, Look, MeetingClaim, MeetingRecord, MeetingStore, PollRecord, Registry, ServerPatch, ServerRecord,
@@ -22,6 +22,7 @@ pub struct LocalStore {
     state: Mutex<State>,
     name: String,
     capacity: usize,
+    clock: WallClock,
     #[cfg(feature = "file")]
     disk: Option<disk::Disk>,
 }
@@ -44,10 +45,6 @@ struct Held {
     record: MeetingRecord,
     expires_ms: u64,
     ending_until_ms: u64,
-}
-
-fn now_ms() -> u64 {
-    millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 fn millis(d: Duration) -> u64 {
@@ -108,6 +105,7 @@ impl LocalStore {
             state: Mutex::default(),
             name: "memory".into(),
             capacity: 1_000_000,
+            clock: WallClock::system(),
             #[cfg(feature = "file")]
             disk: None,
         }
@@ -117,6 +115,13 @@ impl LocalStore {
     #[must_use]
     pub fn with_capacity(mut self, meetings: usize) -> Self {
         self.capacity = meetings;
+        self
+    }
+
+    /// The same with another wall clock; by default the system's. It dates bindings and ends their lives.
+    #[must_use]
+    pub fn with_clock(mut self, clock: WallClock) -> Self {
+        self.clock = clock;
         self
     }
 
@@ -138,7 +143,7 @@ impl LocalStore {
         let (out, before, seq) = {
             let mut s = self.lock();
             let before = s.seq;
-            let out = f(&mut s, now_ms());
+            let out = f(&mut s, self.clock.now_ms());
             (out, before, s.seq)
         };
         if seq != before {
@@ -173,7 +178,8 @@ impl LocalStore {
         }
         // Writing a room's own server again is no new work there.
         let stays = held.as_ref().is_some_and(|m| m.binding.backend == *wanted);
-        if !stays && !claim.adopt && s.is_closed(wanted) {
+        let gone = claim.registered && !s.servers.contains_key(wanted);
+        if !stays && (gone || (!claim.adopt && s.is_closed(wanted))) {
             return Ok(Claimed { claim: Claim::Closed, meeting: None });
         }
         if held.is_none() && s.meetings.len() >= self.capacity {
@@ -188,13 +194,11 @@ impl LocalStore {
         let binding = Binding { backend: wanted.clone(), token: claim.want.token, stamp: s.last_stamp };
         let bridges = &s.bridges;
         let free = |n: &&String| bridges.get(*n).is_none_or(|owner| owner == claim.id);
-        let (moderator_pw, voice_bridge) = match &held {
-            Some(m) => (m.moderator_pw.clone(), m.voice_bridge.clone()),
-            None => {
-                let bridge = claim.bridges.iter().find(free).cloned().unwrap_or_default();
-                (claim.moderator_pw.to_owned(), bridge)
-            }
-        };
+        // What a meeting has, it keeps; what it lacks, it gets.
+        let kept = |of: fn(&MeetingRecord) -> &String| held.as_ref().map(of).filter(|t| !t.is_empty()).cloned();
+        let moderator_pw = kept(|m| &m.moderator_pw).unwrap_or_else(|| claim.moderator_pw.to_owned());
+        let voice_bridge =
+            kept(|m| &m.voice_bridge).or_else(|| claim.bridges.iter().find(free).cloned()).unwrap_or_default();
         if !voice_bridge.is_empty() {
             s.bridges.insert(voice_bridge.clone(), claim.id.to_owned());
         }
@@ -231,6 +235,7 @@ impl LocalStore {
             bridges: &bridges,
             load: 0.0,
             adopt: false,
+            registered: false,
             ttl,
         };
         Ok(self.claim_meeting(&claim).await?.claim)
@@ -241,7 +246,7 @@ impl LocalStore {
 impl StickStore for LocalStore {
     async fn get(&self, key: &StickKey, extend: Option<Duration>) -> Result<Option<Binding>, StickError> {
         let mut s = self.lock();
-        let now = now_ms();
+        let now = self.clock.now_ms();
         let Some(held) = s.live(key.as_str(), now) else { return Ok(None) };
         if let Some(ttl) = extend {
             // A longer life need not reach the disk before the answer: the next write of the meeting carries it.
@@ -306,7 +311,7 @@ impl StickStore for LocalStore {
 impl MeetingStore for LocalStore {
     async fn look(&self, id: &str) -> Result<Look, StickError> {
         let mut s = self.lock();
-        let meeting = s.seen(id, now_ms());
+        let meeting = s.seen(id, self.clock.now_ms());
         let server = meeting.as_ref().and_then(|m| s.servers.get(&m.binding.backend)).map(|r| (r.state, r.online));
         Ok(Look { meeting, server, epoch: s.epoch })
     }
@@ -318,7 +323,7 @@ impl MeetingStore for LocalStore {
 
     async fn begin_end(&self, id: &str, seen: &Binding, at_most: Duration) -> Result<bool, StickError> {
         let mut s = self.lock();
-        let now = now_ms();
+        let now = self.clock.now_ms();
         let Some(held) = s.live(id, now) else { return Ok(false) };
         if held.record.binding != *seen || held.ending_until_ms > now {
             return Ok(false);
@@ -329,7 +334,7 @@ impl MeetingStore for LocalStore {
 
     async fn meetings(&self, server: Option<&BackendId>) -> Result<Vec<MeetingRecord>, StickError> {
         let s = self.lock();
-        let now = now_ms();
+        let now = self.clock.now_ms();
         let mine = |h: &&Held| h.expires_ms > now && server.is_none_or(|id| h.record.binding.backend == *id);
         let told = |h: &Held| MeetingRecord { ending: h.ending_until_ms > now, ..h.record.clone() };
         Ok(s.meetings.values().filter(mine).map(told).collect())

@@ -2,7 +2,7 @@
 //!
 //! What we add stays beside it: the hash of a meeting has the extra fields `token`, `stamp` and `ending`, and the keys
 //! `balancer:stamp`, `balancer:closed` and `balancer:processes` are ours. A Redis Cluster cannot hold this layout:
-//! the keys of one step are not in one slot.
+//! the keys of one step are not in one slot. A master that sentinels name can.
 
 use std::time::Duration;
 
@@ -66,12 +66,16 @@ impl RedisMeetings {
     ///
     /// Dropping the future changes nothing of value.
     pub async fn probe(&self) -> Result<(), StickError> {
-        let info = self.link.call(&["INFO", "cluster"]).await?;
-        if info.as_str().is_some_and(|t| t.contains("cluster_enabled:1")) {
+        let cluster = self.link.is_cluster() || {
+            let info = self.link.call(&["INFO", "cluster"]).await?;
+            info.as_str().is_some_and(|t| t.contains("cluster_enabled:1"))
+        };
+        if cluster {
             return Err(StickError::Refused {
                 target: self.link.target(),
-                why: "it is a Redis Cluster: the keys of this layout are not in one slot; use a single Redis or a \
-                      replicated one behind Sentinel"
+                why: "it is a Redis Cluster: one step touches a meeting, its server and the lists of both, whose \
+                      keys in Scalelite's layout are not in one slot; use a single Redis (redis://), or for high \
+                      availability a replicated one behind Sentinel (redis+sentinel://HOST,HOST,HOST/MASTER)"
                     .into(),
             });
         }
@@ -125,6 +129,7 @@ impl RedisMeetings {
             bridges: &bridges,
             load: 0.0,
             adopt: false,
+            registered: false,
             ttl,
         };
         Ok(self.claim_meeting(&claim).await?.claim)
@@ -153,6 +158,13 @@ impl StickStore for RedisMeetings {
         Ok(number(Some(&self.run(&self.scripts.renew, &args).await?)) > 0)
     }
 
+    async fn confirm(&self, key: &StickKey, seen: &Binding) -> Result<bool, StickError> {
+        self.link.recheck().await?;
+        // Changes nothing, yet only who may write does it: neither a replica nor a master that lost its replicas.
+        self.link.call(&["PERSIST", &self.key("balancer:stamp")]).await?;
+        Ok(self.get(key, None).await?.as_ref() == Some(seen))
+    }
+
     async fn release(&self, key: &StickKey, seen: &Binding) -> Result<bool, StickError> {
         let (token, stamp) = (seen.token.0.to_string(), seen.stamp.to_string());
         let args = [key.as_str(), seen.backend.as_str(), &token, &stamp];
@@ -175,6 +187,10 @@ impl StickStore for RedisMeetings {
 
 #[async_trait]
 impl MeetingStore for RedisMeetings {
+    fn generation(&self) -> u64 {
+        self.link.generation()
+    }
+
     async fn look(&self, id: &str) -> Result<Look, StickError> {
         let reply = self.run(&self.scripts.look, &[id]).await?;
         let row = reply.as_list();
@@ -203,6 +219,7 @@ impl MeetingStore for RedisMeetings {
             seen_token,
             seen_stamp,
             if claim.adopt { "1" } else { "" },
+            if claim.registered { "1" } else { "" },
         ];
         args.extend(claim.bridges.iter().map(String::as_str));
         let reply = self.run(&self.scripts.claim, &args).await?;

@@ -1,7 +1,7 @@
 //! What each call does and answers.
 use std::borrow::Cow;
 
-use super::meeting::{Attendee, FakeMeeting, element, now, number, truth};
+use super::meeting::{Attendee, FakeMeeting, element, number, truth};
 use super::mode::Mode;
 use super::state::FakeState;
 
@@ -105,7 +105,8 @@ impl Call<'_> {
                 return failed("tooManyMeetings", "This server takes no more meetings.");
             }
             None => {
-                let meeting = FakeMeeting::new(id, self.kept(), self.body.to_vec(), now(), &mut state.chance);
+                let now = state.clock.now_ms();
+                let meeting = FakeMeeting::new(id, self.kept(), self.body.to_vec(), now, &mut state.chance);
                 state.meetings.insert(id.to_owned(), meeting);
                 state.created += 1;
                 ("", "")

@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::meeting::now;
 use super::{FakeBbb, FakeError, FakeMeeting, FakeState, LoggedRequest, MeetingSpec};
 
 /// Meetings.
@@ -14,8 +13,8 @@ impl FakeBbb {
         let MeetingSpec { id, participants, moderators, videos, age, breakout, params } = spec;
         {
             let mut state = self.shared.state();
-            let created = now().saturating_sub(millis(age));
             let state = &mut *state;
+            let created = state.clock.now_ms().saturating_sub(millis(age));
             let made = || FakeMeeting::new(&id, params, Vec::new(), created, &mut state.chance);
             let meeting = state.meetings.entry(id.clone()).or_insert_with(made);
             (meeting.participants, meeting.moderators, meeting.videos) = (participants, moderators, videos);
@@ -37,7 +36,8 @@ impl FakeBbb {
 
     /// Makes a meeting this old; false when there is no such meeting.
     pub fn age(&self, id: &str, age: Duration) -> bool {
-        self.alter(id, |meeting| meeting.create_time = now().saturating_sub(millis(age)))
+        let created = self.shared.state().clock.now_ms().saturating_sub(millis(age));
+        self.alter(id, |meeting| meeting.create_time = created)
     }
 
     /// Removes a meeting as if it had run out, without an `end`; false when there is no such meeting.

@@ -6,6 +6,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
+use super::FakeOptions;
 use super::connection;
 use super::state::FakeState;
 
@@ -27,6 +28,18 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    pub(super) fn new(options: FakeOptions, port: u16, seed: u64) -> Self {
+        Self {
+            name: options.name,
+            secret: options.secret,
+            port,
+            state: Mutex::new(FakeState::new(seed, options.clock)),
+            changed: Notify::new(),
+            orders: watch::Sender::new(()),
+            cut: watch::Sender::new(()),
+        }
+    }
+
     pub(super) fn state(&self) -> MutexGuard<'_, FakeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,6 +1,6 @@
 //! The meetings a fake keeps, and their XML.
 use std::fmt::Write as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::sign::sha1_hex;
 
@@ -246,12 +246,6 @@ fn escape(out: &mut String, text: &str) {
             _ => out.push(each),
         }
     }
-}
-
-/// Milliseconds since 1970.
-pub(super) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The date form of the servers, in UTC: `Sat Nov 21 06:52:53 UTC 2026`.

@@ -1,6 +1,8 @@
 //! What a fake remembers: meetings, counters, requests.
 use std::collections::{BTreeMap, VecDeque};
 
+use balancer_core::WallClock;
+
 use super::hold::{Gate, Stage};
 use super::meeting::{Chance, FakeMeeting};
 use super::mode::Rules;
@@ -60,10 +62,11 @@ pub struct FakeState {
     pub(super) rules: Rules,
     pub(super) gates: Vec<Gate>,
     pub(super) chance: Chance,
+    pub(super) clock: WallClock,
 }
 
 impl FakeState {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64, clock: WallClock) -> Self {
         Self {
             meetings: BTreeMap::new(),
             ended: Vec::new(),
@@ -78,6 +81,7 @@ impl FakeState {
             rules: Rules::default(),
             gates: Vec::new(),
             chance: Chance::new(seed),
+            clock,
         }
     }
 

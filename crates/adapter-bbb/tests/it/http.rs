@@ -170,6 +170,9 @@ async fn heads_are_limited() {
     let served = Served::start(options(), HttpLimits::default()).await;
     let fits = get(&format!("/livez?{}", "x".repeat(50_000)));
     assert_eq!(served.ask(&fits).await.status, 200);
+    // A little too large: the reader's buffer takes it all the same.
+    let over = format!("GET /livez HTTP/1.1\r\nHost: x\r\nX-Large: {}\r\n\r\n", "x".repeat(66_000));
+    assert_eq!(served.ask(&over).await.status, 431);
     let mut stream = served.connect().await;
     let large = format!("GET /livez HTTP/1.1\r\nX-Large: {}", "x".repeat(200_000));
     // The server may answer and close before everything is sent.
@@ -294,6 +297,30 @@ async fn documents_are_streamed_through() {
     assert!(reply.body.contains("unsupportedContentType"), "{reply:?}");
     let reply = served.ask(&post("/bigbluebutton/api/insertDocument?meetingID=m&checksum=0", "text/xml", 100)).await;
     assert!(reply.body.contains("checksumError"), "{reply:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_may_come_slowly_but_not_stop() {
+    // A call may take a second; this document takes longer.
+    let served = Served::start(options(), HttpLimits::default()).await;
+    assert!(served.process.create("m").await.ok());
+    let insert = target("insertDocument", "meetingID=m");
+    let document = pattern(60_000);
+    let mut stream = served.connect().await;
+    stream.write_all(post(&insert, "application/xml", document.len()).as_bytes()).await.unwrap();
+    for piece in document.chunks(10_000) {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        stream.write_all(piece).await.unwrap();
+    }
+    let reply = read_reply(&mut stream).await.unwrap();
+    assert!(reply.body.contains("SUCCESS"), "{reply:?}");
+    assert!(served.fake().meeting("m").unwrap().documents == [document.clone()]);
+    let mut stream = served.connect().await;
+    stream.write_all(post(&insert, "application/xml", document.len()).as_bytes()).await.unwrap();
+    stream.write_all(&document[..10_000]).await.unwrap();
+    let reply = read_reply(&mut stream).await.unwrap();
+    assert!(reply.body.contains("Unable to insert document on server."), "{reply:?}");
+    assert_eq!(served.fake().meeting("m").unwrap().documents.len(), 1);
 }
 
 #[tokio::test]

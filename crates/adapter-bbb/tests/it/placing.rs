@@ -5,5 +5,8 @@ mod following;
 mod levels;
 mod orders;
 mod overtaking;
+mod pausing;
 mod rebuilding;
+mod strays;
 mod together;
+mod verdicts;

@@ -80,7 +80,7 @@ fn words(reply: &RedisReply) -> String {
 /// The path and the query of a signed call to the balancer.
 pub(crate) fn signed(call: &str, query: &str) -> (String, String) {
     let prefix = match call {
-        "poll" | "status" | "explain" | "meetings" | "removeServer" => "/balancer/api",
+        "poll" | "plan" | "status" | "explain" | "meetings" | "removeServer" => "/balancer/api",
         "getServers" | "addServer" | "updateServer" | "deleteServer" | "panicServer" | "getServerInfo" => {
             "/scalelite/api"
         }

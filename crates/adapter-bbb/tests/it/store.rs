@@ -128,6 +128,7 @@ async fn bind(store: &dyn MeetingStore, id: &str, server: &str, load: f64) -> Bi
         bridges: &bridges,
         load,
         adopt: false,
+        registered: false,
         ttl: DAY,
     };
     match store.claim_meeting(&claim).await.unwrap().claim {
@@ -312,6 +313,7 @@ async fn rows_of_scalelite_are_read_and_taken_over() {
         bridges: &["1".to_owned()],
         load: 1.0,
         adopt: false,
+        registered: false,
         ttl: DAY,
     };
     let claimed = store.claim_meeting(&claim).await.unwrap();
@@ -357,6 +359,91 @@ async fn a_removed_server_leaves_no_key_behind() {
     let left = dump(&link).await;
     assert!(!left.contains(uuid) && !left.contains("m1"), "{left}");
     assert_eq!(process.post("deleteServer", &format!(r#"{{"id":"{uuid}"}}"#)).await.status, 404);
+}
+
+/// Claims for a create, or for a meeting found running.
+async fn claim(store: &dyn MeetingStore, id: &str, server: &str, adopt: bool) -> Claim {
+    let want = Want { backend: server.into(), token: Token(9) };
+    let claim = MeetingClaim {
+        id,
+        over: None,
+        want: &want,
+        moderator_pw: "mp",
+        bridges: &[],
+        load: 1.0,
+        adopt,
+        registered: true,
+        ttl: DAY,
+    };
+    store.claim_meeting(&claim).await.unwrap().claim
+}
+
+async fn takes_nothing_for_servers_that_are_gone(store: &dyn MeetingStore) {
+    for id in ["gone", "new", "old"] {
+        assert!(store.add_server(&record(id)).await.unwrap());
+    }
+    for id in ["gone", "old"] {
+        store.update_server(&id.into(), &order(ServerState::Enabled)).await.unwrap();
+    }
+    assert!(store.remove_server(&"gone".into()).await.unwrap());
+    for (n, (server, adopt)) in [("gone", false), ("gone", true), ("new", false)].into_iter().enumerate() {
+        let claimed = claim(store, &format!("m{n}"), server, adopt).await;
+        assert!(matches!(claimed, Claim::Closed), "{server}, adopt: {adopt}: {claimed:?}");
+    }
+    assert_eq!(store.meetings(None).await.unwrap(), []);
+    assert!(matches!(claim(store, "m4", "old", false).await, Claim::Won(_)));
+    assert!(matches!(claim(store, "m5", "new", true).await, Claim::Won(_)));
+}
+
+#[tokio::test]
+async fn nothing_is_bound_to_a_removed_server() {
+    takes_nothing_for_servers_that_are_gone(&LocalStore::memory()).await;
+    let Some(server) = RedisServer::start(&[]) else { return };
+    takes_nothing_for_servers_that_are_gone(&*redis_store(&server)).await;
+}
+
+async fn a_move_gives_a_meeting_what_it_lacks(store: &dyn MeetingStore) {
+    let bind = async |over: Option<&Binding>, server: &str, pw: &str, number: &str| {
+        let bridges: Vec<String> = Some(number.to_owned()).filter(|n| !n.is_empty()).into_iter().collect();
+        let want = Want { backend: server.into(), token: Token(9) };
+        let claim = MeetingClaim {
+            id: "m",
+            over,
+            want: &want,
+            moderator_pw: pw,
+            bridges: &bridges,
+            load: 1.0,
+            adopt: false,
+            registered: false,
+            ttl: DAY,
+        };
+        store.claim_meeting(&claim).await.unwrap().meeting.unwrap()
+    };
+    let bare = bind(None, "a", "", "").await;
+    assert_eq!((bare.moderator_pw.as_str(), bare.voice_bridge.as_str()), ("", ""));
+    let full = bind(Some(&bare.binding), "b", "pw", "70123").await;
+    assert_eq!((full.moderator_pw.as_str(), full.voice_bridge.as_str()), ("pw", "70123"));
+    let moved = bind(Some(&full.binding), "c", "other", "70124").await;
+    assert_eq!((moved.moderator_pw.as_str(), moved.voice_bridge.as_str()), ("pw", "70123"));
+}
+
+#[tokio::test]
+async fn a_moved_meeting_lacks_nothing() {
+    a_move_gives_a_meeting_what_it_lacks(&LocalStore::memory()).await;
+    let Some(server) = RedisServer::start(&[]) else { return };
+    a_move_gives_a_meeting_what_it_lacks(&*redis_store(&server)).await;
+}
+
+#[tokio::test]
+async fn an_expired_meeting_gives_its_number_back() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let (link, store) = (link(&server), redis_store(&server));
+    bind(&*store, "m", "a", 1.0).await;
+    link.call(&["HSET", "scalelite:voice_bridges", "123456789", "of another"]).await.unwrap();
+    // As if a day had passed without a poll.
+    link.call(&["DEL", "scalelite:meeting:m"]).await.unwrap();
+    assert_eq!(store.meetings(None).await.unwrap(), []);
+    assert_eq!(hash(&link, "scalelite:voice_bridges").await, "123456789=of another");
 }
 
 #[tokio::test]

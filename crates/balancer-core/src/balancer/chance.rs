@@ -17,3 +17,9 @@ pub fn random() -> u64 {
         mix(next)
     })
 }
+
+/// Lets [`random`] of this thread begin anew from a seed, for tests that must be repeatable.
+#[cfg(feature = "testing")]
+pub fn reseed(seed: u64) {
+    STATE.with(|s| s.set(seed));
+}

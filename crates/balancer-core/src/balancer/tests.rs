@@ -1,12 +1,13 @@
 use std::collections::HashSet;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst};
 
 use super::*;
 use crate::load::ByRooms;
 use crate::pool::PoolOptions;
 use crate::selector::by_name;
-use crate::stick::{MemoryStore, StickPage};
+use crate::state::Health;
+use crate::stick::{MemoryOptions, MemoryStore, StickPage, WallClock};
 
 struct Server(BackendId);
 
@@ -36,12 +37,16 @@ fn balancer(pool: &Arc<Pool<Server>>, store: Arc<dyn StickStore>, settle: u64) -
 struct Flaky {
     inner: MemoryStore,
     lost: AtomicBool,
+    refuses: AtomicBool,
     lose_answers: AtomicUsize,
     claims: AtomicUsize,
 }
 
 impl Flaky {
     fn gate(&self) -> Result<(), StickError> {
+        if self.refuses.load(SeqCst) {
+            return Err(StickError::Refused { target: "test".into(), why: "its disk is full".into() });
+        }
         if self.lost.load(SeqCst) { Err(lost()) } else { Ok(()) }
     }
 
@@ -237,4 +242,78 @@ async fn a_dropped_request_gives_its_unit_back() {
     drop(b.route(&ask));
     drop(b.route(&ask).await.unwrap());
     assert_eq!(p.member("a").unwrap().in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_keeps_nobody_of_a_known_room_out() {
+    let p = pool(&["a", "b"]);
+    let store = Arc::new(Flaky::default());
+    let b = balancer(&p, store.clone(), 0);
+    let home = b.route(&Ask::new(&key("known"))).await.unwrap().backend().id().clone();
+    store.refuses.store(true, SeqCst);
+    assert_eq!(*b.route(&Ask::new(&key("known"))).await.unwrap().backend().id(), home);
+    let e = b.route(&Ask::new(&key("unknown"))).await.unwrap_err();
+    assert!(matches!(&e, RouteError::Store(e) if e.kind() == StickErrorKind::Refused), "{e}");
+}
+
+#[tokio::test]
+async fn a_store_whose_clock_is_ahead_or_behind_ages_its_bindings_all_the_same() {
+    static NOW: AtomicU64 = AtomicU64::new(10_000_000);
+    const HOUR: u64 = 3_600_000;
+    for store_ahead in [true, false] {
+        let clock = WallClock::from_fn(move || {
+            let now = NOW.load(SeqCst);
+            if store_ahead { now + HOUR } else { now - HOUR }
+        });
+        let store = Arc::new(MemoryStore::new(MemoryOptions::new().wall_clock(clock)));
+        let p = pool(&["a", "b"]);
+        let options = BalancerOptions::default().settle(Duration::from_secs(10)).wall_clock(|| NOW.load(SeqCst));
+        let b = Balancer::new(p.clone(), store, options);
+        let room = key("r");
+        let home = b.route(&Ask::new(&room)).await.unwrap().backend().id().clone();
+        p.declare(&home, Health::Dead, "test").unwrap();
+        NOW.fetch_add(9_000, SeqCst);
+        let early = b.route(&Ask::new(&room)).await;
+        assert!(matches!(early, Err(RouteError::Pinned { .. })), "{store_ahead}: {early:?}");
+        NOW.fetch_add(1_000, SeqCst);
+        assert_eq!(b.route(&Ask::new(&room)).await.unwrap().outcome(), Outcome::Moved, "{store_ahead}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_is_found_behind_many_that_are_closed() {
+    let ids: Vec<String> = (0..14).map(|i| format!("s{i}")).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let p = pool(&ids);
+    let store = Arc::new(MemoryStore::default());
+    // Another process drains all but the last, and this one was not told.
+    for id in &ids[..13] {
+        store.close(&(*id).into(), true).await.unwrap();
+    }
+    let b = balancer(&p, store.clone(), 0);
+    for n in 0..20 {
+        let placed = b.route(&Ask::new(&key(&n.to_string()))).await.unwrap();
+        assert_eq!(placed.backend().id().as_str(), "s13");
+    }
+    store.close(&"s13".into(), true).await.unwrap();
+    assert!(matches!(b.route(&Ask::new(&key("new"))).await, Err(RouteError::NoCandidate)));
+}
+
+#[tokio::test]
+async fn a_room_placed_without_the_store_stays_while_its_server_drains() {
+    let p = Arc::new(Pool::new(by_name("consistent-hash").unwrap(), PoolOptions::default()));
+    p.replace(["a", "b"].map(|id| Arc::new(Server(id.into())))).unwrap();
+    let store = Arc::new(Flaky::default());
+    store.lost.store(true, SeqCst);
+    let b = Balancer::new(p.clone(), store, BalancerOptions::default().lost_store(LostStore::Hash(16)));
+    let room = key("r");
+    let home = b.route(&Ask::new(&room)).await.unwrap().backend().id().clone();
+    p.set_admin(&home, Admin::Drain).unwrap();
+    assert_eq!(*b.route(&Ask::new(&room)).await.unwrap().backend().id(), home);
+    p.declare(&home, Health::Dead, "test").unwrap();
+    let next = b.route(&Ask::new(&room)).await.unwrap().backend().id().clone();
+    assert_ne!(next, home);
+    p.declare(&home, Health::Up, "test").unwrap();
+    p.set_admin(&home, Admin::Ready).unwrap();
+    assert_eq!(*b.route(&Ask::new(&room)).await.unwrap().backend().id(), next, "never back");
 }

@@ -9,12 +9,12 @@ use crate::board::{Board, MISSING, STALE, split_rank};
 use crate::decision::{Decision, Excluded, MAX_ROWS, Outcome, Row};
 use crate::lease::Lease;
 use crate::load::LoadModel;
-use crate::selector::{Ask, Change, Selector, Strategy, Trace, Turn};
-use crate::snapshot::{Candidates, Members, Resolved};
+use crate::selector::{Ask, Change, Strategy, Trace, Turn};
+use crate::snapshot::{Candidates, Member};
 use crate::state::{Admin, Health};
 
 use super::published::Snapshot;
-use super::{Pool, candidates, is_open};
+use super::{Pool, TRIES, candidates, is_open, rungs};
 
 /// A copy of a pool's figures and selector state at one moment.
 pub struct Frozen<B: Backend, Q: ?Sized = ()> {
@@ -33,70 +33,89 @@ impl<B: Backend, Q: ?Sized> std::fmt::Debug for Frozen<B, Q> {
 }
 
 impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
-    /// Copies the pool as it stands at this moment; about 2 µs per 1,000 servers and the strategy's own state.
+    /// Copies the pool as it stands at this moment: every server's figures and the strategy's own state.
     pub fn freeze(&self, now: Instant) -> Frozen<B, Q> {
+        // Held to the end, since a strategy may look at states and weights while it prepares.
         let w = self.write();
         let live = self.snapshot.load_full();
         let board = self.board.freeze(live.members.iter().map(|m| m.slot()));
         let mut fork: Box<dyn Strategy<B, Q>> = w.strategy.fork();
-        let name = fork.name();
-        drop(w);
-        let members = Members::new(live.members.list.clone());
+        let members = live.members.clone();
         let selector = fork.prepare(&members, &[Change::Members]);
+        drop(w);
         Frozen {
             snapshot: Snapshot { members, selector },
             board,
-            strategy: name,
+            strategy: fork.name(),
             model: self.options.load.clone(),
-            cap: self.window(now),
+            cap: self.window(&mut Turn::new(now, 0)),
             now,
         }
     }
 
-    /// [`place`](Self::place) with its reasons: picked on a frozen copy by the live selector, taken on the live board.
+    /// [`place`](Self::place) with its reasons: picked on a frozen copy by the live selector, taken on the live board;
+    /// again on a new copy when the chosen server was blocked or taken meanwhile.
     pub fn place_explained(&self, ask: &Ask<'_, Q>, seed: u64) -> (Option<Lease<B>>, Decision) {
-        let now = Instant::now();
+        let now = self.now();
+        let cap = self.window(&mut Turn::new(now, 0));
         let live = self.snapshot.load_full();
-        let board = self.board.freeze(live.members.iter().map(|m| m.slot()));
         let name = self.write().strategy.name();
-        let mut trace = Trace::default();
-        let picked = self.place_on(&live, &self.board, ask, &mut Turn::traced(now, seed, &mut trace));
-        let at = Scene {
-            snapshot: &live,
-            board: &board,
-            strategy: name,
-            model: self.options.load.as_ref(),
-            cap: self.window(now),
-            now,
-            seed,
-        };
-        let mut decision = at.describe(ask, &trace);
-        match &picked {
-            Some((m, _)) => decision.backend = Some(m.backend.id().clone()),
-            None => decision.outcome = Outcome::NoCandidate,
+        let mut attempt = 0;
+        loop {
+            let board = self.board.freeze(live.members.iter().map(|m| m.slot()));
+            let mut trace = Trace::default();
+            let mut turn = Turn::traced(now, seed, &mut trace);
+            let chosen = choose(&live, &board, ask, cap, &mut turn);
+            let lease = match chosen.map(|m| self.take(m, ask, &turn, cap, attempt)) {
+                Some(Err(_)) if attempt < TRIES => {
+                    attempt += 1;
+                    continue;
+                }
+                taken => taken.and_then(Result::ok),
+            };
+            let at = Scene {
+                snapshot: &live,
+                board: &board,
+                strategy: name,
+                model: self.options.load.as_ref(),
+                cap,
+                now,
+                seed,
+            };
+            let mut decision = at.describe(ask, &trace, chosen.filter(|_| lease.is_some()));
+            if attempt > 0 {
+                decision.note(format!("picked again after being overtaken: {attempt} times"));
+            }
+            return (lease, decision);
         }
-        (picked.map(|(m, charge)| Lease::new(m, charge)), decision)
     }
+}
+
+/// The server that this turn chooses: the first rung that offers one decides.
+pub(super) fn choose<'m, B: Backend, Q: ?Sized>(
+    snapshot: &'m Snapshot<B, Q>,
+    board: &Board,
+    ask: &Ask<'_, Q>,
+    cap: Option<(u32, u32)>,
+    turn: &mut Turn<'_>,
+) -> Option<&'m Arc<Member<B>>> {
+    let selector = snapshot.selector.as_ref()?;
+    let mut among = candidates(snapshot, board, ask, cap);
+    // One turn for all rungs, so that the same seed gives the same answer.
+    let slot = rungs(ask).iter().find_map(|rung| {
+        among.set_rung(rung);
+        turn.again();
+        selector.pick(&among, ask, turn)
+    })?;
+    snapshot.members.by_slot(slot)
 }
 
 impl<B: Backend, Q: ?Sized + 'static> Frozen<B, Q> {
     /// The pure decision: what a room would get here. The same frozen pool, ask and seed always give the same answer.
     pub fn decide(&self, ask: &Ask<'_, Q>, seed: u64) -> Decision {
         let mut trace = Trace::default();
-        let slot = {
-            let selector: Option<&Arc<dyn Selector<B, Q>>> = self.snapshot.selector.as_ref();
-            selector.and_then(|s| {
-                let mut among = candidates(&self.snapshot, &self.board, ask, self.cap);
-                let every = [Vec::new()];
-                // One turn for all rungs, as when a room is placed, so that the same seed gives the same answer.
-                let mut turn = Turn::traced(self.now, seed, &mut trace).trial();
-                ask.filter.map_or(&every[..], |f| f.rungs()).iter().find_map(|rung| {
-                    among.set_rung(Resolved::new(rung, &self.snapshot.members));
-                    turn.again();
-                    s.pick(&among, ask, &mut turn)
-                })
-            })
-        };
+        let mut turn = Turn::traced(self.now, seed, &mut trace).trial();
+        let chosen = choose(&self.snapshot, &self.board, ask, self.cap, &mut turn);
         let at = Scene {
             snapshot: &self.snapshot,
             board: &self.board,
@@ -106,12 +125,7 @@ impl<B: Backend, Q: ?Sized + 'static> Frozen<B, Q> {
             now: self.now,
             seed,
         };
-        let mut decision = at.describe(ask, &trace);
-        match slot.and_then(|s| self.snapshot.members.by_slot(s)) {
-            Some(m) => decision.backend = Some(m.backend.id().clone()),
-            None => decision.outcome = Outcome::NoCandidate,
-        }
-        decision
+        at.describe(ask, &trace, chosen)
     }
 }
 
@@ -127,21 +141,20 @@ struct Scene<'a, B: Backend, Q: ?Sized> {
 }
 
 impl<B: Backend, Q: ?Sized> Scene<'_, B, Q> {
-    fn describe(&self, ask: &Ask<'_, Q>, trace: &Trace) -> Decision {
+    fn describe(&self, ask: &Ask<'_, Q>, trace: &Trace, chosen: Option<&Arc<Member<B>>>) -> Decision {
         let mut among = candidates(self.snapshot, self.board, ask, self.cap);
-        let every = [Vec::new()];
-        let rungs = ask.filter.map_or(&every[..], |f| f.rungs());
+        let rungs = rungs(ask);
         // The rung that decided is the first that offers anybody; with none, the first rung explains best.
         let mut decided = 0;
         for (i, rung) in rungs.iter().enumerate() {
-            among.set_rung(Resolved::new(rung, &self.snapshot.members));
+            among.set_rung(rung);
             if among.count() > 0 {
                 decided = i;
                 break;
             }
         }
         if let Some(rung) = rungs.get(decided) {
-            among.set_rung(Resolved::new(rung, &self.snapshot.members));
+            among.set_rung(rung);
         }
         let mut rows = Vec::new();
         let mut excluded = Vec::new();
@@ -153,14 +166,18 @@ impl<B: Backend, Q: ?Sized> Scene<'_, B, Q> {
                 let ledger = self.board.ledger(slot);
                 let age = ledger.last.as_ref().map(|r| self.now.saturating_duration_since(r.began));
                 let placed = ledger.placed.wrapping_sub(ledger.covered);
+                let score = trace.scores.iter().rev().find(|(s, _)| *s == slot).map(|(_, score)| *score);
+                let behind = chosen.is_none_or(|c| c.slot() != slot);
                 rows.push((
-                    (class, load),
+                    // The chosen one first, whatever its selector goes by; those it gave no number last.
+                    (behind, class, score.is_none(), score, load),
                     Row {
-                        score: trace.scores.iter().rev().find(|(s, _)| *s == slot).map(|(_, score)| *score),
+                        score,
                         load: self.units(load),
                         reported: self.units(ledger.cost),
                         age_seconds: age.map(|a| a.as_secs_f64()),
                         placed_since: self.units(placed),
+                        on_the_way: self.units(load.saturating_sub(ledger.cost).saturating_sub(placed)),
                         in_flight: self.board.in_flight(slot),
                         weight: f64::from(self.board.weight(slot).sixteenths()) / 16.0,
                         stale: class == STALE || class == MISSING,
@@ -172,7 +189,7 @@ impl<B: Backend, Q: ?Sized> Scene<'_, B, Q> {
                 excluded.push(Excluded { id, reason, detail });
             }
         }
-        rows.sort_by(|((ca, la), a), ((cb, lb), b)| (ca, a.score, la, &a.id).cmp(&(cb, b.score, lb, &b.id)));
+        rows.sort_by(|(ka, a), (kb, b)| (ka, &a.id).cmp(&(kb, &b.id)));
         let candidate_count = rows.len();
         let excluded_count = excluded.len();
         let mut candidates: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
@@ -184,8 +201,8 @@ impl<B: Backend, Q: ?Sized> Scene<'_, B, Q> {
         }
         Decision {
             room: ask.key.clone(),
-            outcome: Outcome::New,
-            backend: None,
+            outcome: if chosen.is_some() { Outcome::New } else { Outcome::NoCandidate },
+            backend: chosen.map(|m| m.backend.id().clone()),
             strategy: self.strategy,
             rule: trace.rule,
             unit: self.model.map_or("", |l| l.unit()),
@@ -205,7 +222,7 @@ impl<B: Backend, Q: ?Sized> Scene<'_, B, Q> {
         cost as f64 / f64::from(self.model.map_or(1, |l| l.per_unit()).max(1))
     }
 
-    fn why_not(&self, among: &Candidates<'_, B>, m: &crate::snapshot::Member<B>) -> (&'static str, String) {
+    fn why_not(&self, among: &Candidates<'_, B>, m: &Member<B>) -> (&'static str, String) {
         let slot = m.slot();
         let (admin, health) = self.board.state(slot);
         if admin == Admin::Maint {

@@ -29,6 +29,12 @@ impl<B> std::fmt::Debug for PoolOptions<B> {
     }
 }
 
+impl<B> Clone for PoolOptions<B> {
+    fn clone(&self) -> Self {
+        Self { load: self.load.clone(), ..*self }
+    }
+}
+
 impl<B> Default for PoolOptions<B> {
     fn default() -> Self {
         Self { load: None, trust_new: true, cap: None, stale_after: Duration::from_secs(180), dead_after: None }
@@ -50,7 +56,8 @@ impl<B> PoolOptions<B> {
         self
     }
 
-    /// At most `max` new rooms per server in each interval of this length. Default: no cap.
+    /// At most `max` new rooms per server in each interval of this length. Default: no cap. A lease that
+    /// is given up before it landed, such as that of a lost race for a room, does not count.
     #[must_use]
     pub fn cap(mut self, max: u32, every: Duration) -> Self {
         self.cap = Some((max, every.max(Duration::from_millis(1))));

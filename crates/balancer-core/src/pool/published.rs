@@ -7,6 +7,6 @@ use crate::snapshot::Members;
 
 /// One published state of the pool: members, tag masks and the prepared selector as one.
 pub(super) struct Snapshot<B, Q: ?Sized> {
-    pub(super) members: Members<B>,
+    pub(super) members: Arc<Members<B>>,
     pub(super) selector: Option<Arc<dyn Selector<B, Q>>>,
 }

@@ -88,7 +88,7 @@ impl<B: Backend> HttpProbe<B> {
 
     async fn ask(&self, address: &str, reached: &mut bool) -> Result<Report, ProbeError> {
         let began = Instant::now();
-        let (mut stream, since) = connect(address).await?;
+        let (mut stream, since) = connect(address, self.timeout).await?;
         *reached = true;
         let host = match &self.host {
             Some(h) => h.clone(),

@@ -51,7 +51,7 @@ impl<B: Backend> HealthProbe<B> for TcpProbe<B> {
     async fn probe(&self, target: &B) -> Result<Report, ProbeError> {
         let address = (self.address)(target);
         let began = Instant::now();
-        match timeout(self.timeout, connect(&address)).await {
+        match timeout(self.timeout, connect(&address, self.timeout)).await {
             Ok(connected) => {
                 let (_, since) = connected?;
                 Ok(Report::new(began).with_fact("latency_seconds", since.elapsed().as_secs_f64()))
@@ -61,27 +61,38 @@ impl<B: Backend> HealthProbe<B> for TcpProbe<B> {
     }
 }
 
-/// Connects to the first address that accepts. The answer is the stream and when that connect began.
-pub(super) async fn connect(address: &str) -> Result<(TcpStream, Instant), ProbeError> {
-    let found: Vec<SocketAddr> = match lookup_host(address).await {
-        Ok(list) => list.take(MAX_ADDRESSES).collect(),
-        Err(e) => return Err(ProbeError::Resolve(format!("{address}: {e}"))),
-    };
+/// Connects to the first address that accepts, within `limit` for all of them. The answer is the stream and when that
+/// connect began.
+pub(super) async fn connect(address: &str, limit: Duration) -> Result<(TcpStream, Instant), ProbeError> {
+    let end = Instant::now().checked_add(limit);
+    match lookup_host(address).await {
+        Ok(list) => connect_any(address, list.take(MAX_ADDRESSES).collect(), end).await,
+        Err(e) => Err(ProbeError::Resolve(format!("{address}: {e}"))),
+    }
+}
+
+/// Each address has its share of the time, so that a silent one leaves some to the next.
+async fn connect_any(
+    name: &str,
+    found: Vec<SocketAddr>,
+    end: Option<Instant>,
+) -> Result<(TcpStream, Instant), ProbeError> {
     let mut worst = None;
-    for to in found {
+    let lefts = (1..=u32::try_from(found.len()).unwrap_or(u32::MAX)).rev();
+    for (left, to) in lefts.zip(found) {
         let began = Instant::now();
-        match TcpStream::connect(to).await {
-            Ok(stream) => return Ok((stream, began)),
-            Err(e) => {
-                let e = classify(&format!("connect to {to}"), &e);
-                // One address that answers says more than another that is silent.
-                if worst.as_ref().is_none_or(|w: &ProbeError| !w.answered()) {
-                    worst = Some(e);
-                }
-            }
+        let share = end.map_or(Duration::MAX, |end| end.saturating_duration_since(began) / left);
+        let e = match timeout(share, TcpStream::connect(to)).await {
+            Ok(Ok(stream)) => return Ok((stream, began)),
+            Ok(Err(e)) => classify(&format!("connect to {to}"), &e),
+            Err(_) => ProbeError::Silent(format!("no connection to {to} within {share:?}")),
+        };
+        // One address that answers says more than another that is silent.
+        if worst.as_ref().is_none_or(|w: &ProbeError| !w.answered()) {
+            worst = Some(e);
         }
     }
-    Err(worst.unwrap_or_else(|| ProbeError::Resolve(format!("{address}: the name has no address"))))
+    Err(worst.unwrap_or_else(|| ProbeError::Resolve(format!("{name}: the name has no address"))))
 }
 
 pub(super) fn classify(what: &str, e: &Error) -> ProbeError {
@@ -92,5 +103,34 @@ pub(super) fn classify(what: &str, e: &Error) -> ProbeError {
         | ErrorKind::ConnectionAborted
         | ErrorKind::BrokenPipe => ProbeError::Refused(text),
         _ => ProbeError::Silent(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::{TcpListener, TcpSocket};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_silent_address_leaves_time_for_the_next() {
+        // A queue that is full drops whoever comes.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let full = socket.listen(1).unwrap();
+        let silent = full.local_addr().unwrap();
+        let mut queued = Vec::new();
+        while let Ok(Ok(stream)) = timeout(Duration::from_millis(100), TcpStream::connect(silent)).await {
+            queued.push(stream);
+            assert!(queued.len() < 64, "this system drops nobody");
+        }
+        let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let end = Some(Instant::now() + Duration::from_millis(400));
+        let found = vec![silent, open.local_addr().unwrap()];
+        let (stream, _) = connect_any("two", found, end).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), open.local_addr().unwrap());
+        let end = Some(Instant::now() + Duration::from_millis(100));
+        let error = connect_any("one", vec![silent], end).await.unwrap_err();
+        assert!(matches!(&error, ProbeError::Silent(why) if why.contains(&silent.to_string())), "{error}");
     }
 }

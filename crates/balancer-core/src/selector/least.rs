@@ -63,7 +63,7 @@ impl<K: Copy> Least<K> {
     }
 
     fn lot_of<B: Backend>(&self, among: &Candidates<'_, B>, slot: Slot) -> u64 {
-        among.member(slot).map_or(u64::MAX, |m| mix(self.draw ^ m.id_hash()))
+        mix(self.draw ^ among.members().id_hash(slot))
     }
 
     /// The winner and its key; notes a tie.

@@ -28,9 +28,7 @@ impl<B: Backend, Q: ?Sized> Selector<B, Q> for LeastLoaded {
                 least.offer(among, slot, among.rank(slot), |a, b| a.cmp(&b));
             }
         } else {
-            for slot in among.iter() {
-                least.offer(among, slot, among.rank(slot), |a, b| a.cmp(&b));
-            }
+            among.near_least_rank(|slot, live| least.offer(among, slot, live.rank, |a, b| a.cmp(&b)));
         }
         let (slot, rank) = least.finish(turn.trace())?;
         turn.expect_rank(rank);

@@ -1,5 +1,7 @@
 //! `p2c`: the better one of two drawn by chance.
 
+use std::cmp::Ordering;
+
 use crate::backend::Backend;
 use crate::board::Slot;
 use crate::selector::random::below;
@@ -18,8 +20,15 @@ pub struct PowerOfTwo;
 
 plain!(PowerOfTwo, "p2c");
 
+/// How many places are drawn before the candidates are counted out.
+const DRAWS: usize = 24;
+
 impl<B: Backend, Q: ?Sized> Selector<B, Q> for PowerOfTwo {
     fn pick(&self, among: &Candidates<'_, B>, _ask: &Ask<'_, Q>, turn: &mut Turn<'_>) -> Option<Slot> {
+        if let Some(pair) = drawn(among, turn) {
+            return better(among, pair, turn);
+        }
+        // Few of the servers are candidates: count them out.
         let count = among.count() as u64;
         let first = below(turn.random(), count);
         let mut second = below(turn.random(), count.saturating_sub(1));
@@ -40,26 +49,45 @@ impl<B: Backend, Q: ?Sized> Selector<B, Q> for PowerOfTwo {
                 break;
             }
         }
-        let a = a.or(passed);
-        let key = |slot| {
-            let share = u64::from(among.in_flight(slot)) * u64::from(among.inverse_weight(slot));
-            (among.rank(slot), share)
-        };
-        let chosen = match (a, b) {
-            (Some(a), Some(b)) if key(b) < key(a) => Some(b),
-            (a, b) => a.or(b),
-        };
-        if let Some(trace) = turn.trace() {
-            trace.rule("of two drawn by chance, the lower expected load, then fewer units in flight / weight");
-            for slot in [a, b].into_iter().flatten() {
-                trace.score(slot, among.load(slot));
-            }
-            if let (Some(a), Some(b)) = (a, b)
-                && key(a) == key(b)
-            {
-                trace.tie(2, "the first one drawn");
-            }
-        }
-        chosen
+        better(among, (a.or(passed)?, b), turn)
     }
+}
+
+/// Two candidates by drawing places until they are candidates and differ; `None` when too many draws failed.
+fn drawn<B: Backend>(among: &Candidates<'_, B>, turn: &mut Turn<'_>) -> Option<(Slot, Option<Slot>)> {
+    let places = among.members().len() as u64;
+    let mut draws = 0..DRAWS;
+    let mut draw = |not: Option<Slot>| {
+        draws.find_map(|_| {
+            let place = usize::try_from(below(turn.random(), places)).ok()?;
+            among.at_place(place).filter(|slot| Some(*slot) != not)
+        })
+    };
+    let a = draw(None)?;
+    Some((a, Some(draw(Some(a))?)))
+}
+
+/// The better one of the pair.
+fn better<B: Backend>(among: &Candidates<'_, B>, (a, b): (Slot, Option<Slot>), turn: &mut Turn<'_>) -> Option<Slot> {
+    // The second figure is read only where the first leaves a tie: on a large pool each is a line of memory.
+    let share = |slot| u64::from(among.in_flight(slot)) * u64::from(among.inverse_weight(slot));
+    let order = |b| {
+        among.rank(b).cmp(&among.rank(a)).then_with(|| match (among.in_flight(b), among.in_flight(a)) {
+            (0, 0) => Ordering::Equal,
+            _ => share(b).cmp(&share(a)),
+        })
+    };
+    let chosen = b.filter(|b| order(*b).is_lt()).unwrap_or(a);
+    if let Some(trace) = turn.trace() {
+        trace.rule("of two drawn by chance, the lower expected load, then fewer units in flight / weight");
+        for slot in std::iter::once(a).chain(b) {
+            trace.score(slot, among.load(slot));
+        }
+        if let Some(b) = b
+            && order(b).is_eq()
+        {
+            trace.tie(2, "the first one drawn");
+        }
+    }
+    Some(chosen)
 }

@@ -79,11 +79,13 @@ impl<B: Backend, Q: ?Sized> Selector<B, Q> for Rotation {
                 }
             }
         }
-        // Nobody to choose from is seen at once, and moves nothing.
-        among.iter().next()?;
         let mut from = self.turn.load(Relaxed);
         for _ in 0..MAX_TRIES {
-            let Some((slot, then)) = self.next(among, from) else { break };
+            let Some((slot, then)) = self.next(among, from) else {
+                // Nobody to choose from is seen at once, and moves nothing.
+                among.iter().next()?;
+                break;
+            };
             if turn.is_trial() {
                 return Some(slot);
             }
@@ -99,19 +101,28 @@ impl<B: Backend, Q: ?Sized> Selector<B, Q> for Rotation {
 impl Rotation {
     /// Whose turn it is from this position on, and the position behind it.
     fn next<B: Backend>(&self, among: &Candidates<'_, B>, from: u64) -> Option<(Slot, u64)> {
-        for step in 0..self.cycle.len().min(MAX_SKIPS) as u64 {
-            let at = from.wrapping_add(step);
-            let slot = self.at(at)?;
+        let mut at = self.place(from)?;
+        for _ in 0..self.cycle.len().min(MAX_SKIPS) {
+            let slot = *self.cycle.get(at)?;
+            at += 1;
+            if at >= self.cycle.len() {
+                at = 0;
+            }
             if among.contains(slot) {
-                return Some((slot, at.wrapping_add(1)));
+                return Some((slot, at as u64));
             }
         }
         None
     }
 
+    /// The place in the cycle that a position stands for: itself, unless the cycle has become shorter.
+    fn place(&self, turn: u64) -> Option<usize> {
+        let place = usize::try_from(turn).ok()?;
+        if place < self.cycle.len() { Some(place) } else { place.checked_rem(self.cycle.len()) }
+    }
+
     fn at(&self, turn: u64) -> Option<Slot> {
-        let place = turn.checked_rem(self.cycle.len() as u64)?;
-        self.cycle.get(usize::try_from(place).ok()?).copied()
+        self.cycle.get(self.place(turn)?).copied()
     }
 }
 

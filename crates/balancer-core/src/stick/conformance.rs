@@ -155,6 +155,10 @@ impl<S: StickStore> Subject<'_, S> {
         self.done(self.store.renew(key, seen, ttl).await)
     }
 
+    async fn confirm(&self, key: &StickKey, seen: &Binding) -> bool {
+        self.done(self.store.confirm(key, seen).await)
+    }
+
     async fn close(&self, backend: &str, closed: bool) {
         self.done(self.store.close(&BackendId::from(backend), closed).await);
     }
@@ -258,8 +262,11 @@ async fn renewing_needs_the_same_binding<S: StickStore>(on: &Subject<'_, S>) {
     ];
     for stranger in &strangers {
         on.check(!on.renew(&room, stranger, LONG).await, "another binding must not be renewed");
+        on.check(!on.confirm(&room, stranger).await, "another binding must not be confirmed");
     }
     on.check(!on.renew(&key("none"), &won, LONG).await, "nothing stored, nothing renewed");
+    on.check(!on.confirm(&key("none"), &won).await, "nothing stored, nothing confirmed");
+    on.check(on.confirm(&room, &won).await, "what is stored can be confirmed");
     on.check(on.renew(&room, &won, SHORT).await, "a binding may be renewed for a shorter time");
     on.let_pass().await;
     on.same(&on.get(&room, None).await, &None, "a renewal sets the time to live");

@@ -155,7 +155,7 @@ impl FileStore {
         &self.inner.core
     }
 
-    fn at(&self, ttl: Duration) -> At<u64> {
+    fn at(&self, ttl: Duration) -> At {
         let now = self.core().clock.now_ms();
         At { now, until: deadline(now, ttl), wall_ms: now }
     }
@@ -179,7 +179,9 @@ fn deadline(now: u64, ttl: Duration) -> u64 {
     now.saturating_add(millis(ttl.min(LONGEST_TTL)))
 }
 
-impl Journal<u64> for Core {
+impl Journal for Core {
+    const DURABLE: bool = true;
+
     fn put(&self, key: &StickKey, binding: &Binding, until: u64) -> u64 {
         self.write(Write::Stick(key.clone(), Some((binding.clone(), until))))
     }

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::Instant;
 
-use super::clock::{LONGEST_TTL, WallClock};
+use super::clock::{LONGEST_TTL, Ticks, WallClock, nanos};
 use super::shard::Put;
-use super::table::{At, NoJournal, Table};
+use super::table::{At, NoJournal, Table, Time};
 use super::{Binding, Claim, StickError, StickKey, StickPage, StickStore, Want};
 use crate::backend::BackendId;
 
@@ -18,11 +17,12 @@ pub struct MemoryOptions {
     capacity: usize,
     cache: bool,
     clock: WallClock,
+    tokio_clock: bool,
 }
 
 impl Default for MemoryOptions {
     fn default() -> Self {
-        Self { shards: 64, capacity: 1_000_000, cache: false, clock: WallClock::system() }
+        Self { shards: 64, capacity: 1_000_000, cache: false, clock: WallClock::system(), tokio_clock: false }
     }
 }
 
@@ -54,7 +54,15 @@ impl MemoryOptions {
         self
     }
 
-    /// The clock that gives stamps; by default the system's. Expiry runs on tokio's clock.
+    /// Lets expiry run on [`tokio::time::Instant`], which tests can pause. By default it runs on the machine's coarse
+    /// monotonic clock, which is at most some milliseconds behind and read in a fifth of the time.
+    #[must_use]
+    pub fn tokio_clock(mut self) -> Self {
+        self.tokio_clock = true;
+        self
+    }
+
+    /// The clock that gives stamps; by default the system's, some milliseconds exact.
     #[must_use]
     pub fn wall_clock(mut self, clock: WallClock) -> Self {
         self.clock = clock;
@@ -65,11 +73,13 @@ impl MemoryOptions {
 /// Bindings of one process, in a table of independently locked shards.
 ///
 /// Every verb exists as a plain function too (`claim_now` and so on): nothing here ever waits for anything but a
-/// short lock. Time to live runs on [`tokio::time::Instant`], so paused time in tests applies; no runtime is needed.
+/// short lock. No runtime is needed; with [`MemoryOptions::tokio_clock`] paused time in tests applies.
 /// Nothing runs in the background: expired entries are ignored when read and cleared by later operations.
 #[derive(Debug)]
 pub struct MemoryStore {
-    table: Table<Instant>,
+    table: Table,
+    /// The table's clock, in nanoseconds.
+    ticks: Ticks,
     clock: WallClock,
 }
 
@@ -82,8 +92,9 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// An empty table.
     pub fn new(options: MemoryOptions) -> Self {
-        let MemoryOptions { shards, capacity, cache, clock } = options;
-        Self { table: Table::new(shards, capacity, cache), clock }
+        let MemoryOptions { shards, capacity, cache, clock, tokio_clock } = options;
+        let ticks = if tokio_clock { Ticks::tokio() } else { Ticks::coarse() };
+        Self { table: Table::new(shards, capacity, cache), ticks, clock }
     }
 
     /// How many live entries a table declared a cache has dropped for lack of room.
@@ -101,14 +112,14 @@ impl MemoryStore {
         self.len() == 0
     }
 
-    fn at(&self, ttl: Duration) -> At<Instant> {
-        let now = Instant::now();
+    fn at(&self, ttl: Duration) -> At {
+        let now = self.ticks.now();
         At { now, until: deadline(now, ttl), wall_ms: self.clock.now_ms() }
     }
 
     /// [`StickStore::get`] without waiting.
     pub fn get_now(&self, key: &StickKey, extend: Option<Duration>) -> Option<Binding> {
-        let now = Instant::now();
+        let now = self.ticks.now();
         let until = extend.map(|ttl| deadline(now, ttl));
         self.table.get(key, now, until, &NoJournal).map(|(binding, _)| binding)
     }
@@ -143,7 +154,7 @@ impl MemoryStore {
 
     /// [`StickStore::release`] without waiting.
     pub fn release_now(&self, key: &StickKey, seen: &Binding) -> bool {
-        self.table.release(key, seen, Instant::now(), &NoJournal).0
+        self.table.release(key, seen, self.ticks.now(), &NoJournal).0
     }
 
     /// [`StickStore::close`] without waiting.
@@ -153,7 +164,7 @@ impl MemoryStore {
 
     /// [`StickStore::count`] without waiting.
     pub fn count_now(&self, backend: &BackendId) -> u64 {
-        self.table.count(backend, Instant::now(), &NoJournal)
+        self.table.count(backend, self.ticks.now(), &NoJournal)
     }
 
     /// [`StickStore::list`] without waiting.
@@ -162,12 +173,12 @@ impl MemoryStore {
     ///
     /// [`StickError::Config`] when `from` is not a position of this store.
     pub fn list_now(&self, backend: &BackendId, from: Option<&str>) -> Result<StickPage, StickError> {
-        self.table.list(backend, from, Instant::now())
+        self.table.list(backend, from, self.ticks.now())
     }
 }
 
-fn deadline(now: Instant, ttl: Duration) -> Instant {
-    now.checked_add(ttl.min(LONGEST_TTL)).unwrap_or(now)
+fn deadline(now: Time, ttl: Duration) -> Time {
+    now.saturating_add(nanos(ttl.min(LONGEST_TTL)))
 }
 
 impl From<Put> for Claim {

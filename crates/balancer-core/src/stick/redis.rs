@@ -1,10 +1,17 @@
 //! A stick store on a Redis server, shared by any number of processes.
 
+#[cfg(feature = "redis-cluster")]
+mod cluster;
 mod greet;
 mod link;
+mod node;
 mod options;
 mod reply;
 mod scripts;
+#[cfg(feature = "redis-sentinel")]
+mod sentinel;
+#[cfg(feature = "redis-cluster")]
+mod slots;
 #[cfg(feature = "redis-tls")]
 mod tls;
 mod trouble;
@@ -31,14 +38,40 @@ const LIST_SHARDS: usize = 64;
 /// Entries asked of one shard in one round trip of a listing.
 const LIST_ENTRIES: usize = 64;
 
-/// Bindings on a Redis server (6.0 or newer), shared by every process with the same server and namespace.
+/// Bindings on Redis (6.0 or newer), shared by every process with the same server and namespace.
 ///
 /// Keys read `NAMESPACE:{SHARD}:NAME`, with 256 shards. Each operation on a room is one script and one round trip.
 /// Stamps and expiry run on the server's clock, so the clocks of the processes do not matter. Listing and counting
 /// write nothing.
 ///
-/// Set the server's `maxmemory-policy` to `noeviction`: any other may drop live rooms. A failover to a replica may
-/// lose the last writes; re-read before an action that cannot be undone.
+/// Set the server's `maxmemory-policy` to `noeviction`: any other may drop live rooms.
+///
+/// # Sentinel
+///
+/// [`RedisOptions::sentinel`] or `redis+sentinel://` (feature `redis-sentinel`): the sentinels name the master, which
+/// must call itself one. When it is replaced the next call goes to the new one. Calls fail while there is none.
+///
+/// # Cluster
+///
+/// [`RedisOptions::cluster`] or `redis+cluster://` (feature `redis-cluster`): the shards spread over the nodes.
+/// Listing and counting ask all nodes at once. While a slot moves between nodes (`MIGRATING`) the calls for its rooms
+/// wait until it has moved, for at most the response time-out: a script must find all its keys on one node. Closing a
+/// server is one step per shard, on a cluster as elsewhere.
+///
+/// # What a failover may lose
+///
+/// Redis acknowledges a write before its replicas have it. A failover loses what the new master had not received:
+/// bindings acknowledged in the last moments (normally milliseconds; as long as replication lagged, if it did) are
+/// gone, moved or released ones are back as they were, and closed servers may be open again. A master cut off
+/// together with some of its clients takes writes from them until it notices, and all those are lost; set
+/// `min-replicas-to-write 1` and `min-replicas-max-lag 2`, and it stops within 2 s. A server without replicas and
+/// without `appendfsync always` loses likewise when it is killed.
+///
+/// Hence, before what cannot be undone, compare [`RedisLink::generation`] with its value before the claim, and when it
+/// has changed ask [`confirm`](StickStore::confirm): it re-reads the binding from the master of now. `false` says that
+/// the claim is lost: claim again, and obey the answer. What is done at once after `confirm` may still meet a failover
+/// in between; so confirm after the act too where it can be taken back, as with a meeting that was created.
+/// [`close`](StickStore::close) again after a failover before a server is taken for drained.
 #[derive(Clone, Debug)]
 pub struct RedisStore {
     link: RedisLink,
@@ -132,6 +165,15 @@ impl StickStore for RedisStore {
     async fn renew(&self, key: &StickKey, seen: &Binding, ttl: Duration) -> Result<bool, StickError> {
         let (ttl, seen) = (ttl_text(ttl), whole(seen));
         let reply = self.link.script(&scripts::RENEW_SCRIPT, &self.keys_of(key), &[key.as_str(), &ttl, &seen]).await?;
+        Ok(reply.as_int() == Some(1))
+    }
+
+    /// Asks the sentinels first, where there are some, and then only a server that may write: a master that was
+    /// replaced, or that lost the replicas it must have, does not answer for a binding.
+    async fn confirm(&self, key: &StickKey, seen: &Binding) -> Result<bool, StickError> {
+        self.link.recheck().await?;
+        let seen = whole(seen);
+        let reply = self.link.script(&scripts::CONFIRM_SCRIPT, &self.keys_of(key), &[key.as_str(), &seen]).await?;
         Ok(reply.as_int() == Some(1))
     }
 

@@ -1,9 +1,7 @@
-//! One shard of a stick table: bindings, index by server, deadline queue, closed set.
+//! One shard of a stick table: what each verb does to its rows.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::ops::Bound;
-
-use super::table::{At, Keyed};
+use super::rows::Rows;
+use super::table::{At, Time};
 use super::{Binding, StickKey, Want};
 use crate::backend::BackendId;
 
@@ -15,201 +13,149 @@ pub(super) enum Put {
     Closed,
 }
 
-struct Entry<T> {
-    binding: Binding,
-    until: T,
-    /// Where the entry stands in the deadline queue: never later than `until`, so that a mere extension need not
-    /// touch the queue.
-    queued: T,
-    /// Which write made the entry durable.
-    seq: u64,
+/// A key and its hash.
+#[derive(Clone, Copy)]
+pub(super) struct Hashed<'k> {
+    pub(super) key: &'k StickKey,
+    pub(super) hash: u64,
 }
 
-/// `T` is a point in time.
-pub(super) struct Shard<T> {
-    entries: Keyed<Entry<T>>,
-    by_backend: HashMap<BackendId, BTreeSet<StickKey>>,
-    deadlines: BTreeSet<(T, StickKey)>,
-    closed: HashSet<BackendId>,
+#[derive(Default)]
+pub(super) struct Shard {
+    rows: Rows,
     last_stamp: u64,
 }
 
-impl<T: Copy + Ord> Default for Shard<T> {
-    fn default() -> Self {
-        Self {
-            entries: Keyed::default(),
-            by_backend: HashMap::new(),
-            deadlines: BTreeSet::new(),
-            closed: HashSet::new(),
-            last_stamp: 0,
-        }
-    }
-}
-
-impl<T: Copy + Ord> Shard<T> {
-    pub(super) fn get(&mut self, key: &StickKey, now: T, until: Option<T>) -> Option<(Binding, u64, Option<T>)> {
-        let entry = self.entries.get_mut(key).filter(|entry| entry.until > now)?;
-        let extended = until.filter(|until| *until > entry.until);
+impl Shard {
+    /// What is stored, with the write that made it durable if `durable` asks for that, and the new deadline if it was
+    /// extended.
+    pub(super) fn get(
+        &mut self,
+        of: Hashed<'_>,
+        now: Time,
+        until: Option<Time>,
+        durable: bool,
+    ) -> Option<(Binding, u64, Option<Time>)> {
+        let row = self.rows.get_mut(of.hash, of.key).filter(|row| row.until > now)?;
+        let extended = until.filter(|until| *until > row.until);
         if let Some(until) = extended {
-            entry.until = until;
+            row.until = until;
         }
-        Some((entry.binding.clone(), entry.seq, extended))
+        let facts = row.facts;
+        let seq = if durable { self.rows.seq(facts) } else { 0 };
+        Some((self.rows.binding(facts)?, seq, extended))
     }
 
-    /// Puts `want` where `seen`, or nothing, is stored. `reserve` is asked before an entry is added; `None` when it
+    /// Puts `want` where `seen`, or nothing, is stored. `reserve` is asked before a row is added; `None` when it
     /// refuses.
     pub(super) fn put(
         &mut self,
-        key: &StickKey,
+        of: Hashed<'_>,
         seen: Option<&Binding>,
         want: &Want,
-        at: At<T>,
+        at: At,
         reserve: impl FnOnce() -> bool,
         written: impl FnOnce(&Binding) -> u64,
     ) -> Option<(Put, u64)> {
-        let mut present = false;
-        if let Some(entry) = self.entries.get(key) {
-            present = true;
-            if entry.until > at.now && seen != Some(&entry.binding) {
-                return Some((Put::Held(entry.binding.clone()), entry.seq));
-            }
+        let present = self.rows.get(of.hash, of.key);
+        if let Some(row) = present
+            && row.until > at.now
+            && !seen.is_some_and(|seen| self.rows.says(row.facts, seen))
+        {
+            return Some((Put::Held(self.rows.binding(row.facts)?), self.rows.seq(row.facts)));
         }
-        if self.closed.contains(&want.backend) {
+        let present = present.is_some();
+        if self.rows.is_closed(&want.backend) {
             return Some((Put::Closed, 0));
         }
-        // An entry that is overwritten, expired or not, leaves its place to the new one.
-        if !present && !reserve() {
+        // A row that is overwritten, expired or not, leaves its place to the new one.
+        if present {
+            self.rows.remove(of.hash, of.key);
+        } else if !reserve() {
             return None;
         }
-        self.remove(key);
         let stamp = self.last_stamp.saturating_add(1).max(at.wall_ms);
         self.last_stamp = stamp;
         let binding = Binding { backend: want.backend.clone(), token: want.token, stamp };
         let seq = written(&binding);
-        self.insert(key.clone(), binding.clone(), at.until, seq);
+        self.rows.insert(of.hash, of.key.clone(), &binding, at.until, seq);
         Some((Put::Won(binding), seq))
     }
 
     pub(super) fn renew(
         &mut self,
-        key: &StickKey,
+        of: Hashed<'_>,
         seen: &Binding,
-        at: At<T>,
+        at: At,
         written: impl FnOnce(&Binding) -> u64,
     ) -> Option<u64> {
-        let entry = self.entries.get_mut(key).filter(|entry| entry.until > at.now && entry.binding == *seen)?;
-        entry.until = at.until;
-        entry.seq = written(&entry.binding);
-        let seq = entry.seq;
-        if at.until < entry.queued {
-            let old = (entry.queued, key.clone());
-            entry.queued = at.until;
-            self.deadlines.remove(&old);
-            self.deadlines.insert((at.until, key.clone()));
-        }
+        self.rows.get(of.hash, of.key).filter(|row| row.until > at.now && self.rows.says(row.facts, seen))?;
+        let seq = written(seen);
+        self.rows.set_until(of.hash, of.key, at.until, seq);
         Some(seq)
     }
 
-    pub(super) fn release(&mut self, key: &StickKey, seen: &Binding, now: T) -> bool {
-        let same = self.entries.get(key).is_some_and(|entry| entry.until > now && entry.binding == *seen);
-        same && self.remove(key)
+    pub(super) fn release(&mut self, of: Hashed<'_>, seen: &Binding, now: Time) -> bool {
+        let row = self.rows.get(of.hash, of.key);
+        let same = row.is_some_and(|row| row.until > now && self.rows.says(row.facts, seen));
+        same && self.rows.remove(of.hash, of.key)
     }
 
     pub(super) fn close(&mut self, backend: &BackendId, closed: bool) {
-        if closed {
-            self.closed.insert(backend.clone());
-        } else {
-            self.closed.remove(backend);
-        }
+        self.rows.close(backend, closed);
     }
 
-    /// How many entries a server has, expired ones that were not taken out among them.
+    /// How many rows a server has, expired ones that were not taken out among them.
     pub(super) fn bound_to(&self, backend: &BackendId) -> usize {
-        self.by_backend.get(backend).map_or(0, BTreeSet::len)
+        self.rows.count(backend)
     }
 
-    /// Adds entries of a server until `into` has `most`; then returns the last key looked at.
+    /// Adds rows of a server until `into` has `most`; then returns the number of the last one.
     pub(super) fn list(
         &self,
         backend: &BackendId,
-        after: Option<&StickKey>,
-        now: T,
+        after: u64,
+        now: Time,
         most: usize,
         into: &mut Vec<(StickKey, Binding)>,
-    ) -> Option<StickKey> {
-        let keys = self.by_backend.get(backend)?;
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        for key in keys.range::<StickKey, _>((from, Bound::Unbounded)) {
-            let Some(entry) = self.entries.get(key).filter(|entry| entry.until > now) else { continue };
-            into.push((key.clone(), entry.binding.clone()));
+    ) -> Option<u64> {
+        for (number, key, row) in self.rows.of(backend, after).filter(|(.., row)| row.until > now) {
+            let Some(binding) = self.rows.binding(row.facts) else { continue };
+            into.push((key.clone(), binding));
             if into.len() >= most {
-                return Some(key.clone());
+                return Some(number);
             }
         }
         None
     }
 
-    /// When the entry that expires first does so.
-    pub(super) fn nearest_deadline(&mut self) -> Option<T> {
-        loop {
-            let (queued, key) = self.deadlines.first()?;
-            match self.entries.get_mut(key) {
-                Some(entry) if entry.until > *queued => {
-                    // Extended since it was queued: move it to where it belongs.
-                    entry.queued = entry.until;
-                    let until = entry.until;
-                    if let Some((_, key)) = self.deadlines.pop_first() {
-                        self.deadlines.insert((until, key));
-                    }
-                }
-                _ => return Some(*queued),
-            }
-        }
+    /// When the row that expires first does so.
+    pub(super) fn nearest_deadline(&mut self) -> Option<Time> {
+        self.rows.nearest().map(|(deadline, _)| deadline)
     }
 
-    /// Removes the entry that expires first.
+    /// Removes the row nearest to its expiry.
     pub(super) fn take_nearest(&mut self) -> Option<StickKey> {
-        self.nearest_deadline()?;
-        let key = self.deadlines.first()?.1.clone();
-        self.remove(&key);
-        Some(key)
+        let (_, place) = self.rows.nearest()?;
+        self.rows.take(place)
     }
 
-    /// Removes the entry that expires first, if it has expired.
-    pub(super) fn take_expired(&mut self, now: T) -> Option<StickKey> {
-        // The queued time is never later than the deadline, so a look at it is enough to find nothing.
-        if self.deadlines.first()?.0 > now || self.nearest_deadline()? > now {
+    /// Removes one expired row.
+    pub(super) fn take_expired(&mut self, now: Time) -> Option<StickKey> {
+        if self.rows.quiet_until()? > now || self.nearest_deadline()? > now {
             return None;
         }
         self.take_nearest()
     }
 
     #[cfg(feature = "file")]
-    pub(super) fn restore(&mut self, key: StickKey, binding: Binding, until: T) {
+    pub(super) fn restore(&mut self, of: Hashed<'_>, binding: &Binding, until: Time) {
         self.raise_stamp(binding.stamp);
-        self.insert(key, binding, until, 0);
+        self.rows.insert(of.hash, of.key.clone(), binding, until, 0);
     }
 
     #[cfg(feature = "file")]
     pub(super) fn raise_stamp(&mut self, stamp: u64) {
         self.last_stamp = self.last_stamp.max(stamp);
-    }
-
-    fn insert(&mut self, key: StickKey, binding: Binding, until: T, seq: u64) {
-        self.by_backend.entry(binding.backend.clone()).or_default().insert(key.clone());
-        self.deadlines.insert((until, key.clone()));
-        self.entries.insert(key, Entry { binding, until, queued: until, seq });
-    }
-
-    fn remove(&mut self, key: &StickKey) -> bool {
-        let Some((key, entry)) = self.entries.remove_entry(key) else { return false };
-        if let Some(keys) = self.by_backend.get_mut(&entry.binding.backend) {
-            keys.remove(&key);
-            if keys.is_empty() {
-                self.by_backend.remove(&entry.binding.backend);
-            }
-        }
-        self.deadlines.remove(&(entry.queued, key));
-        true
     }
 }

@@ -3,16 +3,17 @@
 //! Every shard lies under its own mutex and holds its bindings, what is bound to each server, the order in which
 //! they expire, and a copy of the closed set. One lock therefore settles a whole operation, a close included.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rapidhash::v3::rapidhash_v3_micro_inline;
 
-use super::shard::{Put, Shard};
+use super::shard::{Hashed, Put, Shard};
 use super::{Binding, StickError, StickKey, StickPage, Want};
 use crate::backend::BackendId;
+use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, lock};
+
+#[cfg(all(test, loom))]
+mod model;
 
 /// Expired entries cleared in passing by one operation.
 const SWEEP_IN_PASSING: usize = 16;
@@ -22,35 +23,43 @@ const PAGE: usize = 512;
 /// Is told of every change, under the lock of the shard that changed, hence in order for each key.
 ///
 /// The returned number says which write will make the change durable; zero when there is nothing to wait for.
-pub(super) trait Journal<T> {
-    fn put(&self, key: &StickKey, binding: &Binding, until: T) -> u64;
-    fn extended(&self, key: &StickKey, binding: &Binding, until: T);
+pub(super) trait Journal {
+    /// Whether anybody waits for writes.
+    const DURABLE: bool;
+
+    fn put(&self, key: &StickKey, binding: &Binding, until: Time) -> u64;
+    fn extended(&self, key: &StickKey, binding: &Binding, until: Time);
     fn gone(&self, key: &StickKey) -> u64;
 }
 
 /// Nothing is written anywhere.
 pub(super) struct NoJournal;
 
-impl<T> Journal<T> for NoJournal {
-    fn put(&self, _: &StickKey, _: &Binding, _: T) -> u64 {
+impl Journal for NoJournal {
+    const DURABLE: bool = false;
+
+    fn put(&self, _: &StickKey, _: &Binding, _: Time) -> u64 {
         0
     }
-    fn extended(&self, _: &StickKey, _: &Binding, _: T) {}
+    fn extended(&self, _: &StickKey, _: &Binding, _: Time) {}
     fn gone(&self, _: &StickKey) -> u64 {
         0
     }
 }
 
+/// A point in time on the clock of the table's owner, who chooses the unit.
+pub(super) type Time = u64;
+
 /// The moment of an operation: now and the deadline asked for on the table's clock, and the wall clock.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct At<T> {
-    pub(super) now: T,
-    pub(super) until: T,
+pub(super) struct At {
+    pub(super) now: Time,
+    pub(super) until: Time,
     pub(super) wall_ms: u64,
 }
 
-pub(super) struct Table<T> {
-    shards: Box<[Mutex<Shard<T>>]>,
+pub(super) struct Table {
+    shards: Box<[Mutex<Shard>]>,
     len: AtomicUsize,
     capacity: usize,
     cache: bool,
@@ -58,7 +67,7 @@ pub(super) struct Table<T> {
     closing: Mutex<()>,
 }
 
-impl<T> fmt::Debug for Table<T> {
+impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table")
             .field("shards", &self.shards.len())
@@ -69,11 +78,7 @@ impl<T> fmt::Debug for Table<T> {
     }
 }
 
-fn lock<S>(mutex: &Mutex<S>) -> MutexGuard<'_, S> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl<T: Copy + Ord> Table<T> {
+impl Table {
     pub(super) fn new(shards: usize, capacity: usize, cache: bool) -> Self {
         let shards = shards.clamp(1, 65_536);
         Self {
@@ -95,15 +100,15 @@ impl<T: Copy + Ord> Table<T> {
         self.len.load(Ordering::Relaxed)
     }
 
-    fn shard(&self, key: &StickKey) -> MutexGuard<'_, Shard<T>> {
+    fn shard<'k>(&self, key: &'k StickKey) -> (MutexGuard<'_, Shard>, Hashed<'k>) {
         let hash =
             rapidhash_v3_micro_inline::<true, false>(key.as_str().as_bytes(), &rapidhash::v3::DEFAULT_RAPID_SECRETS);
-        // The remainder is below the number of shards, hence fits.
-        let at = usize::try_from(hash % self.shards.len() as u64).unwrap_or(0);
-        lock(&self.shards[at])
+        // By the highest bits; below the number of shards, hence fits.
+        let at = usize::try_from((u128::from(hash) * self.shards.len() as u128) >> 64).unwrap_or(0);
+        (lock(&self.shards[at]), Hashed { key, hash })
     }
 
-    fn clear(&self, shard: &mut Shard<T>, now: T, most: usize, journal: &impl Journal<T>) -> usize {
+    fn clear(&self, shard: &mut Shard, now: Time, most: usize, journal: &impl Journal) -> usize {
         let mut cleared = 0;
         while cleared < most {
             let Some(key) = shard.take_expired(now) else { break };
@@ -117,20 +122,20 @@ impl<T: Copy + Ord> Table<T> {
     }
 
     /// Removes every expired entry, one shard after the other.
-    pub(super) fn sweep(&self, now: T, journal: &impl Journal<T>) -> usize {
+    pub(super) fn sweep(&self, now: Time, journal: &impl Journal) -> usize {
         self.shards.iter().map(|shard| self.clear(&mut lock(shard), now, usize::MAX, journal)).sum()
     }
 
     /// What is stored, and which write made it so; `until` extends it.
-    pub(super) fn get(
+    pub(super) fn get<J: Journal>(
         &self,
         key: &StickKey,
-        now: T,
-        until: Option<T>,
-        journal: &impl Journal<T>,
+        now: Time,
+        until: Option<Time>,
+        journal: &J,
     ) -> Option<(Binding, u64)> {
-        let mut shard = self.shard(key);
-        let (binding, seq, extended) = shard.get(key, now, until)?;
+        let (mut shard, of) = self.shard(key);
+        let (binding, seq, extended) = shard.get(of, now, until, J::DURABLE)?;
         if let Some(until) = extended {
             journal.extended(key, &binding, until);
         }
@@ -143,19 +148,22 @@ impl<T: Copy + Ord> Table<T> {
         key: &StickKey,
         seen: Option<&Binding>,
         want: &Want,
-        at: At<T>,
-        journal: &impl Journal<T>,
+        at: At,
+        journal: &impl Journal,
     ) -> Result<(Put, u64), StickError> {
         // Room made by one caller can be taken by another, so this may have to be tried again.
         for _ in 0..16 {
-            let mut shard = self.shard(key);
+            let (mut shard, of) = self.shard(key);
             self.clear(&mut shard, at.now, SWEEP_IN_PASSING, journal);
             let write = |binding: &Binding| journal.put(key, binding, at.until);
-            if let Some(put) = shard.put(key, seen, want, at, || self.reserve(), write) {
+            if let Some(put) = shard.put(of, seen, want, at, || self.reserve(), write) {
                 return Ok(put);
             }
             drop(shard);
-            if self.sweep(at.now, journal) == 0 && !(self.cache && self.evict(journal)) {
+            // Somebody else may have made the room just now.
+            let room =
+                self.sweep(at.now, journal) > 0 || self.len() < self.capacity || (self.cache && self.evict(journal));
+            if !room {
                 break;
             }
         }
@@ -169,8 +177,8 @@ impl<T: Copy + Ord> Table<T> {
     }
 
     /// Removes the entry nearest to its expiry; `false` when there is none.
-    fn evict(&self, journal: &impl Journal<T>) -> bool {
-        let mut nearest: Option<(T, usize)> = None;
+    fn evict(&self, journal: &impl Journal) -> bool {
+        let mut nearest: Option<(Time, usize)> = None;
         for (at, shard) in self.shards.iter().enumerate() {
             if let Some(deadline) = lock(shard).nearest_deadline()
                 && nearest.is_none_or(|(best, _)| deadline < best)
@@ -187,17 +195,17 @@ impl<T: Copy + Ord> Table<T> {
         true
     }
 
-    pub(super) fn renew(&self, key: &StickKey, seen: &Binding, at: At<T>, journal: &impl Journal<T>) -> (bool, u64) {
-        let mut shard = self.shard(key);
-        match shard.renew(key, seen, at, |binding| journal.put(key, binding, at.until)) {
+    pub(super) fn renew(&self, key: &StickKey, seen: &Binding, at: At, journal: &impl Journal) -> (bool, u64) {
+        let (mut shard, of) = self.shard(key);
+        match shard.renew(of, seen, at, |binding| journal.put(key, binding, at.until)) {
             Some(seq) => (true, seq),
             None => (false, 0),
         }
     }
 
-    pub(super) fn release(&self, key: &StickKey, seen: &Binding, now: T, journal: &impl Journal<T>) -> (bool, u64) {
-        let mut shard = self.shard(key);
-        if !shard.release(key, seen, now) {
+    pub(super) fn release(&self, key: &StickKey, seen: &Binding, now: Time, journal: &impl Journal) -> (bool, u64) {
+        let (mut shard, of) = self.shard(key);
+        if !shard.release(of, seen, now) {
             return (false, 0);
         }
         self.len.fetch_sub(1, Ordering::Relaxed);
@@ -213,8 +221,8 @@ impl<T: Copy + Ord> Table<T> {
         write()
     }
 
-    pub(super) fn count(&self, backend: &BackendId, now: T, journal: &impl Journal<T>) -> u64 {
-        let each = |shard: &Mutex<Shard<T>>| {
+    pub(super) fn count(&self, backend: &BackendId, now: Time, journal: &impl Journal) -> u64 {
+        let each = |shard: &Mutex<Shard>| {
             let mut shard = lock(shard);
             self.clear(&mut shard, now, usize::MAX, journal);
             shard.bound_to(backend) as u64
@@ -222,13 +230,12 @@ impl<T: Copy + Ord> Table<T> {
         self.shards.iter().map(each).sum()
     }
 
-    /// One page of what is bound to a server. Positions read `SHARD` or `SHARD:KEY`.
-    pub(super) fn list(&self, backend: &BackendId, from: Option<&str>, now: T) -> Result<StickPage, StickError> {
-        let (first, mut after) = self.position(from)?;
+    /// One page of what is bound to a server. A position reads `SHARD:NUMBER`, the number being the row's.
+    pub(super) fn list(&self, backend: &BackendId, from: Option<&str>, now: Time) -> Result<StickPage, StickError> {
+        let (first, mut after) = position(from)?;
         let mut page = StickPage::default();
-        for at in first..self.shards.len() {
-            let full = lock(&self.shards[at]).list(backend, after.take().as_ref(), now, PAGE, &mut page.entries);
-            if let Some(last) = full {
+        for (at, shard) in self.shards.iter().enumerate().skip(first) {
+            if let Some(last) = lock(shard).list(backend, std::mem::take(&mut after), now, PAGE, &mut page.entries) {
                 page.next = Some(format!("{at}:{last}"));
                 return Ok(page);
             }
@@ -236,23 +243,12 @@ impl<T: Copy + Ord> Table<T> {
         Ok(page)
     }
 
-    fn position(&self, from: Option<&str>) -> Result<(usize, Option<StickKey>), StickError> {
-        let Some(text) = from else { return Ok((0, None)) };
-        let bad = || StickError::Config {
-            what: "position of a listing".to_owned(),
-            why: "not one that this store gave; begin without a position".to_owned(),
-        };
-        let (shard, key) = text.split_once(':').ok_or_else(bad)?;
-        let shard: usize = shard.parse().map_err(|_| bad())?;
-        let key = StickKey::new(key).map_err(|_| bad())?;
-        Ok((shard, Some(key)))
-    }
-
     /// Takes over an entry read from elsewhere, whatever the capacity says.
     #[cfg(feature = "file")]
-    pub(super) fn restore(&self, key: StickKey, binding: Binding, until: T) {
+    pub(super) fn restore(&self, key: &StickKey, binding: &Binding, until: Time) {
         self.len.fetch_add(1, Ordering::Relaxed);
-        self.shard(&key).restore(key, binding, until);
+        let (mut shard, of) = self.shard(key);
+        shard.restore(of, binding, until);
     }
 
     /// Lets no later stamp fall below `stamp`.
@@ -264,4 +260,11 @@ impl<T: Copy + Ord> Table<T> {
     }
 }
 
-pub(super) type Keyed<V> = HashMap<StickKey, V, rapidhash::fast::RandomState>;
+fn position(from: Option<&str>) -> Result<(usize, u64), StickError> {
+    let Some(text) = from else { return Ok((0, 0)) };
+    let parts = text.split_once(':').and_then(|(shard, number)| Some((shard.parse().ok()?, number.parse().ok()?)));
+    parts.ok_or_else(|| StickError::Config {
+        what: "position of a listing".to_owned(),
+        why: "not one that this store gave; begin without a position".to_owned(),
+    })
+}

@@ -2,8 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 mod monitor;
+mod plan;
 #[cfg(feature = "probes")]
 mod probes;
+#[cfg(feature = "redis-cluster")]
+mod redis_cluster;
+#[cfg(feature = "redis-sentinel")]
+mod redis_sentinel;
 #[cfg(feature = "redis")]
 mod redis_server;
 #[cfg(feature = "file")]

@@ -14,6 +14,8 @@ pub(crate) struct RedisServer {
     port: u16,
     folder: PathBuf,
     args: Vec<String>,
+    /// What a sentinel begins with.
+    sentinel: Option<String>,
 }
 
 /// A loopback port on which nobody listens.
@@ -25,6 +27,16 @@ impl RedisServer {
     /// Starts a server with further arguments, and waits until it is ready. `None` when none is installed; under CI
     /// that is a failure.
     pub(crate) fn start(args: &[&str]) -> Option<Self> {
+        Self::start_as(args, None)
+    }
+
+    /// Starts a sentinel with this configuration; otherwise as `start`.
+    #[cfg(feature = "redis-sentinel")]
+    pub(crate) fn start_sentinel(configuration: &str, args: &[&str]) -> Option<Self> {
+        Self::start_as(args, Some(configuration.to_owned()))
+    }
+
+    fn start_as(args: &[&str], sentinel: Option<String>) -> Option<Self> {
         if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
             assert!(std::env::var_os("CI").is_none(), "redis-server is not installed");
             eprintln!("skipped: redis-server is not installed");
@@ -34,7 +46,7 @@ impl RedisServer {
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let args = args.iter().map(|arg| arg.replace("FOLDER", &folder.display().to_string())).collect();
-        let mut server = Self { child: None, port: 0, folder, args };
+        let mut server = Self { child: None, port: 0, folder, args, sentinel };
         for _ in 0..10 {
             // Another test may take the port first: then the server ends, and another port is tried.
             server.port = free_port();
@@ -46,15 +58,30 @@ impl RedisServer {
     }
 
     fn run(&mut self) -> bool {
-        let mut child = Command::new("redis-server")
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
+        let mut command = Command::new("redis-server");
+        let mut marker = "eady to accept connections";
+        if let Some(configuration) = &self.sentinel {
+            let file = self.folder.join("sentinel.conf");
+            std::fs::write(&file, configuration).unwrap();
+            command.arg(file).arg("--sentinel");
+            marker = "Sentinel ID is";
+        } else {
+            command.args(["--save", ""]);
+        }
+        // The bus of a cluster node has a port of its own.
+        let bus = free_port().to_string();
+        if self.args.iter().any(|arg| arg == "--cluster-enabled") {
+            command.args(["--cluster-port", &bus]);
+        }
+        let mut child = command
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--dir"])
             .arg(&self.folder)
             .args(&self.args)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("eady to accept connections"));
+        let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains(marker));
         if !ready {
             child.wait().unwrap();
             return false;

@@ -30,7 +30,7 @@ mod suite {
 
     #[tokio::test(start_paused = true)]
     async fn conforms_under_paused_time() {
-        run(async || MemoryStore::default(), &Clock::moved(advance)).await;
+        run(async || MemoryStore::new(MemoryOptions::new().tokio_clock()), &Clock::moved(advance)).await;
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -42,7 +42,7 @@ mod suite {
 
 #[tokio::test(start_paused = true)]
 async fn eight_hours_refreshed_on_use() {
-    let store = MemoryStore::default();
+    let store = MemoryStore::new(MemoryOptions::new().tokio_clock());
     let ttl = 8 * HOUR;
     store.claim(&key("room"), &want("one", 1), ttl).await.unwrap();
     for _ in 0..5 {
@@ -55,7 +55,7 @@ async fn eight_hours_refreshed_on_use() {
 
 #[test]
 fn works_outside_a_runtime() {
-    let store = MemoryStore::default();
+    let store = MemoryStore::new(MemoryOptions::new().tokio_clock());
     let Claim::Won(won) = store.claim_now(&key("room"), &want("one", 1), HOUR).unwrap() else { panic!("not won") };
     assert_eq!(store.get_now(&key("room"), Some(HOUR)), Some(won.clone()));
     assert!(store.renew_now(&key("room"), &won, Duration::MAX));
@@ -65,7 +65,7 @@ fn works_outside_a_runtime() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_table_refuses_until_something_expires() {
-    let store = MemoryStore::new(MemoryOptions::new().capacity(3));
+    let store = MemoryStore::new(MemoryOptions::new().tokio_clock().capacity(3));
     for number in 0..3 {
         store.claim_now(&key(format!("room {number}")), &want("one", number), HOUR).unwrap();
     }
@@ -77,13 +77,13 @@ async fn a_full_table_refuses_until_something_expires() {
     advance(HOUR).await;
     assert!(matches!(store.claim_now(&key("room 3"), &want("one", 3), HOUR), Ok(Claim::Won(_))));
     assert_eq!((store.len(), store.evicted()), (1, 0));
-    let nothing = MemoryStore::new(MemoryOptions::new().capacity(0).cache(true));
+    let nothing = MemoryStore::new(MemoryOptions::new().tokio_clock().capacity(0).cache(true));
     assert!(nothing.claim_now(&key("room"), &want("one", 1), HOUR).is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cache_drops_what_expires_first() {
-    let store = MemoryStore::new(MemoryOptions::new().capacity(3).cache(true));
+    let store = MemoryStore::new(MemoryOptions::new().tokio_clock().capacity(3).cache(true));
     for (number, hours) in [(0, 2), (1, 1), (2, 3)] {
         store.claim_now(&key(format!("room {number}")), &want("one", 1), HOUR * hours).unwrap();
     }
@@ -182,7 +182,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Runs a history beside a plain map and compares every answer.
 async fn compare(steps: Vec<Step>) {
-    let store = MemoryStore::new(MemoryOptions::new().shards(2));
+    let store = MemoryStore::new(MemoryOptions::new().tokio_clock().shards(2));
     let mut plain: HashMap<u8, (Binding, u64)> = HashMap::new();
     let mut closed: HashSet<u8> = HashSet::new();
     let mut last_seen: HashMap<u8, Binding> = HashMap::new();

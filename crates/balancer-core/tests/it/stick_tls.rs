@@ -40,21 +40,21 @@ impl Certificates {
         self.0.join(name).display().to_string()
     }
 
+    fn args(&self, port: u16) -> Vec<String> {
+        let (cert, key, ca) = (self.path("server.pem"), self.path("server.key"), self.path("ca.pem"));
+        let args = ["--tls-port", &port.to_string(), "--tls-cert-file", &cert, "--tls-key-file", &key];
+        let more = ["--tls-ca-cert-file", &ca, "--tls-auth-clients", "no"];
+        args.into_iter().chain(more).map(str::to_owned).collect()
+    }
+
     fn server(&self, port: u16) -> Option<RedisServer> {
-        let (port, cert, key, ca) =
-            (port.to_string(), self.path("server.pem"), self.path("server.key"), self.path("ca.pem"));
-        RedisServer::start(&[
-            "--tls-port",
-            &port,
-            "--tls-cert-file",
-            &cert,
-            "--tls-key-file",
-            &key,
-            "--tls-ca-cert-file",
-            &ca,
-            "--tls-auth-clients",
-            "no",
-        ])
+        self.server_with(port, &[])
+    }
+
+    fn server_with(&self, port: u16, more: &[&str]) -> Option<RedisServer> {
+        let args = self.args(port);
+        let args: Vec<&str> = args.iter().map(String::as_str).chain(more.iter().copied()).collect();
+        RedisServer::start(&args)
     }
 
     fn options(&self, port: u16) -> RedisOptions {
@@ -115,4 +115,56 @@ async fn what_is_wrong_with_a_certificate_is_named() {
     assert!(plain.contains("does it speak TLS"), "{plain}");
     let missing = RedisLink::new(certificates.options(port).ca_file("/none/ca.pem")).unwrap_err().to_string();
     assert!(missing.contains("/none/ca.pem"), "{missing}");
+}
+
+#[cfg(feature = "redis-sentinel")]
+#[tokio::test]
+async fn sentinels_and_their_master_are_asked_over_tls() {
+    let Some(certificates) = Certificates::new("sentinel", "IP:127.0.0.1") else { return };
+    let (port, watch) = (free_port(), free_port());
+    let Some(master) = certificates.server(port) else { return };
+    let sentinel = |named: u16| {
+        let args = certificates.args(watch);
+        let args: Vec<&str> = args.iter().map(String::as_str).chain(["--tls-replication", "yes"]).collect();
+        RedisServer::start_sentinel(&format!("sentinel monitor mymaster 127.0.0.1 {named} 1\n"), &args)
+    };
+    let link = |port: u16| {
+        let url = format!("rediss+sentinel://127.0.0.1:{port}/mymaster");
+        RedisLink::new(RedisOptions::from_url(&url).unwrap().ca_file(certificates.path("ca.pem"))).unwrap()
+    };
+    let Some(running) = sentinel(port) else { return };
+    link(watch).ping().await.unwrap();
+    // What speaks plainly is refused, sentinel or master.
+    let plain = link(running.port()).ping().await.unwrap_err().to_string();
+    assert!(plain.contains("does it speak TLS"), "{plain}");
+    drop(running);
+    let Some(_other) = sentinel(master.port()) else { return };
+    let plain = link(watch).ping().await.unwrap_err().to_string();
+    assert!(plain.contains("does it speak TLS") && plain.contains(&master.port().to_string()), "{plain}");
+}
+
+#[cfg(feature = "redis-cluster")]
+#[tokio::test]
+async fn the_nodes_of_a_cluster_are_asked_over_tls() {
+    let Some(certificates) = Certificates::new("cluster", "IP:127.0.0.1") else { return };
+    for (bus, works) in [("yes", true), ("no", false)] {
+        let port = free_port();
+        let cluster = ["--cluster-enabled", "yes", "--tls-cluster", bus];
+        let Some(node) = certificates.server_with(port, &cluster) else { return };
+        let direct = RedisLink::new(RedisOptions::new("127.0.0.1").port(node.port()).unwrap()).unwrap();
+        direct.call(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await.unwrap();
+        let end = tokio::time::Instant::now() + Duration::from_secs(30);
+        while !direct.call(&["CLUSTER", "INFO"]).await.unwrap().as_str().unwrap().contains("cluster_state:ok") {
+            assert!(tokio::time::Instant::now() < end, "the cluster does not come up");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let url = format!("rediss+cluster://127.0.0.1:{port}");
+        let options = RedisOptions::from_url(&url).unwrap().ca_file(certificates.path("ca.pem"));
+        let store = RedisStore::new(RedisLink::new(options).unwrap());
+        // A cluster whose bus is plain names its plain ports, where nothing is said without TLS.
+        match store.count(&"nobody".into()).await {
+            Ok(count) => assert!(works && count == 0),
+            Err(error) => assert!(!works && error.to_string().contains("does it speak TLS"), "{error}"),
+        }
+    }
 }

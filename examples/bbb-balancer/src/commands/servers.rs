@@ -122,8 +122,13 @@ pub(super) async fn add(client: &Client, new: New, view: View) -> Result<Outcome
 }
 
 /// The URL, if it can be the API of a server.
-fn checked_url(url: &str) -> Result<String, Failure> {
+pub(super) fn checked_url(url: &str) -> Result<String, Failure> {
     let url = url.trim();
+    if url.parse::<http::Uri>().is_ok_and(|uri| uri.authority().is_some_and(|a| a.as_str().contains('@'))) {
+        // Not repeated: a password may be part of it.
+        let what = "the URL holds a user name, which every browser that joins would be sent";
+        return Err(Failure::usage(what).hint("leave away what stands before the `@`"));
+    }
     let shown = printable(url);
     let usual = "`bbb-conf --secret` on the server prints the URL; add `api` to it";
     if !url.starts_with("http://") && !url.starts_with("https://") {
@@ -150,7 +155,7 @@ fn checked_url(url: &str) -> Result<String, Failure> {
 }
 
 /// A load multiplier: a number above zero.
-fn multiplier(text: &str) -> Result<f64, Failure> {
+pub(super) fn multiplier(text: &str) -> Result<f64, Failure> {
     let number = text.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
     number.ok_or_else(|| {
         Failure::usage(format!("the load multiplier is {:?}", printable(text)))
@@ -202,7 +207,8 @@ pub(super) async fn remove(client: &Client, name: &str, force: bool, view: View)
             .get("meetings")
             .and_then(Value::as_array)
             .map_or_else(Vec::new, |all| all.iter().filter_map(Value::as_str).map(printable).collect());
-        return Err(Failure::new(Exit::Refused, format!("server {shown} has {} running meetings", meetings.len()))
+        let noun = if meetings.len() == 1 { "meeting" } else { "meetings" };
+        return Err(Failure::new(Exit::Refused, format!("server {shown} has {} running {noun}", meetings.len()))
             .cause(format!("removing it would lose: {}", meetings.join(", ")))
             .hint(format!(
                 "`bbb-balancer servers cordon {shown}` lets them end; `servers remove {shown} --force` forgets them"
@@ -226,6 +232,9 @@ mod tests {
         }
         assert_eq!(hint("https://bbb1.example.com").1, format!("use {good}"));
         assert_eq!(hint("https://bbb1.example.com:8443/").1, "use https://bbb1.example.com:8443/bigbluebutton/api");
+        let named = checked_url("https://ann:hunter2@bbb1.example.com/bigbluebutton/api").unwrap_err();
+        assert_eq!(named.exit, Exit::Usage);
+        assert!(!named.to_string().contains("hunter2"), "{named}");
         for url in ["bbb1.example.com/bigbluebutton/api", "ftp://x/api", "http://", "https://x y/api", "http://x/api?y"]
         {
             assert_eq!(hint(url).0, Exit::Usage, "{url}");

@@ -81,7 +81,7 @@ keys! {
             "Accepted checksum algorithms, separated by colons";
     }
     "Store" {
-        redis_url URL ["REDIS_URL"] "" "Keep servers and meetings in Redis: redis://, rediss:// or unix://" => Url;
+        redis_url URL ["REDIS_URL"] "" "Keep servers and meetings in Redis: redis://, rediss://, redis+sentinel:// or unix://" => Url;
         redis_namespace NAME ["REDIS_NAMESPACE"] "scalelite" "Prefix of every Redis key";
         redis_pool N ["REDIS_POOL"] "1" "Redis connections; each carries any number of requests at once";
         pool_timeout SECONDS ["REDIS_POOL_TIMEOUT"] "5" "Longest wait for an answer of Redis";

@@ -59,9 +59,24 @@ pub(super) fn store(r: &mut Reader<'_>, notices: &mut Vec<String>) -> Store {
     let timeout = r.seconds("pool_timeout", 600.0);
     match r.text("redis_url") {
         Some(url) if !in_memory || memory.rank() < redis.rank() => {
-            let schemes = ["redis://", "rediss://", "unix://", "redis+unix://", "valkey://", "valkeys://"];
-            if !schemes.iter().any(|scheme| url.starts_with(scheme)) {
-                r.refuse("redis_url", "must begin with redis://, rediss:// or unix://");
+            let known = [
+                "redis://",
+                "rediss://",
+                "unix://",
+                "redis+unix://",
+                "redis+sentinel://",
+                "rediss+sentinel://",
+                "valkey://",
+                "valkeys://",
+            ];
+            if url.starts_with("redis+cluster://") || url.starts_with("rediss+cluster://") {
+                r.refuse(
+                    "redis_url",
+                    "names a Redis Cluster, which cannot hold Scalelite's keys (those of one step are not in one slot): \
+                     use redis:// with a single Redis, or redis+sentinel:// for a replicated one",
+                );
+            } else if !known.iter().any(|scheme| url.starts_with(scheme)) {
+                r.refuse("redis_url", "must begin with redis://, rediss://, redis+sentinel:// or unix://");
             }
             Store::Redis { url: Secret::new(url), namespace, connections, timeout }
         }

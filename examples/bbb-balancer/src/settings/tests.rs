@@ -189,6 +189,12 @@ fn where_to_keep_things() {
     assert!(errors(&[], &[redis[0], ("BALANCER_MEMORY", "1")], "").contains("remove one of the two"));
     assert_eq!(read(&[("data_dir", "/x")], &[], "").map(|s| s.store), Ok(Store::File("/x".into())));
     assert!(read(&[], &[("REDIS_URL", "unix:///run/redis.sock")], "").is_ok());
+    let sentinels = "redis+sentinel://:geheim@h1,h2:7/mymaster?sentinel_password=geheim";
+    let s = read(&[], &[("REDIS_URL", sentinels)], "").unwrap();
+    let shown = s.lines().iter().find(|l| l.name == "redis_url").map(|l| l.value.clone());
+    assert_eq!(shown.as_deref(), Some("redis+sentinel://:...@h1,h2:7/mymaster?..."));
+    let said = errors(&[], &[("REDIS_URL", "redis+cluster://:geheim@h1,h2")], "");
+    assert!(said.contains("Redis Cluster") && said.contains("redis+sentinel://") && !said.contains("geheim"), "{said}");
 }
 
 #[test]

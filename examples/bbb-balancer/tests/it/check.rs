@@ -44,6 +44,7 @@ fn reads_a_file() {
     std::fs::write(&path, "prot = 4100\n").unwrap();
     let ran = run(&["check", "--config", file], &[("LB", SECRET)]);
     assert_eq!(ran.code, 1);
+    assert!(ran.out.ends_with("\n1 error: `serve` would not start\n"), "{}", ran.out);
     assert!(ran.out.contains(":1: unknown setting \"prot\"; did you mean \"port\"?"), "{}", ran.out);
     std::fs::remove_dir_all(&dir).unwrap();
     let ran = run(&["check", "--config", file], &[("LB", SECRET)]);

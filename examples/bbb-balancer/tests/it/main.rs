@@ -4,7 +4,9 @@
 mod ask;
 mod canned;
 mod check;
+mod plan;
 mod processes;
+mod soak;
 mod usage;
 
 use std::process::{Command, Output};

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use adapter_bbb::testing::{FakeBbb, FakeOptions};
 use adapter_bbb::{Algorithm, Params, meetings, signed_url};
 
-const SECRET: &str = "process-test-secret";
+pub(crate) const SECRET: &str = "process-test-secret";
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A child process that is killed with its owner.
-struct Guard(Child);
+#[derive(Debug)]
+pub(crate) struct Guard(pub(crate) Child);
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -23,7 +24,7 @@ impl Drop for Guard {
     }
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
@@ -79,20 +80,29 @@ fn signed(base: &str, call: &str, pairs: &[(&str, &str)], secret: &str) -> Strin
 }
 
 /// A running `serve`.
-struct Balancer {
-    port: u16,
+pub(crate) struct Balancer {
+    pub(crate) port: u16,
     _process: Guard,
 }
 
 impl Balancer {
     fn start(redis: u16, interval: &str) -> Self {
+        Self::with(&[("REDIS_URL", &format!("redis://127.0.0.1:{redis}")), ("POLL_INTERVAL", interval)], &[])
+    }
+
+    /// One process that keeps nothing.
+    pub(crate) fn in_memory() -> Self {
+        Self::with(&[], &["--memory"])
+    }
+
+    fn with(env: &[(&str, &str)], args: &[&str]) -> Self {
         let port = free_port();
         let process = Command::new(env!("CARGO_BIN_EXE_bbb-balancer"))
             .args(["serve", "--bind", &format!("127.0.0.1:{port}")])
+            .args(args)
             .env_clear()
             .env("LOADBALANCER_SECRET", SECRET)
-            .env("REDIS_URL", format!("redis://127.0.0.1:{redis}"))
-            .env("POLL_INTERVAL", interval)
+            .envs(env.iter().copied())
             .env("CONNECT_TIMEOUT", "1")
             .env("RESPONSE_TIMEOUT", "2")
             .stdout(Stdio::null())
@@ -107,7 +117,7 @@ impl Balancer {
         http(self.port, "GET", &signed("/bigbluebutton/api", call, pairs, SECRET), "")
     }
 
-    fn create(&self, id: &str) -> String {
+    pub(crate) fn create(&self, id: &str) -> String {
         self.api("create", &[("meetingID", id), ("moderatorPW", "mp"), ("attendeePW", "ap")]).2
     }
 
@@ -123,7 +133,7 @@ impl Balancer {
         serde_json::from_str(&answer).unwrap_or_else(|e| panic!("{call}: {e}: {answer}"))
     }
 
-    fn add(&self, url: &str, secret: &str) -> String {
+    pub(crate) fn add(&self, url: &str, secret: &str) -> String {
         let body = serde_json::json!({ "server": { "url": url, "secret": secret } }).to_string();
         let id = self.post("/scalelite/api", "addServer", &body)["id"].as_str().unwrap().to_owned();
         let body = serde_json::json!({ "id": id, "server": { "state": "enable" } }).to_string();
@@ -131,11 +141,11 @@ impl Balancer {
         id
     }
 
-    fn poll(&self) {
+    pub(crate) fn poll(&self) {
         self.post("/balancer/api", "poll", "{}");
     }
 
-    fn status(&self) -> serde_json::Value {
+    pub(crate) fn status(&self) -> serde_json::Value {
         let answer = http(self.port, "GET", &signed("/balancer/api", "status", &[], SECRET), "").2;
         serde_json::from_str(&answer).unwrap()
     }

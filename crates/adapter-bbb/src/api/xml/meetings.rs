@@ -33,6 +33,10 @@ pub struct MeetingEntry<'a> {
     pub running: bool,
     /// `hasBeenForciblyEnded`.
     pub forcibly_ended: bool,
+    /// `moderatorPW`, empty if missing.
+    pub moderator_pw: Cow<'a, str>,
+    /// `voiceBridge`, empty if missing.
+    pub voice_bridge: Cow<'a, str>,
     /// `metadata/tenant-id`.
     pub tenant: Option<Cow<'a, str>>,
 }
@@ -105,6 +109,8 @@ enum Field {
     Breakout,
     Running,
     ForciblyEnded,
+    ModeratorPw,
+    VoiceBridge,
     Tenant,
 }
 
@@ -159,6 +165,8 @@ impl<'a> Walk<'a> {
                     "isBreakout" => Field::Breakout,
                     "running" => Field::Running,
                     "hasBeenForciblyEnded" => Field::ForciblyEnded,
+                    "moderatorPW" => Field::ModeratorPw,
+                    "voiceBridge" => Field::VoiceBridge,
                     _ => return Ok(None),
                 }
             }
@@ -194,6 +202,8 @@ impl<'a> Walk<'a> {
             Field::Breakout => entry.breakout = text.trim() == "true",
             Field::Running => entry.running = text.trim() == "true",
             Field::ForciblyEnded => entry.forcibly_ended = text.trim() == "true",
+            Field::ModeratorPw => entry.moderator_pw = text,
+            Field::VoiceBridge => entry.voice_bridge = text,
             Field::Tenant => entry.tenant = Some(text),
             Field::Returncode | Field::Key | Field::Message => {}
         }

@@ -125,6 +125,8 @@ fn lists_are_read_in_one_pass() {
         breakout: true,
         running: true,
         forcibly_ended: false,
+        moderator_pw: "mp".into(),
+        voice_bridge: "70066".into(),
         tenant: Some("t1".into()),
     };
     assert_eq!(*second, want);

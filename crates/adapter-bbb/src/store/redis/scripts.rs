@@ -62,20 +62,27 @@ return out
 const CLAIM: &str = "
 local p, id, server, token, pw = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local load, ttl = ARGV[6], ARGV[7]
-local seen_server, seen_token, seen_stamp, adopt = ARGV[8], ARGV[9], ARGV[10], ARGV[11]
+local seen_server, seen_token, seen_stamp = ARGV[8], ARGV[9], ARGV[10]
+local adopt, registered = ARGV[11], ARGV[12]
 local m = fields(p, id)
 if m[1] and not (seen_server ~= '' and same(m, seen_server, seen_token, seen_stamp)) then
   return {'held', m[1], m[2], m[3], m[4], m[5]}
 end
+if m[1] ~= server and registered ~= '' and redis.call('SISMEMBER', p..'servers', server) == 0 then
+  return {'closed'}
+end
 if m[1] ~= server and adopt == '' then
   local state = redis.call('HGET', p..'server:'..server, 'state')
+  if not state and registered ~= '' and redis.call('SISMEMBER', p..'server_enabled', server) == 0 then
+    state = 'disabled'
+  end
   if state == 'cordoned' or state == 'disabled' or redis.call('SISMEMBER', p..'balancer:closed', server) == 1 then
     return {'closed'}
   end
 end
 local bridge = m[3] or ''
 if bridge == '' then
-  for i = 12, #ARGV do
+  for i = 13, #ARGV do
     redis.call('HSETNX', p..'voice_bridges', ARGV[i], id)
     if redis.call('HGET', p..'voice_bridges', ARGV[i]) == id then
       bridge = ARGV[i]
@@ -128,13 +135,21 @@ return 1
 const MEETINGS: &str = "
 local p, server = ARGV[1], ARGV[2]
 local out, now = {}, now_ms()
+local expired, any = {}, false
 for _, id in ipairs(redis.call('SMEMBERS', p..'meetings')) do
   local m = fields(p, id)
   if not m[1] then
     redis.call('SREM', p..'meetings', id)
+    expired[id], any = true, true
   elseif server == '' or m[1] == server then
     local ending = m[6] and tonumber(m[6]) > now and 1 or 0
     out[#out + 1] = {id, m[1], m[2], m[3], m[4], m[5], ending}
+  end
+end
+if any then
+  local numbers = redis.call('HGETALL', p..'voice_bridges')
+  for i = 1, #numbers, 2 do
+    if expired[numbers[i + 1]] then redis.call('HDEL', p..'voice_bridges', numbers[i]) end
   end
 end
 return out

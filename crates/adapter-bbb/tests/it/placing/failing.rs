@@ -5,7 +5,8 @@ use std::time::Duration;
 use adapter_bbb::testing::{Meetings, Mode};
 use tokio::time::{Instant, timeout};
 
-use crate::stage::{PATIENCE, Stage, dump, link, options, patient, until};
+use crate::redis_server::RedisServer;
+use crate::stage::{PATIENCE, Process, Stage, dump, link, options, patient, redis_store, until};
 
 /// Two servers, the first of which is preferred; it fails at once in this way.
 async fn tries_the_next(mode: Mode) {
@@ -273,4 +274,22 @@ async fn get_meetings_leaves_a_hung_server_out() {
     stage.fakes[2].set_mode(Mode::Html502).await.unwrap();
     let answer = process.call("getMeetings", "").await;
     assert_eq!(answer.text("message"), "Unable to access server.");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_verdict_that_could_not_be_stored_is_stored_later() {
+    let Some(mut server) = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]) else { return };
+    let stage = Stage::on(redis_store(&server), 1).await;
+    let mut o = options();
+    o.poll_interval = Duration::from_millis(200);
+    let process = Process::start(o, stage.store.clone(), true).await;
+    let online = async || stage.store.servers().await.is_ok_and(|r| r.servers.iter().any(|s| s.online));
+    until("it is online", online).await;
+    server.stop();
+    stage.fakes[0].set_mode(Mode::Down).await.unwrap();
+    let status = async || process.call("status", "").await.body;
+    until("it fell while the store was away", async || status().await.contains(r#""health":"down""#)).await;
+    server.resume();
+    until("everybody knows", async || stage.store.servers().await.is_ok_and(|r| r.servers.iter().all(|s| !s.online)))
+        .await;
 }

@@ -124,3 +124,21 @@ async fn a_removed_server_hears_nothing_more() {
     assert_eq!(stage.counts(), [0, 8]);
     assert_eq!(stage.fakes[0].inspect(|s| s.requests()), before);
 }
+
+#[tokio::test]
+async fn servers_are_added_by_host_name_and_without_user_names() {
+    let stage = Stage::memory(0).await;
+    let mut o = patient();
+    o.id_is_hostname = true;
+    let process = stage.process(o).await;
+    for (host, id) in [("[2001:DB8::1]:8443", "2001:db8::1"), ("BBB1.example.com:8443", "bbb1.example.com")] {
+        let body = format!(r#"{{"server":{{"url":"https://{host}/bigbluebutton/api","secret":"s"}}}}"#);
+        let answer = process.post("addServer", &body).await;
+        let added: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!((answer.status, added["id"].as_str()), (201, Some(id)));
+    }
+    let body = r#"{"server":{"url":"https://ann:hunter2@bbb2.example.com/bigbluebutton/api","secret":"s"}}"#;
+    let answer = process.post("addServer", body).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.body.contains("user name") && !answer.body.contains("hunter2"), "{answer:?}");
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use adapter_bbb::testing::MeetingSpec;
 use adapter_bbb::{LocalStore, MeetingStore, Secret, ServerPatch, ServerRecord, ServerState};
 
-use crate::stage::{Process, Stage, patient, until};
+use crate::stage::{PATIENCE, Process, Stage, patient, until};
 use crate::store::Folder;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,4 +74,20 @@ async fn a_single_lost_binding_is_found_by_two_polls() {
     assert_eq!(stage.led_to(&process.join("lost").await), Some(1));
     assert!(process.create("lost").await.ok());
     assert_eq!(stage.having("lost"), [1]);
+}
+
+#[tokio::test]
+async fn what_is_bound_again_keeps_its_password_and_number() {
+    let stage = Stage::memory(1).await;
+    let spec = MeetingSpec::new("m").param("moderatorPW", "its own").param("voiceBridge", "70123");
+    stage.fakes[0].put_meeting(spec.people(2, 0, 0));
+    stage.fakes[0].put_meeting(MeetingSpec::new("group-1").people(3, 0, 0).breakout());
+    let process = stage.process(patient()).await;
+    assert_eq!(process.service.cluster().rebuild().await.unwrap(), 1, "a breakout room belongs to its meeting");
+    let meeting = stage.store.look("m").await.unwrap().meeting.unwrap();
+    assert_eq!((meeting.moderator_pw.as_str(), meeting.voice_bridge.as_str()), ("its own", "70123"));
+    assert_eq!(process.post("panicServer", r#"{"id":"s0"}"#).await.status, 200);
+    stage.fakes[0].wait_for(|s| s.count("end") > 0, PATIENCE).await.unwrap();
+    let ends = stage.fakes[0].calls_of("end");
+    assert_eq!(ends[0].param("password"), Some("its own"), "an older server refuses any other");
 }

@@ -40,6 +40,23 @@ async fn one_meeting_asked_for_200_times_by_two_processes_is_on_one_server() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_comes_first_to_the_server_a_meeting_without_passwords_is_made_for_all() {
+    let stage = Stage::memory(1).await;
+    let process = Arc::new(stage.process(patient()).await);
+    let mut held = stage.fakes[0].hold("create");
+    let first = process.clone();
+    let first = tokio::spawn(async move { first.call("create", "meetingID=m&name=n").await });
+    held.arrived().await.unwrap();
+    // The claim is the first one's, the server hears of the second one first.
+    let second = process.call("create", "meetingID=m&name=n").await;
+    held.release();
+    let first = first.await.unwrap();
+    assert!(first.ok() && second.ok(), "{first:?} {second:?}");
+    assert_eq!(first.text("moderatorPW"), second.text("moderatorPW"));
+    assert_eq!(process.home("m").await.as_deref(), Some("s0"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_meetings_at_once_are_spread_evenly() {
     let ids: Vec<String> = (0..200).map(|n| format!("m{n}")).collect();
     let stage = Stage::on(Arc::new(LocalStore::memory()), 22).await;

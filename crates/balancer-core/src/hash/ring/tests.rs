@@ -18,7 +18,7 @@ fn nodes() -> impl Strategy<Value = Vec<Node>> {
 /// The owner by trying every point.
 fn brute(nodes: &[Node], key: u64) -> Option<Slot> {
     let all = nodes.iter().flat_map(|n| (0..n.points).map(move |i| (point(n.id_hash, i), n)));
-    all.min_by_key(|(hash, n)| (hash.wrapping_sub(key), n.id_hash)).map(|(_, n)| n.slot)
+    all.min_by_key(|(hash, n)| (cut(*hash).wrapping_sub(cut(key)), n.id_hash)).map(|(_, n)| n.slot)
 }
 
 proptest! {
@@ -29,6 +29,7 @@ proptest! {
         let edges = nodes.iter().filter(|n| n.points > 0).map(|n| point(n.id_hash, 0));
         let edges = edges.flat_map(|p| [p, p.wrapping_sub(1), p.wrapping_add(1)]);
         for key in keys.into_iter().chain(edges).chain([0, u64::MAX]) {
+            prop_assert_eq!(ring.owner(key), brute(&nodes, key));
             prop_assert_eq!(ring.walk(key).next().map(|(_, slot)| slot), brute(&nodes, key));
         }
     }
@@ -36,7 +37,7 @@ proptest! {
     #[test]
     fn walk_goes_once_around(nodes in nodes(), key: u64) {
         let ring = Ring::new(&nodes);
-        let distances: Vec<u64> = ring.walk(key).map(|(hash, _)| hash.wrapping_sub(key)).collect();
+        let distances: Vec<u64> = ring.walk(key).map(|(hash, _)| hash.wrapping_sub(cut(key))).collect();
         prop_assert!(distances.is_sorted());
         prop_assert_eq!(distances.len(), nodes.iter().map(|n| n.points as usize).sum::<usize>());
     }
@@ -47,9 +48,41 @@ proptest! {
         for nodes in steps {
             merged = merged.with(&nodes);
             let sorted = Ring::new(&nodes);
-            prop_assert_eq!(&merged.points, &sorted.points);
-            prop_assert_eq!(&merged.jump, &sorted.jump);
+            prop_assert!(merged.walk(0).eq(sorted.walk(0)));
+            for key in (0..64).map(|n| n << 58).chain(merged.walk(0).map(|(hash, _)| hash)) {
+                prop_assert_eq!(merged.owner(key), sorted.owner(key));
+                let after = key.wrapping_add(1 << SLOT_BITS);
+                prop_assert_eq!(merged.owner(after), sorted.owner(after));
+            }
+            // Somebody who looks for a place always finds one.
+            prop_assert_eq!(merged.lines.last().map(|l| l.0[LINE - 1]), Some(END));
             prop_assert_eq!(merged.nodes(), sorted.nodes());
+        }
+    }
+
+    /// Few changes of many nodes, so that points are put in and taken out where they lie.
+    #[test]
+    fn points_go_in_and_out_where_they_lie(
+        steps in prop::collection::vec((0u32..60, any::<bool>(), 0u32..40), 1..40),
+    ) {
+        let node = |slot: u32, points| Node { slot: Slot(slot), id_hash: stable_hash(&slot.to_le_bytes()), points };
+        let mut nodes: std::collections::BTreeMap<u32, Node> = (0..40).map(|n| (n, node(n, 30))).collect();
+        let mut ring = Ring::new(&nodes.values().copied().collect::<Vec<_>>());
+        for (slot, stays, points) in steps {
+            if stays {
+                nodes.insert(slot, node(slot, points));
+            } else {
+                nodes.remove(&slot);
+            }
+            let list: Vec<Node> = nodes.values().copied().collect();
+            ring = ring.with(&list);
+            let built = Ring::new(&list);
+            prop_assert!(ring.walk(0).eq(built.walk(0)));
+            for (hash, _) in built.walk(0) {
+                for key in [hash, hash.wrapping_add(1 << SLOT_BITS), hash.wrapping_sub(1)] {
+                    prop_assert_eq!(ring.owner(key), built.owner(key));
+                }
+            }
         }
     }
 
@@ -77,6 +110,7 @@ proptest! {
 #[test]
 fn nobody_owns_anything_on_an_empty_ring() {
     assert_eq!(Ring::new(&[]).walk(7).next(), None);
+    assert_eq!(Ring::new(&[]).owner(7), None);
     let nothing = [Node { slot: Slot(0), id_hash: 1, points: 0 }];
     assert_eq!(Ring::new(&nothing).walk(u64::MAX).next(), None);
     assert_eq!(SimpleRing::new(Vec::<String>::new(), 10).owner("key"), None);
@@ -104,8 +138,8 @@ fn simple_ring_divides_evenly_and_moves_little() {
 #[test]
 fn points_are_the_same_in_every_version() {
     let ring = Ring::new(&[Node { slot: Slot(0), id_hash: stable_hash(b"bbb-1"), points: 2 }]);
-    let hashes: Vec<u64> = ring.points.iter().map(|p| p.hash).collect();
-    assert_eq!(hashes, GOLDEN);
+    let hashes: Vec<u64> = ring.walk(0).map(|(hash, _)| hash).collect();
+    assert_eq!(hashes, GOLDEN.map(cut));
 }
 
 const GOLDEN: [u64; 2] = [6_034_370_710_803_619_959, 18_310_170_928_248_249_828];

@@ -24,6 +24,8 @@ const AREAS: TableDefinition<'_, (&str, &str), &[u8]> = TableDefinition::new("ar
 const STAMP: &str = "stamp";
 /// Writers that may wait for the disk at once; more wait for their turn.
 const WRITERS: usize = 16_384;
+/// Writes that may wait; writers that were given up leave theirs behind.
+const WRITES: usize = 4 * WRITERS;
 const SHARDS: usize = 64;
 
 /// One thing to write.
@@ -52,7 +54,7 @@ pub(super) type Areas = HashMap<String, BTreeMap<String, Vec<u8>>>;
 
 /// What the store and its writer share.
 pub(super) struct Core {
-    pub(super) table: Table<u64>,
+    pub(super) table: Table,
     pub(super) areas: RwLock<Areas>,
     pub(super) clock: WallClock,
     path: String,
@@ -135,7 +137,7 @@ impl Core {
             let name = key.value();
             let (binding, until) = rows::decode(value.value()).map_err(|found| format!("{found} under {name:?}"))?;
             let key = StickKey::new(name).map_err(text)?;
-            self.table.restore(key, binding, until);
+            self.table.restore(&key, &binding, until);
         }
         for row in read.open_table(CLOSED).map_err(text)?.iter().map_err(text)? {
             let backend = BackendId::new(row.map_err(text)?.0.value());
@@ -176,11 +178,24 @@ impl Core {
     /// A place among the writers that may wait for the disk.
     pub(super) async fn place(&self) -> Result<SemaphorePermit<'_>, StickError> {
         self.check()?;
-        self.places.acquire().await.map_err(|error| StickError::Lost {
+        let place = self.places.acquire().await.map_err(|error| StickError::Lost {
             target: self.path.clone(),
             why: "the store is closed".to_owned(),
             source: Some(Box::new(error)),
-        })
+        })?;
+        if self.is_crowded() {
+            let mut progress = self.progress.subscribe();
+            while self.is_crowded() {
+                self.check()?;
+                // The sender lives as long as the store.
+                let _ = progress.changed().await;
+            }
+        }
+        Ok(place)
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.lock().writes.len() >= WRITES
     }
 
     /// Queues a write and returns its number.
@@ -338,4 +353,33 @@ fn commit(database: &Database, writes: &[Write], later: &HashMap<StickKey, (Bind
     }
     work.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn writes_of_those_who_gave_up_hold_the_next_ones_back() {
+        let folder = std::env::temp_dir().join(format!("balancer-writer-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (core, database) = open(&folder.join("sticks.redb"), &FileOptions::new()).unwrap();
+        let core = Arc::new(core);
+        // Nobody writes yet, as behind a disk that hangs.
+        for _ in 0..WRITES {
+            let place = core.place().await.unwrap();
+            core.write(Write::Closed("one".into(), true));
+            drop(place);
+        }
+        let waits = Duration::from_millis(50);
+        assert!(tokio::time::timeout(waits, core.place()).await.is_err());
+        let writer = std::thread::spawn({
+            let core = core.clone();
+            move || core.run(database)
+        });
+        drop(core.place().await.unwrap());
+        core.shut();
+        writer.join().unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }

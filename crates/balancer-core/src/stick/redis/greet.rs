@@ -8,7 +8,7 @@ use std::io;
 use redis::Pipeline;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::options::RedisOptions;
+use super::options::{RedisOptions, Secret};
 use super::trouble::{self, Trouble};
 
 /// What the server is asked to repeat.
@@ -16,23 +16,50 @@ const WORD: &str = "balancer";
 /// The longest line of a greeting.
 const LONGEST: usize = 1024;
 
+/// Who we are there, and what is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Login<'a> {
+    username: Option<&'a String>,
+    password: Option<&'a Secret>,
+    db: u32,
+    /// A sentinel knows few commands.
+    echo: bool,
+}
+
+impl<'a> Login<'a> {
+    pub(super) fn data(options: &'a RedisOptions) -> Self {
+        let (username, password) = (options.username.as_ref(), options.password.as_ref());
+        Self { username, password, db: options.db, echo: true }
+    }
+
+    #[cfg(feature = "redis-sentinel")]
+    pub(super) fn sentinel(options: &'a RedisOptions) -> Self {
+        let (username, password) = (options.sentinel_username.as_ref(), options.sentinel_password.as_ref());
+        Self { username, password, db: 0, echo: false }
+    }
+}
+
 /// Says who we are and which database we want, and asks something that is answered only to those let in.
-pub(super) async fn greet<S>(stream: &mut S, options: &RedisOptions) -> Result<(), Trouble>
+pub(super) async fn greet<S>(stream: &mut S, login: Login<'_>) -> Result<(), Trouble>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut greeting = Pipeline::new();
-    if let Some(secret) = &options.password {
+    if let Some(secret) = login.password {
         let command = greeting.cmd("AUTH");
-        if let Some(username) = &options.username {
+        if let Some(username) = login.username {
             command.arg(username);
         }
         command.arg(&secret.0);
     }
-    if options.db != 0 {
-        greeting.cmd("SELECT").arg(options.db);
+    if login.db != 0 {
+        greeting.cmd("SELECT").arg(login.db);
     }
-    greeting.cmd("ECHO").arg(WORD);
+    if login.echo {
+        greeting.cmd("ECHO").arg(WORD);
+    } else {
+        greeting.cmd("PING");
+    }
     let closed = |error: io::Error| trouble::closed(&error);
     stream.write_all(&greeting.get_packed_pipeline()).await.map_err(closed)?;
     for _ in 0..greeting.len() {
@@ -80,7 +107,7 @@ mod tests {
             far.write_all(answer).await.unwrap();
             far.shutdown().await.unwrap();
             let options = RedisOptions::new("h").password("hunter2").db(1);
-            greet(&mut near, &options).await
+            greet(&mut near, Login::data(&options)).await
         })
     }
 
@@ -91,6 +118,14 @@ mod tests {
         assert_eq!(wrong.kind, Kind::Refused);
         assert_eq!(meet(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap_err().kind, Kind::Corrupt);
         assert_eq!(meet(b"+OK\r\n").unwrap_err().kind, Kind::Lost);
+    }
+
+    #[test]
+    fn a_server_that_repeats_part_of_the_password_is_not_quoted() {
+        let answer = b"-ERR unknown command 'AUTH', with args beginning with: 'hunt' \r\n";
+        let trouble = meet(answer).unwrap_err();
+        assert_eq!(trouble.kind, Kind::Refused);
+        assert!(trouble.why.contains("unknown command 'AUTH'") && !trouble.why.contains("hunt"), "{}", trouble.why);
     }
 
     proptest! {

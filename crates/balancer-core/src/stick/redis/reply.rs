@@ -1,6 +1,6 @@
 //! What a Redis server answers, free of any client library.
 
-use redis::{ServerError, Value};
+use redis::Value;
 
 /// An answer of a Redis server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +42,8 @@ impl RedisReply {
         }
     }
 
-    pub(super) fn read(value: Value) -> Result<Self, ServerError> {
+    /// The answer, or the server's words of refusal wherever in it they stand.
+    pub(super) fn read(value: Value) -> Result<Self, String> {
         Ok(match value {
             Value::Int(number) => Self::Int(number),
             Value::BulkString(bytes) => Self::Text(bytes),
@@ -59,7 +60,13 @@ impl RedisReply {
                 Self::List(flat.map(Self::read).collect::<Result<_, _>>()?)
             }
             Value::Attribute { data, .. } => Self::read(*data)?,
-            Value::ServerError(error) => return Err(error),
+            // The library paraphrases the codes it knows; these are the server's own words.
+            Value::ServerError(error) => {
+                return Err(match error.details() {
+                    Some(details) => format!("{} {details}", error.code()),
+                    None => error.code().to_owned(),
+                });
+            }
             _ => Self::Nil,
         })
     }

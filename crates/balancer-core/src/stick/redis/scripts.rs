@@ -70,6 +70,8 @@ return { found.stamp, found.token, found.server }
 /// Arguments: room, server, token, time to live in ms, what was seen (`STAMP TOKEN SERVER`) or an empty text.
 ///
 /// The first write is one that a server without memory refuses; once a script has written, it refuses nothing more.
+/// No key that is written again runs empty in between: where its slot is leaving the node, it would be looked for
+/// elsewhere and the script would end half done. Hence the new row comes before the old one goes and before the sweep.
 const PUT: &str = r"
 local room, server, token = ARGV[1], ARGV[2], ARGV[3]
 local found = live(room)
@@ -77,10 +79,11 @@ if found and found.whole ~= ARGV[5] then return { 'held', found.stamp, found.tok
 if redis.call('SISMEMBER', c, server) == 1 then return { 'closed' } end
 local stamp = text(math.max(tonumber(redis.call('GET', t) or '0') + 1, now))
 redis.call('SET', t, stamp)
-sweep(16)
-drop(room)
+local old = read(room)
 store(room, stamp .. ' ' .. token .. ' ' .. server, now + tonumber(ARGV[4]))
 redis.call('ZADD', s, 0, member(server, room))
+if old and old.server ~= server then redis.call('ZREM', s, member(old.server, room)) end
+sweep(16)
 age()
 return { 'won', stamp, token, server }
 ";
@@ -92,6 +95,15 @@ if not found or found.whole ~= ARGV[3] then return 0 end
 store(ARGV[1], found.whole, now + tonumber(ARGV[2]))
 age()
 return 1
+";
+
+/// Arguments: room, what was seen. `PERSIST` of a key that never expires changes nothing, yet only a server that may
+/// write does it: a replica, or a master that has lost too many of its replicas, refuses.
+const CONFIRM: &str = r"
+redis.call('PERSIST', t)
+local found = live(ARGV[1])
+if found and found.whole == ARGV[2] then return 1 end
+return 0
 ";
 
 /// Arguments: room, what was seen.
@@ -141,6 +153,7 @@ fn script(body: &str) -> RedisScript {
 pub(super) static GET_SCRIPT: LazyLock<RedisScript> = LazyLock::new(|| script(GET));
 pub(super) static PUT_SCRIPT: LazyLock<RedisScript> = LazyLock::new(|| script(PUT));
 pub(super) static RENEW_SCRIPT: LazyLock<RedisScript> = LazyLock::new(|| script(RENEW));
+pub(super) static CONFIRM_SCRIPT: LazyLock<RedisScript> = LazyLock::new(|| script(CONFIRM));
 pub(super) static RELEASE_SCRIPT: LazyLock<RedisScript> = LazyLock::new(|| script(RELEASE));
 pub(super) static LIST_SCRIPT: LazyLock<RedisScript> = LazyLock::new(|| script(LIST));
 pub(super) static COUNT_SCRIPT: LazyLock<RedisScript> = LazyLock::new(|| script(COUNT));

@@ -18,12 +18,11 @@ use crate::stick::StickError;
 #[derive(Clone)]
 pub(super) struct Tls {
     connector: TlsConnector,
-    name: ServerName<'static>,
 }
 
 impl Tls {
     /// Reads the trusted certificates. The provider is named, so that no process-wide default is needed.
-    pub(super) fn new(options: &RedisOptions, host: &str) -> Result<Self, StickError> {
+    pub(super) fn new(options: &RedisOptions) -> Result<Self, StickError> {
         let roots = match &options.ca_file {
             Some(path) => from_file(path)?,
             None => {
@@ -45,13 +44,14 @@ impl Tls {
             .map_err(|e| config("Redis over TLS", &e.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| config("Redis host", "is no name that a certificate can be for"))?;
-        Ok(Self { connector: TlsConnector::from(Arc::new(settings)), name })
+        Ok(Self { connector: TlsConnector::from(Arc::new(settings)) })
     }
 
-    pub(super) async fn wrap(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Trouble> {
-        self.connector.connect(self.name.clone(), stream).await.map_err(|e| {
+    /// Speaks TLS to a server that must prove to be this host.
+    pub(super) async fn wrap(&self, host: &str, stream: TcpStream) -> Result<TlsStream<TcpStream>, Trouble> {
+        let name = ServerName::try_from(host.to_owned())
+            .map_err(|_| Trouble::new(Kind::Lost, "its host is no name that a certificate can be for"))?;
+        self.connector.connect(name, stream).await.map_err(|e| {
             let text = e.to_string();
             let why = if text.contains("UnknownIssuer") || text.contains("BadSignature") {
                 "its certificate is signed by nobody we trust: add its authority to the system, or name its file \

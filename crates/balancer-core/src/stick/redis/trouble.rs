@@ -38,11 +38,18 @@ impl Trouble {
         Self { kind, why: why.into() }
     }
 
+    /// The same, with the server named that it is about.
+    #[cfg(any(feature = "redis-sentinel", feature = "redis-cluster"))]
+    pub(super) fn at(mut self, address: &Address) -> Self {
+        self.why = format!("{address}: {}", self.why);
+        self
+    }
+
     /// The error for the caller, with every trace of the password taken out.
     pub(super) fn into_error(self, options: &RedisOptions) -> StickError {
         let target = options.target();
         let mut why = self.why;
-        if let Some(secret) = &options.password {
+        for secret in options.secrets() {
             why = why.replace(&secret.0, "***");
         }
         match self.kind {
@@ -60,8 +67,8 @@ pub(super) fn lookup(error: Option<&io::Error>) -> Trouble {
 }
 
 /// A connection that could not be made; no error means that nothing answered in time.
-pub(super) fn connect(options: &RedisOptions, error: Option<&io::Error>, waited: Duration) -> Trouble {
-    let Address::Tcp { port, .. } = &options.address else {
+pub(super) fn connect(address: &Address, error: Option<&io::Error>, waited: Duration) -> Trouble {
+    let Address::Tcp { port, .. } = address else {
         return match error {
             Some(error) => Trouble::new(
                 Kind::Unwelcome,
@@ -127,7 +134,14 @@ pub(super) fn foreign(words: &str) -> Trouble {
 
 /// The server said no.
 pub(super) fn said(words: &str) -> Trouble {
+    let words = without_arguments(words);
     server(words).unwrap_or_else(|| refused(words, "see the server's log"))
+}
+
+/// The server's words without what it repeats of the command: perhaps the first part of a password only, which could
+/// not be recognized.
+fn without_arguments(words: &str) -> &str {
+    words.split_once(", with args beginning with").map_or(words, |(before, _)| before)
 }
 
 /// No answer to a call in time.
@@ -140,12 +154,7 @@ pub(super) fn silence(waited: Duration) -> Trouble {
 
 /// What the client library reports, for a greeting or a call.
 pub(super) fn answer(error: &RedisError) -> Trouble {
-    // The server's own words where it has some, as the library paraphrases the codes it knows.
-    let words = match (error.code(), error.detail()) {
-        (Some(code), Some(detail)) => format!("{code} {detail}"),
-        (Some(code), None) => code.to_owned(),
-        (None, _) => error.to_string(),
-    };
+    let words = without_arguments(&error.to_string()).to_owned();
     if let Some(trouble) = server(&words) {
         return trouble;
     }
@@ -202,7 +211,9 @@ pub(super) fn server(words: &str) -> Option<Trouble> {
         ("NOREPLICAS", "too few replicas for `min-replicas-to-write`; bring them back"),
         ("BUSY Redis", "a script runs for too long there; see `SCRIPT KILL`"),
         ("CLUSTERDOWN", "the cluster is down; see `CLUSTER INFO`"),
-        ("MOVED", "it is a node of a Redis Cluster, which this link does not follow; use a single server"),
+        ("TRYAGAIN", "the slot moves to another node and is not whole on either; try again when it has moved"),
+        ("CROSSSLOT", "its keys are not in one slot of the cluster; give them one hash tag"),
+        ("MOVED", "it is a node of a Redis Cluster: use redis+cluster:// (feature redis-cluster), or a single server"),
         ("max number of clients", "it has too many connections; raise `maxclients`"),
         ("DB index is out of range", "no such database number; see `databases` there"),
         ("EXECABORT", "a transaction was refused"),

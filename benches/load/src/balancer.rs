@@ -70,7 +70,10 @@ impl Balancer {
         let log = File::create(&log_path).and_then(|log| Ok((log.try_clone()?, log)));
         let (log, also) = log.map_err(|error| format!("cannot write {}: {error}", log_path.display()))?;
         let mut command = core.map_or_else(|| Command::new(program), |core| pinned(program, core));
-        command.args(["serve", "--bind", &format!("127.0.0.1:{port}"), "--data-dir"]).arg(scratch.0.join("data")).args(extra);
+        command
+            .args(["serve", "--bind", &format!("127.0.0.1:{port}"), "--data-dir"])
+            .arg(scratch.0.join("data"))
+            .args(extra);
         command.env("LOADBALANCER_SECRET", SECRET).env_remove("REDIS_URL");
         if let Some((_, url)) = &redis {
             command.env("REDIS_URL", url);

@@ -1,0 +1,74 @@
+//! `cargo xtask soak`: the tests in which everything fails at once, for as long as it shall take.
+
+use std::process::Command;
+
+use crate::run::run;
+use crate::tools;
+
+/// What the command line asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Wanted {
+    servers: bool,
+    seconds: Option<u64>,
+    seed: Option<u64>,
+}
+
+fn read(args: &[String]) -> Result<Wanted, String> {
+    let mut wanted = Wanted::default();
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let mut number = || {
+            let value = args.next().map(String::as_str).unwrap_or_default();
+            value.parse().map(Some).map_err(|_| format!("{arg} takes a whole number, not {value:?}"))
+        };
+        match arg.as_str() {
+            "servers" => wanted.servers = true,
+            "--seconds" => wanted.seconds = number()?,
+            "--seed" => wanted.seed = number()?,
+            other => return Err(format!("soak has no {other:?}: servers, --seconds N and --seed N are")),
+        }
+    }
+    if wanted.servers && (wanted.seconds.is_some() || wanted.seed.is_some()) {
+        return Err("soak servers takes neither --seconds nor --seed".into());
+    }
+    Ok(wanted)
+}
+
+pub(crate) fn run_soak(args: &[String]) -> Result<(), String> {
+    let wanted = read(args)?;
+    tools::install(&[])?;
+    let name = if wanted.servers { "soak::servers::long_servers" } else { "soak::long_soak" };
+    let mut test = Command::new("cargo");
+    test.args(["test", "--quiet", "-p", "bbb-balancer", "--test", "it", "--"]);
+    test.args(["--exact", name, "--ignored", "--nocapture"]);
+    // What is missing must not look like a run without violations.
+    test.env("CI", "true");
+    for (variable, value) in [("SOAK_SECONDS", wanted.seconds), ("SOAK_SEED", wanted.seed)] {
+        match value {
+            Some(n) => test.env(variable, n.to_string()),
+            None => test.env_remove(variable),
+        };
+    }
+    run("soaking", &mut test)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(text: &str) -> Result<Wanted, String> {
+        read(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn options_are_read_and_wrong_ones_named() {
+        assert_eq!(words(""), Ok(Wanted::default()));
+        assert_eq!(words("--seed 7 --seconds 20"), Ok(Wanted { servers: false, seconds: Some(20), seed: Some(7) }));
+        assert_eq!(words("servers"), Ok(Wanted { servers: true, seconds: None, seed: None }));
+        for (wrong, names) in
+            [("--seed", "--seed"), ("--seconds x", "\"x\""), ("all", "\"all\""), ("servers --seed 1", "neither")]
+        {
+            assert!(words(wrong).unwrap_err().contains(names), "{wrong}");
+        }
+    }
+}
