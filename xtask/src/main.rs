@@ -1,6 +1,7 @@
 //! Tasks of this repository. `cargo xtask --help` lists them.
 
 mod bench;
+mod haproxy;
 mod run;
 mod soak;
 mod suites;
@@ -17,6 +18,7 @@ Tasks of this repository.
         unit     tests of all crates, doctests
         model    models of the board, the lease and the stick table: every interleaving, by loom
         docs     documentation with warnings denied
+        haproxy  predictions beside two real HAProxies, 2.6 and 2.8
         suite    the black-box suite against `bbb-balancer serve`, on its file store and on a real Redis
         clients  PyPI's bbbctl drives a running balancer
   cargo xtask soak [--seconds N] [--seed N]

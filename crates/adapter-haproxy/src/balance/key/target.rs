@@ -1,0 +1,70 @@
+//! Parts of a request target.
+
+use std::borrow::Cow;
+
+use crate::balance::version::Version;
+
+fn find(bytes: &[u8], c: u8) -> Option<usize> {
+    bytes.iter().position(|b| *b == c)
+}
+
+/// What follows `scheme://authority`, for a target in absolute form.
+fn after_authority(target: &[u8]) -> Option<&[u8]> {
+    if target.first() == Some(&b'/') {
+        return None;
+    }
+    let at = target.windows(3).position(|w| w == b"://")?;
+    let scheme = &target[..at];
+    let fits = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'-' | b'.');
+    if !scheme.first().is_some_and(u8::is_ascii_alphabetic) || !scheme.iter().all(fits) {
+        return None;
+    }
+    let rest = &target[at + 3..];
+    let end = rest.iter().position(|c| matches!(c, b'/' | b'?' | b'#')).unwrap_or(rest.len());
+    Some(&rest[end..])
+}
+
+/// The target as HAProxy keeps it: later releases add the path that `http://host` lacks.
+pub(super) fn normal(target: &[u8], version: Version) -> Cow<'_, [u8]> {
+    if version.has_implied_path() && after_authority(target).is_some_and(<[u8]>::is_empty) {
+        return Cow::Owned([target, b"/"].concat());
+    }
+    Cow::Borrowed(target)
+}
+
+/// Path and query together; `None` where there is no path.
+pub(super) fn path_and_query(target: &[u8], version: Version) -> Option<&[u8]> {
+    if target.first() == Some(&b'/') {
+        return Some(target);
+    }
+    if target == b"*" {
+        return None;
+    }
+    match after_authority(target)? {
+        [] => version.has_implied_path().then_some(b"/"),
+        rest => Some(rest),
+    }
+}
+
+/// Whether HAProxy answers such a target with 400.
+pub(super) fn is_refused(target: &[u8], version: Version) -> bool {
+    !version.accepts_empty_path() && after_authority(target).is_some_and(|rest| matches!(rest, [b'?' | b'#', ..]))
+}
+
+/// The path, without the query.
+pub(super) fn path(target: &[u8], version: Version) -> Option<&[u8]> {
+    let all = path_and_query(target, version)?;
+    Some(&all[..find(all, b'?').unwrap_or(all.len())])
+}
+
+/// What follows the first question mark.
+pub(super) fn query(target: &[u8]) -> Option<&[u8]> {
+    find(target, b'?').map(|at| &target[at + 1..])
+}
+
+/// The value of the first parameter of this name behind the first `start` in the target. Parameters end at `&`, `;`
+/// and `start`.
+pub(super) fn parameter<'a>(target: &'a [u8], name: &[u8], start: u8) -> Option<&'a [u8]> {
+    let list = &target[find(target, start)? + 1..];
+    list.split(|c| matches!(c, b'&' | b';') || *c == start).find_map(|p| p.strip_prefix(name)?.strip_prefix(b"="))
+}

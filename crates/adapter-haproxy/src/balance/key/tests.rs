@@ -1,0 +1,121 @@
+//! No input panics, whatever it is; a few cases that the recordings do not have.
+
+use proptest::prelude::*;
+
+use super::{Converters, Expression, KeyRule, Request, Sample};
+use crate::balance::hash::HashFunction;
+use crate::balance::version::Version;
+use crate::balance::words::words;
+
+const NOW: Version = Version::dev(3, 5, 5);
+const OLD: Version = Version::release(2, 6, 12);
+
+const CHAINS: &[&str] = &[
+    "lower",
+    "upper",
+    "url_dec",
+    "url_dec(1)",
+    "b64dec",
+    "ub64dec",
+    "base64",
+    "hex",
+    "length",
+    "bytes(2)",
+    "bytes(1,3)",
+    "field(1,/)",
+    "field(-2,\"/.\")",
+    "field(2,/,0)",
+    "field(3,/,9)",
+    "word(2,/)",
+    "word(-1,/.,2)",
+    "crc32",
+    "djb2(1)",
+    "sdbm",
+    "wt6(1)",
+    "xxh32(7)",
+    "url_dec,b64dec,field(8,'\\\"')",
+    "base64,b64dec",
+];
+const RULES: &[&str] = &[
+    "url_param room",
+    "uri",
+    "uri len 3",
+    "uri depth 2 whole",
+    "uri path-only",
+    "hdr(x)",
+    "hdr(x) use_domain_only",
+    "source",
+    "hash path",
+    "hash base",
+    "hash query",
+    "hash req.hdr(x,-2)",
+    "hash req.fhdr(x,2)",
+    "hash req.hdr_ip(x)",
+    "hash url_param(room,;)",
+    "hash req.cook(a)",
+    "hash pathq,length",
+    "hash src,lower",
+];
+
+fn rule(text: &str) -> KeyRule {
+    KeyRule::from_words(&words(text).unwrap()).unwrap().unwrap()
+}
+
+proptest! {
+    #[test]
+    fn converters_take_anything(bytes in prop::collection::vec(any::<u8>(), 0..200), old: bool) {
+        for chain in CHAINS {
+            let chain = Converters::parse(chain).unwrap();
+            for sample in [Sample::Text(bytes.clone()), Sample::Binary(bytes.clone())] {
+                let _ = chain.apply(sample, if old { OLD } else { NOW });
+            }
+        }
+        let back = Converters::parse("base64,b64dec").unwrap().apply(Sample::Binary(bytes.clone()), NOW);
+        prop_assert_eq!(back, Some(Sample::Binary(bytes)));
+    }
+
+    #[test]
+    fn rules_take_anything(
+        target in prop::collection::vec(prop_oneof![any::<u8>(), Just(b'/'), Just(b'?'), Just(b'&'), Just(b':')], 0..80),
+        value in prop::collection::vec(prop_oneof![any::<u8>(), Just(b','), Just(b'"'), Just(b'.'), Just(b';')], 0..80),
+        old: bool,
+    ) {
+        let request = Request::post(target, value.clone()).header("x", &value).header("X", &value).header("Cookie", &value);
+        let version = if old { OLD } else { NOW };
+        for r in RULES {
+            for f in [HashFunction::Sdbm, HashFunction::None] {
+                let _ = rule(r).key(&request, f, true, version);
+            }
+        }
+        let _ = request.is_refused(version);
+    }
+
+    #[test]
+    fn parsers_take_anything(text in "\\PC{0,60}") {
+        let _ = Converters::parse(&text);
+        let _ = Expression::parse(&text);
+        if let Ok(w) = words(&text) {
+            let _ = KeyRule::from_words(&w);
+        }
+    }
+}
+
+#[test]
+fn a_parameter_of_the_body() {
+    let r = rule("url_param room");
+    let bytes = |body: &str, version| r.bytes(&Request::post("/c", body), HashFunction::Sdbm, version);
+    assert_eq!(bytes("a=1&room=x\r\n", NOW), Some(b"x".to_vec()));
+    assert_eq!(bytes("a=1&room=x\r\n", OLD), Some(b"x\r\n".to_vec()));
+    assert_eq!(bytes("room=x/y", NOW), None);
+    assert_eq!(bytes("room=x/y", OLD), Some(b"x/y".to_vec()));
+    assert_eq!(bytes("room=/y", OLD), None);
+    assert_eq!(r.bytes(&Request::get("/c?room=;a?b&room=2"), HashFunction::Sdbm, NOW), Some(b";a?b".to_vec()));
+}
+
+#[test]
+fn too_long_a_value_fails() {
+    let long = Sample::Text(vec![b'a'; 16_000]);
+    assert_eq!(Converters::parse("base64").unwrap().apply(long, NOW), None);
+    assert!(Converters::parse(&["lower"; 33].join(",")).is_err());
+    assert!(Converters::parse("json_query('$.a')").is_err());
+}

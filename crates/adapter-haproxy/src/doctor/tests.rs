@@ -1,0 +1,181 @@
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// Compares with a file of the golden folder; `UPDATE_GOLDEN=1` writes it instead.
+fn expect(name: &str, seen: &str) {
+    let path = golden().join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, seen).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    assert_eq!(seen, wanted, "{name}");
+}
+
+fn print<T: fmt::Display>(found: &[T]) -> String {
+    found.iter().map(|finding| format!("{finding}\n")).collect()
+}
+
+fn file(name: &str) -> ConfigFile {
+    ConfigFile::parse(name, std::fs::read(golden().join(name)).unwrap()).unwrap()
+}
+
+fn doctor() -> Doctor {
+    Doctor::new(HaproxyVersion::new(2, 6)).with_host_name("lb1")
+}
+
+const FILES: [&str; 8] =
+    ["edumeet.cfg", "jitsi.cfg", "cookie.cfg", "peers.cfg", "legacy.cfg", "stats.cfg", "damaged.cfg", "good.cfg"];
+
+#[test]
+fn findings_are_as_recorded() {
+    for name in FILES {
+        let found = doctor().check(&[file(name)]);
+        expect(&name.replace(".cfg", ".txt"), &print(&found));
+        assert!(found.iter().all(|finding| DOCTOR_RULES.iter().any(|rule| rule.id == finding.rule)));
+    }
+    assert_eq!(doctor().check(&[file("good.cfg")]), []);
+}
+
+#[test]
+fn versions_differ() {
+    let levels = |version| {
+        let found = Doctor::new(version).check(&[file("legacy.cfg")]);
+        let of = |word: &str| found.iter().find(|f| f.text.starts_with(word)).map(|f| f.level);
+        (of("nbproc"), of("process"), of("headers behind"))
+    };
+    use Level::{Error, Warning};
+    assert_eq!(levels(HaproxyVersion::new(2, 4)), (Some(Warning), Some(Warning), Some(Warning)));
+    assert_eq!(levels(HaproxyVersion::new(2, 6)), (Some(Error), Some(Warning), Some(Warning)));
+    assert_eq!(levels(HaproxyVersion::new(2, 8)), (Some(Error), Some(Error), Some(Error)));
+    let text = "backend b\n balance hash src\n option transparent\nprogram x\n";
+    let rules = |version| {
+        let found = Doctor::new(version).check(&[ConfigFile::parse("x", text).unwrap()]);
+        found.iter().map(|finding| finding.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(rules(HaproxyVersion::new(2, 4)), ["BLC-H006"]);
+    assert_eq!(rules(HaproxyVersion::new(2, 6)), [""; 0]);
+    assert_eq!(rules(HaproxyVersion::new(3, 5)), ["BLC-H004", "BLC-H004"]);
+}
+
+#[test]
+fn cured_files_are_as_recorded_and_load() {
+    for name in ["edumeet.cfg", "jitsi.cfg", "cookie.cfg", "peers.cfg"] {
+        let cured = doctor().cure(&file(name)).unwrap();
+        let text = String::from_utf8(cured.bytes).unwrap();
+        expect(&name.replace(".cfg", ".cured"), &text);
+        assert!(cured.left.iter().all(|finding| finding.fix.is_none()), "{:?}", cured.left);
+        loads(name, &text);
+    }
+    // What no writing can cure is taken out by hand here; the rest must load.
+    let cured = doctor().cure(&file("legacy.cfg")).unwrap();
+    let by_hand = [
+        "reqrep",
+        "appsession",
+        "use_backend nowhere",
+        "server b",
+        "server a 10.0.0.3",
+        "default_backend app\n    server c",
+    ];
+    let mut text = String::from_utf8(cured.bytes).unwrap().replace("check ssl", "check ssl verify none");
+    expect("legacy.cured", &text);
+    text = text.replace("    bind 127.0.0.1:8080\n", "").replace("mode tcp\n", "mode http\n    bind 127.0.0.1:8080\n");
+    text = text.split_inclusive('\n').filter(|line| !by_hand.iter().any(|word| line.contains(word))).collect();
+    text = text.replace("stats socket 0.0.0.0:9999 level admin\n", "\n");
+    loads("legacy.cfg", &text);
+}
+
+/// HAProxy itself, where there is one, takes the file.
+fn loads(name: &str, text: &str) {
+    let Some(haproxy) = crate::testing::haproxy() else { return };
+    let folder = crate::testing::Folder::new(&format!("doctor-{name}"));
+    let pem = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pki/meet.pem");
+    let folders = ["/etc/ssl/certs/meet.example.com.pem", "/etc/ssl/edumeet.example.com/edumeet.example.com.pem"];
+    let text = folders.iter().fold(text.to_owned(), |text, path| text.replace(path, pem.to_str().unwrap()));
+    let text: String = text.split_inclusive('\n').filter(|line| !line.trim_start().starts_with("errorfile")).collect();
+    let path = folder.join("haproxy.cfg");
+    std::fs::write(&path, &text).unwrap();
+    let out = Command::new(haproxy).arg("-c").arg("-f").arg(&path).output().unwrap();
+    assert!(out.status.success(), "{name}: {}\n{text}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn logs_are_explained_as_recorded() {
+    let text = std::fs::read_to_string(golden().join("start.log")).unwrap();
+    let found = explain_log(&text);
+    expect("start.txt", &print(&found));
+    let first = &found[0];
+    assert_eq!((first.cause, &*first.program, first.times), (LogCause::AddressInUse, "haproxy", 1));
+    assert_eq!((first.file.as_deref(), first.line), (Some("/etc/haproxy/haproxy.cfg"), Some(30)));
+    assert_eq!((first.frontend.as_deref(), first.address.as_deref()), (Some("http-in"), Some("0.0.0.0:80")));
+    assert_eq!((found[1].cause, &*found[1].program, found[1].times), (LogCause::AddressInUse, "nginx", 2));
+    assert_eq!(explain_log("all is well\n"), []);
+}
+
+#[test]
+fn two_programs_on_one_port() {
+    let haproxy = ConfigFile::parse("h.cfg", "frontend f\n bind :80\n bind 127.0.0.1:81\n").unwrap();
+    let nginx = "server { listen 80 default_server; }\nserver {\n  listen [::]:80; # listen 81\n  listen unix:/x;\n}\n";
+    let mut all = haproxy_listeners(&haproxy);
+    all.extend(nginx_listeners("n.conf", nginx));
+    assert_eq!(all.len(), 4);
+    let found = listener_clashes(&all);
+    assert_eq!(found.iter().map(|f| (&*f.file, f.line)).collect::<Vec<_>>(), [("n.conf", 1)]);
+    assert!(found[0].help.contains("move nginx"));
+    let names = |text: &str| {
+        let all = nginx_listeners("n", text);
+        all.into_iter().map(|l| format!("{} {}", l.host, l.port)).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        names("listen 10.0.0.1; listen localhost:8080 ssl; listen ::1;"),
+        ["10.0.0.1 80", "localhost 8080", "::1 80"]
+    );
+}
+
+#[test]
+fn certificate_files() {
+    let pki = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pki");
+    let reader: FileReader = Arc::new(move |path| std::fs::read(pki.join(path.trim_start_matches("/pki/"))));
+    // 2026-11-21, a day's certificate made on the day itself.
+    let now = |days: u64| UNIX_EPOCH + Duration::from_secs(1_795_255_200 + days * 86_400);
+    let rules = |pem: &str, days, names: &[&str]| {
+        let text = format!("global\n crt-base /pki\nfrontend f\n bind :443 ssl crt {pem}\n");
+        let doctor = Doctor::new(HaproxyVersion::default()).with_files(Arc::clone(&reader)).with_now(now(days));
+        let found = doctor.with_public_names(names.iter().copied()).check(&[ConfigFile::parse("x", text).unwrap()]);
+        found.iter().map(|f| f.rule).filter(|rule| ("BLC-H016".."BLC-H021").contains(rule)).collect::<Vec<_>>()
+    };
+    assert_eq!(rules("missing.pem", 0, &[]), ["BLC-H016"]);
+    assert_eq!(rules("keyless.pem", 0, &[]), ["BLC-H017"]);
+    assert_eq!(rules("meet.pem", 1, &["meet.example.com", "a.rooms.example.com"]), [""; 0]);
+    if cfg!(feature = "certificates") {
+        assert_eq!(rules("meet.pem", 1, &["b.a.rooms.example.com"]), ["BLC-H020"]);
+        assert_eq!(rules("day.pem", 0, &[]), ["BLC-H019"]);
+        assert_eq!(rules("day.pem", 300, &[]), ["BLC-H018"]);
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_panics(text in "((global|defaults|frontend f|backend b|peers p|userlist u|listen l)\n|[ \t](bind|server|stick|stats|option|reqadd|acl|balance|table|use_backend|timeout|log|user|cookie|localpeer)( (\\*:433|s|ssl|1\\.1\\.1\\.1:443|on|src|socket|admin|if|TRUE|httpchk|X:\\\\ a|url_param\\(a\\)|match|type ip|size 1m|table|b/c|verify|process|id 1|auth a:b|\"\\$\\{X\\}\")){0,5}\n){0,25}") {
+        let file = ConfigFile::parse("x", text).unwrap();
+        let cured = doctor().cure(&file);
+        prop_assert!(cured.is_ok());
+    }
+
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let log = explain_log(&String::from_utf8_lossy(&bytes));
+        prop_assert!(log.len() <= bytes.len());
+        let _ = nginx_listeners("n", &String::from_utf8_lossy(&bytes));
+        let file = ConfigFile::parse("x", bytes).unwrap();
+        let _ = doctor().check(&[file]);
+    }
+}

@@ -1,0 +1,6 @@
+//! Against a real HAProxy.
+#![allow(clippy::unwrap_used)]
+
+mod balance;
+mod haproxy;
+mod responder;
