@@ -63,7 +63,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
     /// Until the last step the server is closed in the stick table and in maintenance here, and what fails on the way
     /// stays so: repeat the call. A server that the pool does not know is removed from the stick table alone. At the end
     /// the stick table forgets that it was closed. Where several processes share the servers, take it out of the pools
-    /// of the others first ([`Pool::remove`], [`Pool::replace`]): one that still has it could bind rooms to it again.
+    /// of the others first ([`Pool::remove`](crate::Pool::remove)): one that still has it could bind rooms to it again.
     ///
     /// # Errors
     ///
