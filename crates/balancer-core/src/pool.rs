@@ -388,14 +388,19 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     /// [`place`](Self::place).
     pub fn choose<T>(&self, ask: &Ask<'_, Q>, seed: u64, then: impl FnOnce(&Arc<Member<B>>) -> T) -> Option<T> {
         let snapshot = self.snapshot.load();
+        let selector = snapshot.selector.as_ref()?;
         let mut turn = self.turn(seed);
         let cap = self.window(&mut turn);
-        if ask.filter.is_some() {
-            return freeze::choose(&snapshot, &self.board, ask, cap, &mut turn).map(then);
-        }
-        let among = candidates(&snapshot, &self.board, ask, cap);
-        let slot = snapshot.selector.as_ref()?.pick(&among, ask, &mut turn)?;
-        snapshot.members.by_slot(slot).map(then)
+        let mut among = candidates(&snapshot, &self.board, ask, cap);
+        let slot = match ask.filter {
+            None => selector.pick(&among, ask, &mut turn),
+            Some(filter) => filter.rungs().iter().find_map(|rung| {
+                among.set_rung(rung);
+                turn.again();
+                selector.pick(&among, ask, &mut turn)
+            }),
+        };
+        slot.and_then(|slot| snapshot.members.by_slot(slot)).map(then)
     }
 
     /// Takes a unit on a server where the room already lives, of this expected extra cost. Refused only when the

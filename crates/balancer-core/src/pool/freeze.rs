@@ -94,7 +94,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
 }
 
 /// The server that this turn chooses: the first rung that offers one decides.
-pub(super) fn choose<'m, B: Backend, Q: ?Sized>(
+fn choose<'m, B: Backend, Q: ?Sized>(
     snapshot: &'m Snapshot<B, Q>,
     board: &Board,
     ask: &Ask<'_, Q>,
