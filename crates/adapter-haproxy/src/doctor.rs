@@ -263,7 +263,8 @@ impl Doctor {
         }
         let left = self.check(&current);
         let left_in = |file: &ConfigFile| left.iter().filter(|finding| finding.file == file.name()).cloned().collect();
-        let cured = |(file, fixed): (&ConfigFile, Vec<Finding>)| Cured { bytes: file.print(), fixed, left: left_in(file) };
+        let cured =
+            |(file, fixed): (&ConfigFile, Vec<Finding>)| Cured { bytes: file.print(), fixed, left: left_in(file) };
         Ok(current.iter().zip(fixed).map(cured).collect())
     }
 }

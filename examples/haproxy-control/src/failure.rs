@@ -5,15 +5,13 @@ use std::fmt;
 /// The exit codes of every command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Everything was done.
+    /// Everything was done, nothing is wrong.
     Done = 0,
-    /// It failed.
+    /// It failed, or what was looked at is wrong.
     Failed = 1,
     /// The command line is wrong.
     Usage = 2,
-    /// Refused for safety, such as removing a server with running meetings.
-    Refused = 3,
-    /// Done for some servers, not for others.
+    /// Done for some keys, not for others.
     Partly = 4,
     /// No answer in time.
     TimedOut = 5,
@@ -31,17 +29,13 @@ impl Exit {
 pub(crate) struct Failure {
     /// How the process ends.
     pub(crate) exit: Exit,
-    /// What failed, and where.
-    pub(crate) what: String,
-    /// Why, if known.
-    pub(crate) cause: Option<String>,
-    /// What to do, if known.
-    pub(crate) hint: Option<String>,
+    what: String,
+    cause: Option<String>,
+    hint: Option<String>,
 }
 
 impl Failure {
-    /// A failure with this exit code.
-    pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
+    fn new(exit: Exit, what: impl Into<String>) -> Self {
         Self { exit, what: what.into(), cause: None, hint: None }
     }
 
@@ -55,9 +49,14 @@ impl Failure {
         Self::new(Exit::Usage, what)
     }
 
+    /// A program that did not answer, exit code 5.
+    pub(crate) fn timed_out(what: impl Into<String>) -> Self {
+        Self::new(Exit::TimedOut, what)
+    }
+
     /// With its cause.
-    pub(crate) fn cause(mut self, cause: impl Into<String>) -> Self {
-        self.cause = Some(cause.into());
+    pub(crate) fn cause(mut self, cause: impl fmt::Display) -> Self {
+        self.cause = Some(cause.to_string());
         self
     }
 
@@ -70,12 +69,12 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.what)?;
+        write!(f, "error: {}", crate::table::printable(&self.what))?;
         if let Some(cause) = &self.cause {
-            write!(f, "\n  cause: {cause}")?;
+            write!(f, "\n  cause: {}", crate::table::lines(cause).trim_end().replace('\n', "\n    "))?;
         }
         if let Some(hint) = &self.hint {
-            write!(f, "\n  hint: {hint}")?;
+            write!(f, "\n  hint: {}", crate::table::printable(hint))?;
         }
         Ok(())
     }
@@ -87,7 +86,7 @@ pub(crate) struct Outcome {
     /// For standard output; ends with a line break unless empty.
     pub(crate) out: String,
     /// For standard error.
-    pub(crate) note: Option<String>,
+    pub(crate) notes: Vec<String>,
     /// How the process ends.
     pub(crate) exit: Exit,
 }
@@ -95,11 +94,18 @@ pub(crate) struct Outcome {
 impl Outcome {
     /// This text, and success.
     pub(crate) fn done(out: impl Into<String>) -> Self {
-        Self { out: out.into(), note: None, exit: Exit::Done }
+        Self { out: out.into(), notes: Vec::new(), exit: Exit::Done }
     }
 
-    /// Nothing but a remark on standard error, and success.
-    pub(crate) fn note(note: impl Into<String>) -> Self {
-        Self { out: String::new(), note: Some(note.into()), exit: Exit::Done }
+    /// With these remarks on standard error.
+    pub(crate) fn with_notes(mut self, notes: impl IntoIterator<Item = String>) -> Self {
+        self.notes.extend(notes);
+        self
+    }
+
+    /// Ending like this.
+    pub(crate) fn ending(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
     }
 }
