@@ -216,34 +216,55 @@ impl Doctor {
     ///
     /// [`ConfigError`] when the cured file can no longer be read.
     pub fn cure(&self, file: &ConfigFile) -> Result<Cured, ConfigError> {
-        let mut current = file.clone();
-        let mut fixed = Vec::new();
+        let mut cured = self.cure_all(std::slice::from_ref(file))?;
+        Ok(cured.pop().unwrap_or_else(|| Cured { bytes: file.print(), fixed: Vec::new(), left: Vec::new() }))
+    }
+
+    /// Applies every fix of the files of one HAProxy, seen together and given in the order it loads them, each by a name
+    /// of its own; again until none is left (eight rounds at most). One answer a file, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when a cured file can no longer be read.
+    pub fn cure_all(&self, files: &[ConfigFile]) -> Result<Vec<Cured>, ConfigError> {
+        let mut current = files.to_vec();
+        let mut fixed: Vec<Vec<Finding>> = vec![Vec::new(); files.len()];
         for _ in 0..8 {
-            let found = self.check(std::slice::from_ref(&current));
-            let mut edits: Vec<Edit> = Vec::new();
-            let mut touched: BTreeMap<usize, usize> = BTreeMap::new();
-            for finding in found {
-                let Some(fix) = &finding.fix else { continue };
-                // What overlaps waits for the next round, on the text as it is then.
-                let free = |edit: &Edit| {
-                    let before = touched.range(..edit.range.end.max(edit.range.start + 1)).next_back();
-                    before.is_none_or(|(_, end)| *end <= edit.range.start)
-                };
-                if fix.edits.iter().all(free) {
-                    for edit in &fix.edits {
-                        let end = touched.entry(edit.range.start).or_default();
-                        *end = edit.range.end.max(*end);
+            let found = self.check(&current);
+            let mut changed = false;
+            for (file, fixed) in current.iter_mut().zip(&mut fixed) {
+                let mine = found.iter().filter(|finding| finding.file == file.name());
+                let mut edits: Vec<Edit> = Vec::new();
+                let mut touched: BTreeMap<usize, usize> = BTreeMap::new();
+                for finding in mine {
+                    let Some(fix) = &finding.fix else { continue };
+                    // What overlaps waits for the next round, on the text as it is then.
+                    let free = |edit: &Edit| {
+                        let before = touched.range(..edit.range.end.max(edit.range.start + 1)).next_back();
+                        before.is_none_or(|(_, end)| *end <= edit.range.start)
+                    };
+                    if fix.edits.iter().all(free) {
+                        for edit in &fix.edits {
+                            let end = touched.entry(edit.range.start).or_default();
+                            *end = edit.range.end.max(*end);
+                        }
+                        edits.extend(fix.edits.iter().cloned());
+                        fixed.push(finding.clone());
                     }
-                    edits.extend(fix.edits.iter().cloned());
-                    fixed.push(finding);
+                }
+                if !edits.is_empty() {
+                    changed = true;
+                    *file = ConfigFile::parse(file.name(), apply_edits(file.bytes(), &edits)?)?;
                 }
             }
-            if edits.is_empty() {
+            if !changed {
                 break;
             }
-            current = ConfigFile::parse(current.name(), apply_edits(current.bytes(), &edits)?)?;
         }
-        let left = self.check(std::slice::from_ref(&current));
-        Ok(Cured { bytes: current.print(), fixed, left })
+        let left = self.check(&current);
+        let left_in = |file: &ConfigFile| left.iter().filter(|finding| finding.file == file.name()).cloned().collect();
+        let cured =
+            |(file, fixed): (&ConfigFile, Vec<Finding>)| Cured { bytes: file.print(), fixed, left: left_in(file) };
+        Ok(current.iter().zip(fixed).map(cured).collect())
     }
 }

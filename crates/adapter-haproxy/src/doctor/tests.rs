@@ -46,6 +46,20 @@ fn findings_are_as_recorded() {
 }
 
 #[test]
+fn files_of_one_haproxy_are_cured_together() {
+    let parse = |name: &str, text: &str| ConfigFile::parse(name, text).unwrap();
+    let waits = "timeout connect 5s\n timeout client 50s\n timeout server 50s\n timeout http-request 10s\n";
+    let base = parse("a.cfg", &format!("defaults\n mode http\n {waits} timeout tunnel 1h\n option httpclose\n"));
+    let site = parse("b.cfg", "frontend f\n bind *:433\n default_backend b\nbackend b\n server s 192.0.2.1:80 id 1\n");
+    let cured = doctor().cure_all(&[base, site]).unwrap();
+    let texts: Vec<String> = cured.iter().map(|one| String::from_utf8_lossy(&one.bytes).into_owned()).collect();
+    assert!(!texts[0].contains("httpclose") && texts[1].contains("bind *:443"), "{texts:?}");
+    // The defaults of the first file hold for the second.
+    assert!(!texts[1].contains("timeout"), "{}", texts[1]);
+    assert_eq!(cured.iter().map(|one| one.fixed.len()).collect::<Vec<_>>(), [1, 1]);
+}
+
+#[test]
 fn versions_differ() {
     let levels = |version| {
         let found = Doctor::new(version).check(&[file("legacy.cfg")]);

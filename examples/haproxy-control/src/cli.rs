@@ -1,0 +1,277 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use adapter_haproxy::HaproxyVersion;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::plan::Change;
+
+const EXAMPLES: &str = "\
+Examples:
+  haproxy-control check /etc/haproxy/haproxy.cfg --try-binds
+  journalctl -u haproxy -n 50 | haproxy-control explain-log
+  haproxy-control render edumeet cluster.toml --out haproxy.cfg
+  haproxy-control predict --config haproxy.cfg --backend rooms < rooms.txt
+  haproxy-control plan --config haproxy.cfg --backend rooms --keys rooms.txt add edumeet4
+
+Nothing here talks to a running HAProxy. Exit codes: 0 done, 1 failed or found wrong, 2 usage, 4 partly done, 5 timed out.";
+
+/// Checks, renders and explains HAProxy configurations, and says where HAProxy will send a room.
+#[derive(Debug, Parser)]
+#[command(name = "haproxy-control", version, after_help = EXAMPLES, max_term_width = 110)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Say what is wrong with a configuration, where, and what to write instead
+    #[command(after_help = "Examples:\n  haproxy-control check haproxy.cfg\n  \
+        haproxy-control check /etc/haproxy/conf.d --nginx /etc/nginx/sites-enabled/default --try-binds\n  \
+        haproxy-control check old.cfg --haproxy-version 2.8 --fix\n\n\
+        Several files, and the .cfg files of a folder, are one configuration in that order. The installed haproxy -c is \
+        asked as well.\nEnds with 0 when nothing is wrong, with 1 on errors (with --strict on warnings too).")]
+    Check(CheckArgs),
+    /// Explain what HAProxy, nginx and systemd wrote about a failed start
+    #[command(after_help = "Examples:\n  journalctl -u haproxy -u nginx -n 100 | haproxy-control explain-log\n  \
+        haproxy-control explain-log start.log -o json\n\nEnds with 1 when nothing in it is known.")]
+    ExplainLog(ExplainLogArgs),
+    /// Write a configuration from a small TOML file
+    #[command(after_help = "Examples:\n  haproxy-control render edumeet --example > cluster.toml\n  \
+        haproxy-control render edumeet cluster.toml --out /etc/haproxy/haproxy.cfg\n\n\
+        The installed haproxy -c proves the text before anything is written.")]
+    Render(RenderArgs),
+    /// Say to which server HAProxy sends each key, one key a line
+    #[command(after_help = "Examples:\n  \
+        haproxy-control predict --config haproxy.cfg --backend rooms --haproxy-version 2.6 < rooms.txt\n  \
+        echo algebra | haproxy-control predict --algorithm 'url_param room' --hash-type consistent \\\n    \
+        --server eu-1 --server eu-2:50 -o json\n\n\
+        A key is what HAProxy hashes: of `balance url_param` the value as it was sent, of `balance source` the address, \
+        of `balance\nhash` what the expression gives. With --requests a line is a request: [METHOD] TARGET, then \
+        headers, parted by tabs.\nEnds with 4 when some keys find no server.")]
+    Predict(PredictArgs),
+    /// Say which rooms would move if a server came, went or changed
+    #[command(after_help = "Examples:\n  \
+        haproxy-control plan --config haproxy.cfg --backend rooms --keys rooms.txt add edumeet4\n  \
+        echo 'show table rooms' | socat stdio /run/haproxy.sock > t\n  \
+        haproxy-control plan --config haproxy.cfg --backend rooms --table t drain edumeet2\n  \
+        haproxy-control plan --config haproxy.cfg --backend rooms --table t weight edumeet1 50 -o json\n\n\
+        Without --keys and --table keys are read from standard input. Changes of the list of servers count as a reload, \
+        states\nand weights as orders at run time.")]
+    Plan(PlanArgs),
+}
+
+/// What `check` looks at, and how.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// Configuration files or folders, in the order HAProxy loads them
+    #[arg(required_unless_present = "rules", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// List every rule with its id and what it looks for
+    #[arg(long)]
+    pub(crate) rules: bool,
+    /// Files of an nginx on the same host, for addresses both want
+    #[arg(long, value_name = "FILE")]
+    pub(crate) nginx: Vec<PathBuf>,
+    /// Try whether the addresses to listen on are free on this host
+    #[arg(long)]
+    pub(crate) try_binds: bool,
+    /// Look up the names of servers and peers
+    #[arg(long)]
+    pub(crate) resolve: bool,
+    /// Write what can be mended into FILE.fixed and show the difference
+    #[arg(long)]
+    pub(crate) fix: bool,
+    /// Let warnings fail as well
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// The name of the host HAProxy runs on, as one peer must carry it [default: this host's]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) host_name: Option<String>,
+    /// A name people use, which a certificate must cover
+    #[arg(long = "public-name", value_name = "NAME")]
+    pub(crate) public_names: Vec<String>,
+    /// Do not look at certificate files
+    #[arg(long)]
+    pub(crate) no_files: bool,
+    #[command(flatten)]
+    pub(crate) haproxy: HaproxyArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// Which HAProxy.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct HaproxyArgs {
+    /// The HAProxy program [default: the installed one]
+    #[arg(long, value_name = "PATH", env = "HAPROXY", help_heading = "HAProxy")]
+    pub(crate) haproxy: Option<PathBuf>,
+    /// Do not run it
+    #[arg(long, conflicts_with = "haproxy", help_heading = "HAProxy")]
+    pub(crate) no_haproxy: bool,
+    /// The version the configuration is for, as 2.6 or 2.6.12 [default: that of the installed one]
+    #[arg(long, value_name = "VERSION", env = "HAPROXY_VERSION", help_heading = "HAProxy")]
+    pub(crate) haproxy_version: Option<String>,
+}
+
+/// What `explain-log` reads.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainLogArgs {
+    /// The log; - is standard input
+    #[arg(default_value = "-", value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// What `render` makes.
+#[derive(Args, Debug)]
+pub(crate) struct RenderArgs {
+    /// What for
+    #[arg(value_enum)]
+    pub(crate) kind: Kind,
+    /// The description in TOML; - is standard input
+    #[arg(required_unless_present = "example", value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Print a description to begin with
+    #[arg(long)]
+    pub(crate) example: bool,
+    /// Write here instead of to standard output, whole or not at all
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Write it although haproxy -c was not asked or refuses it, as where its certificates are not on this host
+    #[arg(long)]
+    pub(crate) no_proof: bool,
+    #[command(flatten)]
+    pub(crate) haproxy: HaproxyArgs,
+}
+
+/// What can be rendered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// Room servers of edumeet; everybody of a room meets on one.
+    Edumeet,
+    /// Shards of Jitsi Meet; a room is on one shard.
+    Shards,
+    /// Web servers, each visitor kept on one by a cookie.
+    Cookie,
+    /// Web servers, each visitor kept on one by address.
+    Source,
+}
+
+/// The backend that is asked about.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BackendArgs {
+    /// Configuration files or folders, in the order HAProxy loads them
+    #[arg(long, value_name = "FILE", requires = "backend", conflicts_with_all = ["algorithm", "server"],
+          help_heading = "Backend")]
+    pub(crate) config: Vec<PathBuf>,
+    /// The backend (or listen section) in it
+    #[arg(long, value_name = "NAME", requires = "config", help_heading = "Backend")]
+    pub(crate) backend: Option<String>,
+    /// Instead of a file: what follows the word balance
+    #[arg(long, value_name = "WORDS", help_heading = "Backend")]
+    pub(crate) algorithm: Option<String>,
+    /// What follows the word hash-type
+    #[arg(long, value_name = "WORDS", requires = "algorithm", help_heading = "Backend")]
+    pub(crate) hash_type: Option<String>,
+    /// A server as NAME, NAME:WEIGHT or NAME:WEIGHT:ID, in order
+    #[arg(long, value_name = "SERVER", help_heading = "Backend")]
+    pub(crate) server: Vec<String>,
+    /// How releases 3.0 to 3.2 number the ring, where their version does not tell
+    #[arg(long, value_enum, help_heading = "Backend")]
+    pub(crate) ring_base: Option<Ring>,
+    /// Percent-encode keys as browsers do, for balance url_param and uri
+    #[arg(long, help_heading = "Backend")]
+    pub(crate) encode: bool,
+    #[command(flatten)]
+    pub(crate) haproxy: HaproxyArgs,
+}
+
+/// How the ring is numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Ring {
+    /// As up to 2.9 and from 3.2.7 on.
+    Spaced,
+    /// As in 3.0.0 and for a while after.
+    Mixed,
+}
+
+/// What `predict` is asked.
+#[derive(Args, Debug)]
+pub(crate) struct PredictArgs {
+    /// The keys, one a line; - is standard input
+    #[arg(default_value = "-", value_name = "FILE")]
+    pub(crate) keys: PathBuf,
+    /// Lines are requests, not keys
+    #[arg(long, conflicts_with = "encode")]
+    pub(crate) requests: bool,
+    /// The address requests come from
+    #[arg(long, value_name = "ADDRESS", requires = "requests")]
+    pub(crate) from: Option<std::net::IpAddr>,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
+    /// How to print: the server alone, with its key, or all with the reasons
+    #[arg(short, long, value_enum, default_value = "plain")]
+    pub(crate) output: Listing,
+}
+
+/// How `predict` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Listing {
+    /// The server, a line for each key.
+    Plain,
+    /// Server and key, parted by a tab.
+    Wide,
+    /// An object a line: key, server, reasons.
+    Json,
+}
+
+/// What `plan` is asked.
+#[derive(Args, Debug)]
+pub(crate) struct PlanArgs {
+    /// The rooms, one key a line; - is standard input
+    #[arg(long, value_name = "FILE", conflicts_with = "table")]
+    pub(crate) keys: Option<PathBuf>,
+    /// The rooms as `show table` prints them; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) table: Option<PathBuf>,
+    /// Leave the list of rooms out, print totals alone
+    #[arg(long, global = true)]
+    pub(crate) summary: bool,
+    #[command(flatten)]
+    pub(crate) backend: BackendArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table", global = true)]
+    pub(crate) output: Output,
+    /// What would be changed
+    #[command(subcommand)]
+    pub(crate) change: Change,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+impl HaproxyArgs {
+    /// The version that was asked for.
+    ///
+    /// # Errors
+    ///
+    /// A version that cannot be read.
+    pub(crate) fn asked(&self) -> Result<Option<HaproxyVersion>, crate::failure::Failure> {
+        let read = |text: &String| text.parse().map_err(|e| crate::failure::Failure::usage(format!("{e}")));
+        self.haproxy_version.as_ref().map(read).transpose()
+    }
+}

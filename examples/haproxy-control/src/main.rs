@@ -1,0 +1,64 @@
+//! HAProxy for people who run it: what is wrong with a configuration, what a failed start means, a correct
+//! configuration from a few lines, where a room goes, and who moves when a server comes or goes. Nothing here talks to a
+//! running HAProxy.
+
+mod check;
+mod cli;
+mod diff;
+mod failure;
+mod files;
+mod haproxy;
+mod keys;
+mod log;
+mod model;
+mod nearest;
+mod plan;
+mod predict;
+mod render;
+mod table;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use failure::{Exit, Failure, Outcome};
+
+fn main() -> ExitCode {
+    // Wrong usage ends here, with exit code 2.
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Check(args) => check::run(&args),
+        Command::ExplainLog(args) => log::run(&args),
+        Command::Render(args) => render::run(&args),
+        Command::Predict(args) => predict::run(&args, &mut std::io::stdout().lock()),
+        Command::Plan(args) => plan::run(&args),
+    };
+    let exit = done.and_then(|outcome| say(&outcome).map(|()| outcome.exit));
+    let exit = exit.unwrap_or_else(|failure| {
+        complain(&failure.to_string());
+        failure.exit
+    });
+    ExitCode::from(exit.code())
+}
+
+fn say(outcome: &Outcome) -> Result<(), Failure> {
+    for note in &outcome.notes {
+        complain(&format!("note: {}", table::printable(note)));
+    }
+    let mut out = std::io::stdout().lock();
+    match out.write_all(outcome.out.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever read us has enough.
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.map_err(|e| Failure::failed("standard output cannot be written").cause(e)),
+    }
+}
+
+fn complain(text: &str) {
+    // Nobody is left to be told.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// The exit code of clap for a wrong command line is ours.
+const _: () = assert!(Exit::Usage as u8 == 2);
