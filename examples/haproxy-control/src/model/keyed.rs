@@ -88,7 +88,7 @@ impl Model {
         for line in lines {
             match &*line.words[0] {
                 "balance" | "cookie" => {}
-                "stick" => self.take_stick(line, &mut subject, &mut own_table, files)?,
+                "stick" => self.take_stick(&line, &mut subject, &mut own_table, files)?,
                 "use-server" => self.take_use_server(line),
                 "force-persist" | "ignore-persist" => self.leave_out(&line, "it looks at more than the key"),
                 "hash-balance-factor" => {
@@ -140,14 +140,14 @@ impl Model {
 
     fn take_stick(
         &mut self,
-        line: Line,
+        line: &Line,
         subject: &mut Option<Subject>,
         own_table: &mut bool,
         files: &[ConfigFile],
     ) -> Result<(), Failure> {
         let (kind, expression) = (line.words.get(1).cloned().unwrap_or_default(), line.words.get(2).cloned());
         if !matches!(&*kind, "on" | "match" | "store-request") {
-            self.leave_out(&line, "it looks at answers");
+            self.leave_out(line, "it looks at answers");
             return Ok(());
         }
         let own = expression.as_deref().and_then(subject_of);
@@ -160,7 +160,7 @@ impl Model {
             (None, _) => false,
         };
         if !fits {
-            self.leave_out(&line, "its key is another one");
+            self.leave_out(line, "its key is another one");
             return Ok(());
         }
         let table = line.words.iter().position(|word| word == "table").and_then(|at| line.words.get(at + 1));
