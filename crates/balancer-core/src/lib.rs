@@ -70,6 +70,22 @@
 //! - Admin state, health and weight are three values; none overwrites another. Weight 0 is legal.
 //! - A pick neither allocates nor locks (round robin and hashing included).
 
+//! # How far one machine goes
+//!
+//! Measured on two cores of an AMD EPYC by `cargo xtask bench growth`, which prints the whole table and draws it. A pick
+//! costs 40 ns by rotation and 50 to 120 ns by hash from 10 to 100,000 servers; two choices cost 50 to 290 ns; the fewest
+//! units in flight are a scan, 0.26 µs at 1,000 servers and 17 µs at 100,000. A room is found in the stick table in 30 to
+//! 70 ns and claimed in 0.2 to 0.7 µs from 1,000 to ten million rooms, which take 206 MiB a million. So a process ends
+//! neither at picks nor at rooms, but at changes: one more server costs 0.1 to 0.7 ms at 1,000 and 20 to 95 ms at
+//! 100,000, since every member is published anew. Beyond 10,000 servers divide them among pools (a region each) before
+//! anything else.
+//!
+//! Several processes share one Redis: a claim is one round trip, 80 µs on loopback and at most 1.1 times the bare
+//! command, so one connection carries some 10,000 claims a second. Where one Redis ends, by memory or by commands, the
+//! same keys spread over a Redis Cluster without a change (256 shards, each in one slot). Polls end later: 500 servers in
+//! ten rounds, one in ten of them hanging, were never more than 11 s old at an interval of 10 s; above that, divide the
+//! probes among processes with [`SimpleRing`].
+
 mod backend;
 mod balancer;
 mod board;
