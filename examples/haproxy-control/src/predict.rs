@@ -35,7 +35,11 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<Outcome, Fa
             asked += 1;
             let request = if args.requests { read_request(&line, args) } else { model.request(&line) };
             let request = request.map_err(|why| Failure::failed(format!("{}: {why}", lines.place())))?;
-            let why = if args.output == Listing::Json { haproxy.explain(&request).why } else { Vec::new() };
+            let mut why = if args.output == Listing::Json { haproxy.explain(&request).why } else { Vec::new() };
+            if !args.requests {
+                // What the rules were rewritten to is no matter of the reader's.
+                why.iter_mut().for_each(|line| *line = line.replace(" under query", " under this key"));
+            }
             let found = haproxy.route(&request);
             let server = found.server().map(str::to_owned);
             lost += u64::from(server.is_none());

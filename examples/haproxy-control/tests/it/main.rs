@@ -1,0 +1,114 @@
+//! Runs the program, beside the real HAProxy where there is one.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod check;
+mod live;
+mod log;
+mod plan;
+mod predict;
+mod render;
+mod usage;
+
+use std::io::Write;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs the program in a folder, with this on its standard input.
+pub(crate) fn run_in(folder: &Path, args: &[&str], input: &str) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_haproxy-control"));
+    command.args(args).current_dir(folder).env_remove("HAPROXY").env_remove("HAPROXY_VERSION");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program runs");
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    // It may end before it has read all.
+    let feeder = std::thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+    let done = child.wait_with_output().unwrap();
+    feeder.join().unwrap();
+    Ran {
+        code: done.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&done.stdout).into_owned(),
+        err: String::from_utf8_lossy(&done.stderr).into_owned(),
+    }
+}
+
+/// Runs the program anywhere, without input.
+pub(crate) fn run(args: &[&str]) -> Ran {
+    run_in(&std::env::temp_dir(), args, "")
+}
+
+/// The installed HAProxy. Under `CI=true` it must be there; elsewhere its absence is said.
+pub(crate) fn haproxy() -> Option<PathBuf> {
+    let places = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy", "/usr/bin/haproxy"];
+    let found = places.iter().map(PathBuf::from).find(|path| path.is_file());
+    if found.is_none() {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "haproxy is not installed");
+        println!("skipped: haproxy is not installed");
+    }
+    found
+}
+
+/// A folder of one test, gone when dropped.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("haproxy-control-it-{}-{count}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    /// Writes a file in it.
+    pub(crate) fn put(&self, name: &str, text: impl AsRef<[u8]>) -> &Self {
+        std::fs::write(self.join(name), text).unwrap();
+        self
+    }
+
+    /// Reads a file in it.
+    pub(crate) fn get(&self, name: &str) -> String {
+        std::fs::read_to_string(self.join(name)).unwrap()
+    }
+}
+
+impl Deref for Folder {
+    type Target = Path;
+
+    fn deref(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A file of the adapter's tests.
+pub(crate) fn sample(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crates/adapter-haproxy/tests").join(name);
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// Compares with a file of the golden folder; `UPDATE_GOLDEN=1` writes it instead.
+pub(crate) fn expect(name: &str, seen: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, seen).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    assert_eq!(seen, wanted, "{name}");
+}

@@ -1,0 +1,174 @@
+//! `predict`.
+
+use serde_json::Value;
+
+use crate::{Folder, expect, run, run_in};
+
+const CONFIG: &str = "\
+defaults d
+    mode http
+    hash-type consistent
+defaults other
+    mode http
+    balance roundrobin
+backend raw from d
+    balance url_param room
+    default-server weight 10
+    http-request set-path /x
+    server a 192.0.2.1:80 id 1 check agent-send \"weight 7 disabled\"
+    server b 192.0.2.2:80 id 2 weight 30
+    server c 192.0.2.3:80 id 3 disabled
+backend hashed from d
+    balance hash url_param(room),url_dec,lower
+    stick-table type string len 64 size 10k expire 1h
+    stick on url_param(room),url_dec,lower if { path /join }
+    server a 192.0.2.1:80 id 1
+    server b 192.0.2.2:80 id 2
+backend turns
+    stick on src table shared/t
+    server a 192.0.2.1:80
+    server b 192.0.2.2:80
+backend numbers from d
+    balance hash url_param(n),crc32
+    server a 192.0.2.1:80
+backend variable from d
+    balance url_param \"$NAME\"
+    server a 192.0.2.1:80
+backend many from d
+    server-template s 1-3 192.0.2.1:80
+backend none from d
+    balance source
+peers shared
+    peer me 127.0.0.1:10000
+    table t type ip size 1k expire 1h
+";
+
+/// Asks the sample configuration.
+fn ask(backend: &str, more: &[&str], keys: &str) -> crate::Ran {
+    let folder = Folder::new();
+    folder.put("a.cfg", CONFIG);
+    let args = ["predict", "--config", "a.cfg", "--backend", backend, "--haproxy-version", "2.6"];
+    run_in(&folder, &[&args[..], more].concat(), keys)
+}
+
+#[test]
+fn one_server_a_line() {
+    let keys: String = (1..=40).map(|n| format!("room{n}\n")).collect();
+    let ran = ask("raw", &["-o", "wide"], &keys);
+    assert_eq!((ran.code, &*ran.err), (0, ""), "{ran:?}");
+    expect("predict.txt", &ran.out);
+    let plain = ask("raw", &[], &keys).out;
+    assert_eq!(plain.lines().count(), 40);
+    let count = |name: &str| plain.lines().filter(|line| *line == name).count();
+    assert!(count("c") == 0 && count("b") > count("a"), "{plain}");
+    // The same from options.
+    let args = ["predict", "--algorithm", "url_param room", "--hash-type", "consistent", "--haproxy-version", "2.6"];
+    let ran = run_in(&Folder::new(), &[&args[..], &["--server", "a:10:1", "--server", "b:30"]].concat(), &keys);
+    assert_eq!((ran.code, ran.out), (0, plain.clone()), "{}", ran.err);
+    // The same from requests.
+    let requests: String = (1..=40).map(|n| format!("GET /join?room=room{n}\tHost: x\n")).collect();
+    let ran = ask("raw", &["--requests"], &requests);
+    assert_eq!((ran.code, ran.out), (0, plain));
+    assert!(ran.err.contains("a.cfg:10: set-path is left out"), "{}", ran.err);
+}
+
+#[test]
+fn a_key_is_what_is_hashed() {
+    let by_key = ask("hashed", &[], "große halle\nx\n");
+    assert_eq!(by_key.code, 0, "{by_key:?}");
+    let by_request = ask("hashed", &["--requests"], "/join?room=Gro%C3%9Fe%20Halle\n/join?room=x\n");
+    assert_eq!(by_request.out, by_key.out, "{by_request:?}");
+    // A value that is hashed as it is sent must be given as it is sent.
+    let ran = ask("raw", &[], "a\nbig hall\n");
+    assert!(ran.code == 1 && ran.err.contains("standard input:2: \"big hall\" cannot stand in a URL"), "{ran:?}");
+    assert_eq!(ask("raw", &["--encode"], "big hall\n").out, ask("raw", &[], "big%20hall\n").out);
+}
+
+#[test]
+fn reasons_in_json() {
+    let ran = ask("hashed", &["-o", "json"], "algebra\n\nalgebra\n");
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert_eq!((lines.len(), lines[1]), (3, ""));
+    let first: Value = serde_json::from_str(lines[0]).unwrap();
+    assert_eq!((&first["key"], &first["by_chance"]), (&"algebra".into(), &false.into()));
+    assert_eq!(first["server"], first["outcome"]);
+    assert!(first["why"][0].as_str().unwrap().contains("has hash 0x"), "{first}");
+    let again: Value = serde_json::from_str(lines[2]).unwrap();
+    assert!(again["why"][0].as_str().unwrap().ends_with("remembered by the stick table under this key"), "{again}");
+}
+
+#[test]
+fn turns_are_kept_by_a_shared_table() {
+    let ran = ask("turns", &[], "192.0.2.9\n192.0.2.8\n192.0.2.9\n192.0.2.7\n");
+    assert_eq!((ran.code, &*ran.out), (0, "a\nb\na\na\n"), "{ran:?}");
+    assert!(ran.err.contains("roundrobin looks at no key"), "{}", ran.err);
+    let ran = ask("turns", &[], "room\n");
+    assert!(ran.code == 1 && ran.err.contains("\"room\" is no address"), "{ran:?}");
+}
+
+#[test]
+fn what_cannot_be_predicted_is_refused() {
+    for (backend, more, want) in [
+        ("numbers", &[][..], "a.cfg:25: what this hashes is no text"),
+        ("variable", &[], "a.cfg:28: what its environment variable says"),
+        ("many", &[], "a.cfg:31: server-template brings servers"),
+        ("none", &[], "the backend has no server"),
+        ("hashd", &[], "no backend is called \"hashd\"; did you mean \"hashed\"?"),
+    ] {
+        let ran = ask(backend, more, "a\n");
+        assert!(ran.code > 0 && ran.out.is_empty() && ran.err.contains(want), "{ran:?}");
+    }
+    let ran = ask("raw", &["--requests"], "two words here\n");
+    assert!(ran.code == 1 && ran.err.contains("is no request"), "{ran:?}");
+    let ran = ask("raw", &[], &"x".repeat(100_000));
+    assert!(ran.code == 1 && ran.err.contains("longer than"), "{ran:?}");
+}
+
+#[test]
+fn keys_without_a_server() {
+    let folder = Folder::new();
+    folder.put("a.cfg", "backend b\n balance source\n server a 192.0.2.1:80 disabled\n");
+    let args = ["predict", "--config", "a.cfg", "--backend", "b", "--haproxy-version", "2.6"];
+    let ran = run_in(&folder, &args, "192.0.2.9\n");
+    assert_eq!((ran.code, &*ran.out), (1, "<none>\n"), "{ran:?}");
+    assert!(ran.err.contains("1 of 1 find no server"));
+}
+
+#[test]
+fn rooms_that_are_pinned() {
+    let folder = Folder::new();
+    folder.put("pins.map", "# pins\nbig%20hall s2\nx s1\ny nobody\n");
+    let text = "[[listen]]\nport = 80\n[[server]]\nname = \"s1\"\nhost = \"192.0.2.1\"\nid = 1\n\
+        [[server]]\nname = \"s2\"\nhost = \"192.0.2.2\"\nid = 2\n";
+    let pins = folder.join("pins.map");
+    folder.put("a.toml", format!("pins = \"{}\"\n{text}", pins.display()));
+    let rendered = run_in(&folder, &["render", "edumeet", "a.toml", "--haproxy-version", "2.6", "--no-haproxy"], "");
+    folder.put("a.cfg", rendered.out);
+    let args = ["--config", "a.cfg", "--backend", "rooms", "--haproxy-version", "2.6"];
+    let ran = run_in(&folder, &[&["predict"][..], &args].concat(), "big hall\nx\ny\n");
+    assert!(ran.code == 0 && ran.out.starts_with("s2\ns1\n") && !ran.out.contains("nobody"), "{ran:?}");
+    // Plans leave them where they are.
+    let plan = [&["plan"][..], &args, &["remove", "s1"]].concat();
+    let ran = run_in(&folder, &plan, "big hall\nx\n");
+    assert!(
+        ran.out.contains("removing s1: 1 of 2 rooms would move by hash, 1 with the stick table; 1 pinned"),
+        "{ran:?}"
+    );
+    std::fs::remove_file(&pins).unwrap();
+    let ran = run_in(&folder, &[&["predict"][..], &args].concat(), "x\n");
+    assert!(ran.code == 0 && ran.err.contains("cannot be read here"), "{ran:?}");
+}
+
+#[test]
+fn versions_are_said_whole_where_they_matter() {
+    let args = |version| {
+        let fixed = ["--algorithm", "url_param x", "--hash-type", "consistent", "--server", "a", "--server", "b"];
+        [&["predict", "/dev/null", "--haproxy-version", version][..], &fixed].concat()
+    };
+    for (version, code) in [("2.6", 0), ("2.8.25", 0), ("3.2.6", 0), ("3.3", 0), ("3.2", 2), ("3.0.5", 1)] {
+        assert_eq!(run(&args(version)).code, code, "{version}");
+    }
+    for version in ["3.2", "3.0.5"] {
+        assert_eq!(run(&[&args(version)[..], &["--ring-base", "mixed"]].concat()).code, 0, "{version}");
+    }
+}
