@@ -1,4 +1,67 @@
 //! HAProxy: where it will send a room before it does, what its configuration says, and what is wrong with it.
+//!
+//! HAProxy keeps everybody of a room on one server only if its configuration says so in a dozen places at once, and
+//! when it does not, it does not complain: two halves of a class wait for each other in two rooms of one name. This
+//! crate knows what a given release of HAProxy will do with a request, reads the room out of a request as the
+//! conference systems write it, finds what is wrong with a configuration and mends what is mere writing, and renders
+//! configurations that are right. Everything here is pure: no sockets, no clock, no files but those a reader is given
+//! for.
+//!
+//! ```
+//! use adapter_haproxy::balance::{BackendSpec, Predictor, Request, ServerSpec, Version};
+//! use adapter_haproxy::render::{Bind, EdumeetCluster, ServerLine};
+//! use adapter_haproxy::{ConfigFile, Doctor, HaproxyVersion};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // A configuration that keeps rooms together, and a doctor that finds nothing wrong with it.
+//! let version = HaproxyVersion::new(2, 6);
+//! let servers = (1..=3).map(|n| ServerLine::new(n, format!("edumeet{n}"), format!("192.0.2.{n}"), 80)).collect();
+//! let text = EdumeetCluster::new(version, vec![Bind::port(80)], servers).render()?;
+//! assert!(Doctor::new(version).check(&[ConfigFile::parse("haproxy.cfg", text)?]).is_empty());
+//!
+//! // Where HAProxy 2.6.12 will send a room.
+//! let mut backend = BackendSpec::new(Version::release(2, 6, 12));
+//! backend.line("balance hash url_param(roomId),url_dec(1)")?;
+//! backend.line("hash-type consistent")?;
+//! for n in 1..=3 {
+//!     backend.server(ServerSpec::new(format!("edumeet{n}")).id(n));
+//! }
+//! let mut haproxy = Predictor::new(backend)?;
+//! let first = haproxy.route(&Request::get("/socket.io/?roomId=big%20hall"));
+//! let second = haproxy.route(&Request::get("/socket.io/?peerId=p&roomId=big+hall"));
+//! assert_eq!(first.server(), second.server()); // everybody meets there
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The program `haproxy-control` among the examples does all of this from a command line.
+//!
+//! # What there is
+//!
+//! | Part | Names |
+//! | --- | --- |
+//! | Exact placement, by release | [`balance`]: [`BackendSpec`](balance::BackendSpec), [`Predictor`](balance::Predictor), [`Version`](balance::Version); as a strategy of a pool, [`HaproxyStrategy`](balance::HaproxyStrategy) |
+//! | Room keys of requests | [`classify`], [`RoomRule`], [`Request`], [`Classified`]; [`room_from_state`], [`jitsi_room_key`] |
+//! | An existing configuration, every byte of it kept | [`ConfigFile`], [`apply_edits`], [`quote_word`] |
+//! | What is wrong with it | [`Doctor`], [`Finding`], [`Cured`], [`DOCTOR_RULES`] |
+//! | Who listens where | [`haproxy_listeners`], [`nginx_listeners`], [`listener_clashes`] |
+//! | What a failed start meant | [`explain_log`], [`LogFinding`] |
+//! | Configurations to write | [`render`]: [`EdumeetCluster`](render::EdumeetCluster), [`JitsiShards`](render::JitsiShards), [`HaproxyConfig`](render::HaproxyConfig), [`pin_map`](render::pin_map) |
+//! | The version a configuration is for | [`HaproxyVersion`] |
+//!
+//! # Features
+//!
+//! | Feature | Default | Adds |
+//! | --- | --- | --- |
+//! | `certificates` | no | the doctor looks into certificate files: dates and names |
+//!
+//! # What is promised
+//!
+//! - A prediction is the server real HAProxy of that release takes, or it is refused: what is not modelled is an error,
+//!   never a guess. The version is a parameter.
+//! - Parsing and printing a configuration gives the same bytes. A rule's id never changes its meaning.
+//! - What is rendered loads without a warning, whatever the names; what cannot be written is refused.
+//! - Nothing panics on any bytes, and memory is bounded by the input.
 
 pub mod balance;
 mod config;
