@@ -112,7 +112,7 @@ pub(crate) struct HaproxyArgs {
     #[arg(long, value_name = "PATH", env = "HAPROXY", help_heading = "HAProxy")]
     pub(crate) haproxy: Option<PathBuf>,
     /// Do not run it
-    #[arg(long, conflicts_with = "haproxy", help_heading = "HAProxy")]
+    #[arg(long, help_heading = "HAProxy")]
     pub(crate) no_haproxy: bool,
     /// The version the configuration is for, as 2.6 or 2.6.12 [default: that of the installed one]
     #[arg(long, value_name = "VERSION", env = "HAPROXY_VERSION", help_heading = "HAProxy")]

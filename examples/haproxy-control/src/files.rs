@@ -36,6 +36,9 @@ pub(crate) fn open(path: &Path) -> Result<Box<dyn BufRead>, Failure> {
 pub(crate) fn configuration(paths: &[PathBuf]) -> Result<Vec<ConfigFile>, Failure> {
     let mut all = Vec::new();
     for path in paths {
+        if path == Path::new("-") {
+            return Err(Failure::usage("a configuration is read from a file, not from standard input"));
+        }
         if path.is_dir() {
             let cannot = |e: io::Error| Failure::failed(format!("{} cannot be read", path.display())).cause(e);
             let listed: Result<Vec<_>, _> = fs::read_dir(path).map_err(cannot)?.take(100_000).collect();
@@ -71,6 +74,8 @@ pub(crate) fn configuration(paths: &[PathBuf]) -> Result<Vec<ConfigFile>, Failur
 /// `like`, where that exists.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8], like: Option<&Path>) -> Result<(), Failure> {
     let cannot = |e: io::Error| Failure::failed(format!("{} cannot be written", path.display())).cause(e);
+    // A link stays one.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let Some(name) = path.file_name() else {
         return Err(Failure::usage(format!("{} is no name for a file", path.display())));
     };

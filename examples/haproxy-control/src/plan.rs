@@ -85,7 +85,7 @@ pub(crate) fn run(args: &PlanArgs) -> Result<Outcome, Failure> {
             let what = "this backend looks at no key: nothing tells where a room is but its stick table";
             return Err(Failure::usage(what).hint("give what `show table` prints with --table"));
         }
-        model.notes.clear();
+        model.notes.retain(|note| !note.contains("looks at no key"));
     }
     let (after, mut haproxy_after) = changed(&model, &args.change)?;
     let mut haproxy = predictor(&model)?;

@@ -22,7 +22,7 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<Outcome, Fa
     let mut out = BufWriter::new(out);
     let mut lines = Lines::of(&args.keys)?;
     let mut line = Vec::new();
-    let (mut asked, mut lost) = (0_u64, 0_u64);
+    let (mut asked, mut lost, mut by_chance) = (0_u64, 0_u64, 0_u64);
     while lines.next(&mut line)? {
         let pinned = if args.requests { None } else { model.pin(&line) };
         let written = if line.is_empty() && !args.requests {
@@ -43,6 +43,7 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<Outcome, Fa
             let found = haproxy.route(&request);
             let server = found.server().map(str::to_owned);
             lost += u64::from(server.is_none());
+            by_chance += u64::from(found.by_chance);
             let answer = Answer { server, outcome: found.outcome.to_string(), by_chance: found.by_chance, why };
             write_one(&mut out, args.output, &line, &answer)
         };
@@ -65,7 +66,9 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<Outcome, Fa
         _ => Exit::Failed,
     };
     let notes = (lost > 0).then(|| format!("{lost} of {asked} find no server"));
-    Ok(Outcome::done("").with_notes(model.notes).with_notes(notes).ending(exit))
+    let chance =
+        (by_chance > 0).then(|| format!("chance decides {by_chance} of {asked}: any usable server is possible"));
+    Ok(Outcome::done("").with_notes(model.notes).with_notes(notes).with_notes(chance).ending(exit))
 }
 
 /// What is written of one key.

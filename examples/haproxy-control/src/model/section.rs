@@ -39,6 +39,9 @@ impl Model {
             for line in file.lines_of(section).iter().skip(1) {
                 let place = format!("{}:{}", file.name(), line.number);
                 let word = line.keyword();
+                if word == ".if" {
+                    self.notes.push(format!("{place}: lines under a condition are taken as if it held"));
+                }
                 if section.kind == SectionKind::Defaults && word == "server" {
                     continue;
                 }

@@ -70,6 +70,8 @@ fn the_installed_haproxy_is_asked_as_well() {
     folder.put("good.cfg", sample("golden/render-cookie-2.6.cfg"));
     let ran = run_in(&folder, &["check", "good.cfg", "--no-files"], "");
     assert!(ran.out.contains("HAProxy 2."), "{ran:?}");
+    let ran = run_in(&folder, &["check", "-"], "");
+    assert!(ran.code == 2 && ran.err.contains("not from standard input"), "{ran:?}");
     let ran = run_in(&folder, &["check", "good.cfg", "--haproxy-version", "9.9"], "");
     assert!(ran.err.contains("haproxy -c was not asked") && ran.err.contains("this is for 9.9"), "{ran:?}");
 }

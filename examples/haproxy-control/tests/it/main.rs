@@ -26,7 +26,8 @@ pub(crate) struct Ran {
 /// Runs the program in a folder, with this on its standard input.
 pub(crate) fn run_in(folder: &Path, args: &[&str], input: &str) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_haproxy-control"));
-    command.args(args).current_dir(folder).env_remove("HAPROXY").env_remove("HAPROXY_VERSION");
+    // HAPROXY names the program to test beside, here as for the program itself.
+    command.args(args).current_dir(folder).env_remove("HAPROXY_VERSION");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program runs");
     let mut stdin = child.stdin.take().unwrap();
@@ -50,7 +51,8 @@ pub(crate) fn run(args: &[&str]) -> Ran {
 /// The installed HAProxy. Under `CI=true` it must be there; elsewhere its absence is said.
 pub(crate) fn haproxy() -> Option<PathBuf> {
     let places = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy", "/usr/bin/haproxy"];
-    let found = places.iter().map(PathBuf::from).find(|path| path.is_file());
+    let named = std::env::var_os("HAPROXY").map(PathBuf::from);
+    let found = named.or_else(|| places.iter().map(PathBuf::from).find(|path| path.is_file()));
     if found.is_none() {
         assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "haproxy is not installed");
         println!("skipped: haproxy is not installed");

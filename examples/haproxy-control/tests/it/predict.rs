@@ -132,6 +132,44 @@ fn keys_without_a_server() {
     let ran = run_in(&folder, &args, "192.0.2.9\n");
     assert_eq!((ran.code, &*ran.out), (1, "<none>\n"), "{ran:?}");
     assert!(ran.err.contains("1 of 1 find no server"));
+    // Some do, some do not: HAProxy 2.6 refuses a target without a path.
+    let ran = ask("raw", &["--requests", "-o", "json"], "/?room=a\nhttp://h?room=a\n");
+    assert!(ran.code == 4 && ran.out.contains("refused (400)"), "{ran:?}");
+}
+
+#[test]
+fn chance_is_said() {
+    let folder = Folder::new();
+    let args = ["predict", "--algorithm", "random", "--server", "a", "--server", "b", "--haproxy-version", "2.6"];
+    let ran = run_in(&folder, &args, "x\n");
+    assert!(ran.code == 0 && ran.err.contains("chance decides 1 of 1"), "{ran:?}");
+}
+
+#[test]
+fn mangled_configurations_do_no_harm() {
+    let folder = Folder::new();
+    let mut seed = 11_u64;
+    let mut random = |below: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(seed >> 33).unwrap() % below
+    };
+    let pieces =
+        ["\n", " ", "'", "\\", "(", ",", "stick on ", "server ", "%[", "weight -1 ", "\u{0}", "from d", "65536"];
+    for _ in 0..150 {
+        let mut text = CONFIG.as_bytes().to_vec();
+        for _ in 0..=random(6) {
+            let (at, len) = (random(text.len()), random(12));
+            let end = (at + len).min(text.len());
+            text.splice(at..end, pieces[random(pieces.len())].bytes());
+        }
+        folder.put("a.cfg", &text);
+        let backend = ["raw", "hashed", "turns"][random(3)];
+        let args = ["--config", "a.cfg", "--backend", backend, "--haproxy-version", "2.6"];
+        let ran = run_in(&folder, &[&["predict"][..], &args].concat(), "192.0.2.1\nx\n");
+        assert!((0..=4).contains(&ran.code), "{ran:?}\n{}", String::from_utf8_lossy(&text));
+        let ran = run_in(&folder, &[&["plan"][..], &args, &["drain", "a"]].concat(), "192.0.2.1\nx\n");
+        assert!((0..=4).contains(&ran.code), "{ran:?}\n{}", String::from_utf8_lossy(&text));
+    }
 }
 
 #[test]
