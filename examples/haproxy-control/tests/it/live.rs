@@ -68,6 +68,12 @@ fn ask(port: u16, room: &str) -> String {
     answer.rsplit("\r\n").next().unwrap_or_default().to_owned()
 }
 
+/// Where the rooms of a plan go, by one of its two ways.
+fn moves_of<'a>(planned: &'a Value, way: &str) -> HashMap<&'a str, &'a str> {
+    let text = |value: &'a Value| value.as_str().unwrap();
+    planned["moves"].as_array().unwrap().iter().map(|one| (text(&one["room"]), text(&one[way]))).collect()
+}
+
 #[test]
 fn haproxy_does_what_was_predicted_and_planned() {
     let Some(haproxy) = haproxy() else { return };
@@ -85,11 +91,14 @@ fn haproxy_does_what_was_predicted_and_planned() {
     assert_eq!(seen, predicted.out.lines().collect::<Vec<_>>());
 
     // What its table says is read back.
-    let mut socket = UnixStream::connect(folder.join("s")).unwrap();
-    socket.write_all(b"show table rooms\n").unwrap();
-    let mut dump = String::new();
-    socket.read_to_string(&mut dump).unwrap();
-    drop(running);
+    let order = |line: &str| {
+        let mut socket = UnixStream::connect(folder.join("s")).unwrap();
+        socket.write_all(format!("{line}\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    let dump = order("show table rooms");
     let plan = |change: &[&str]| -> Value {
         let ran = run_in(&folder, &[&["plan"][..], &backend, &["--table", "-", "-o", "json"], change].concat(), &dump);
         serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{e}: {ran:?}"))
@@ -100,17 +109,37 @@ fn haproxy_does_what_was_predicted_and_planned() {
         (&200.into(), &0.into(), &Value::Array(vec![]))
     );
 
+    // What is ordered at run time comes true at once: with the table as it is, and with the table lost.
+    for (change, ordered, back) in [
+        (&["drain", "s2"][..], "set server rooms/s2 state drain", "set server rooms/s2 state ready"),
+        (&["weight", "s3", "5"], "set server rooms/s3 weight 5", "set server rooms/s3 weight 100%"),
+        (&["maint", "s1"], "set server rooms/s1 state maint", "set server rooms/s1 state ready"),
+    ] {
+        let planned = plan(change);
+        order(ordered);
+        for (table, lost) in [("with_table", false), ("by_hash", true)] {
+            if lost {
+                order("clear table rooms");
+            }
+            let moves = moves_of(&planned, table);
+            for (room, before) in rooms.iter().zip(&seen) {
+                let wanted = moves.get(room.as_str()).copied().unwrap_or(before);
+                assert_eq!(ask(ports[0], room), wanted, "{change:?} {table} {room}");
+            }
+        }
+        order(back);
+        order("clear table rooms");
+        let again: Vec<String> = rooms.iter().map(|room| ask(ports[0], room)).collect();
+        assert_eq!(again, seen);
+    }
+    drop(running);
+
     // And what was planned comes true after the reload, the table lost.
     for (change, servers) in
         [(&["add", "s4", "--id", "4", "--weight", "40"][..], &[1, 2, 3, 4][..]), (&["remove", "s2"], &[1, 3])]
     {
         let planned = plan(change);
-        let moves: HashMap<&str, &str> = planned["moves"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|one| (one["room"].as_str().unwrap(), one["by_hash"].as_str().unwrap()))
-            .collect();
+        let moves = moves_of(&planned, "by_hash");
         assert!(!moves.is_empty());
         folder.put("a.cfg", config(&folder, &ports, servers));
         let _running = start(&folder, &haproxy, ports[0]);
@@ -120,5 +149,5 @@ fn haproxy_does_what_was_predicted_and_planned() {
         }
         folder.put("a.cfg", config(&folder, &ports, &[1, 2, 3]));
     }
-    println!("haproxy: 600 placements as predicted and planned");
+    println!("haproxy: 2400 placements as predicted and planned");
 }
