@@ -25,9 +25,9 @@ pub(crate) enum Change {
         /// Their names
         #[arg(required = true, value_name = "SERVER")]
         servers: Vec<String>,
-        /// Their weight, 0 to 256
-        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=256))]
-        weight: u16,
+        /// Their weight, 0 to 256 [default: that of the last server]
+        #[arg(long, value_parser = clap::value_parser!(u16).range(0..=256))]
+        weight: Option<u16>,
         /// The id of the first; the others follow
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=2_000_000_000))]
         id: Option<u32>,
@@ -191,7 +191,7 @@ fn changed(model: &Model, change: &Change) -> Result<(Model, Predictor), Failure
         Change::Add { servers, weight, id } => {
             for (name, more) in servers.iter().zip(0_u32..) {
                 let mut server = Server::new(name);
-                server.weight = *weight;
+                server.weight = weight.or_else(|| Some(model.servers.last()?.weight)).unwrap_or(1);
                 server.id = id.map(|id| id.saturating_add(more));
                 after.servers.push(server);
             }

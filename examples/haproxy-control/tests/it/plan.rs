@@ -69,6 +69,7 @@ fn only_rooms_of_what_changes_move() {
     let seen = json("ring", &["add", "d", "--weight", "10", "--id", "4"]);
     let moves = seen["moves"].as_array().unwrap();
     assert!(!moves.is_empty() && moves.iter().all(|one| one["by_hash"] == "d"), "{seen}");
+    assert_eq!(json("ring", &["add", "d"])["moves"], json("ring", &["add", "d", "--weight", "10"])["moves"]);
     let seen = json("ring", &["remove", "b"]);
     assert!(seen["moves"].as_array().unwrap().iter().all(|one| one["now"] == "b"), "{seen}");
     assert_eq!(seen["moved_by_hash"], seen["servers"][1]["now"]);
