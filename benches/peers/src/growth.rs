@@ -58,7 +58,7 @@ fn backends(curves: &mut Vec<Curve>) {
             let pool = pool(count, make());
             let calls = if name == "leastconn" { (30_000_000 / count).clamp(200, 200_000) } else { 200_000 };
             picks.push(alone(calls, |n| {
-                black_box(pool.choose(&Ask::new(&rooms[n % ROOMS]), spread(n as u64), |m| m.backend().port));
+                black_box(pool.choose(&Ask::new(&rooms[n % ROOMS]), spread(n as u64), |server| server.port));
             }));
             let mut servers: Vec<_> = pool.members().iter().map(|m| m.backend().clone()).collect();
             let mut times = Vec::new();

@@ -26,7 +26,7 @@ struct Aims {
 fn compare(what: &str, count: usize, calls: usize, aim: f64, mine: &Pool<Server>, rooms: &[StickKey], peer: Call<'_>) {
     let ours = |n: usize| {
         let ask = Ask::new(&rooms[n % ROOMS]);
-        black_box(mine.choose(&ask, spread(n as u64), |m| m.backend().port));
+        black_box(mine.choose(&ask, spread(n as u64), |server| server.port));
     };
     line(&format!("{what}, {count} servers"), pair(calls, ours, peer), aim);
     line(&format!("{what}, {count} servers, two threads"), pair_on(2, calls / 2, &ours, peer), aim / 2.0);

@@ -386,7 +386,8 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     /// The choice alone: what a pick of this moment chooses, with no unit taken. For callers whose work the pool need
     /// not count, and the cheapest way to a server. A selector with a state of its own moves on as in
     /// [`place`](Self::place).
-    pub fn choose<T>(&self, ask: &Ask<'_, Q>, seed: u64, then: impl FnOnce(&Arc<Member<B>>) -> T) -> Option<T> {
+    #[inline]
+    pub fn choose<T>(&self, ask: &Ask<'_, Q>, seed: u64, then: impl FnOnce(&Arc<B>) -> T) -> Option<T> {
         let snapshot = self.snapshot.load();
         let selector = snapshot.selector.as_ref()?;
         let mut turn = self.turn(seed);
@@ -400,7 +401,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
                 selector.pick(&among, ask, &mut turn)
             }),
         };
-        slot.and_then(|slot| snapshot.members.by_slot(slot)).map(then)
+        slot.and_then(|slot| snapshot.members.definition(slot)).map(then)
     }
 
     /// Takes a unit on a server where the room already lives, of this expected extra cost. Refused only when the

@@ -95,6 +95,8 @@ pub struct Members<B> {
     /// The slot of each member, in order.
     slots: Vec<Slot>,
     by_slot: Vec<Option<Arc<Member<B>>>>,
+    /// The definitions by slot, for choices that need no more: each step through memory less counts on a large pool.
+    definitions: Vec<Option<Arc<B>>>,
     /// The hash of the id in each slot, for ties.
     lots: Vec<u64>,
     by_id: HashMap<BackendId, u32, rapidhash::fast::RandomState>,
@@ -114,6 +116,7 @@ impl<B: Backend> Members<B> {
         let mut m = Self {
             slots: list.iter().map(|m| m.slot()).collect(),
             by_slot: Vec::new(),
+            definitions: Vec::new(),
             lots: Vec::new(),
             by_id: HashMap::with_capacity_and_hasher(list.len(), rapidhash::fast::RandomState::default()),
             tags: HashMap::new(),
@@ -125,10 +128,12 @@ impl<B: Backend> Members<B> {
             let slot = member.slot();
             if m.by_slot.len() <= slot.index() {
                 m.by_slot.resize(slot.index() + 1, None);
+                m.definitions.resize(slot.index() + 1, None);
                 m.lots.resize(slot.index() + 1, 0);
             }
             m.lots[slot.index()] = member.id_hash;
             m.by_slot[slot.index()] = Some(member.clone());
+            m.definitions[slot.index()] = Some(member.backend.clone());
             m.by_id.insert(member.backend.id().clone(), pos);
             m.present.set(slot);
             if member.backend.tags().is_empty() {
@@ -164,6 +169,11 @@ impl<B: Backend> Members<B> {
     /// The member in this slot.
     pub fn by_slot(&self, slot: Slot) -> Option<&Arc<Member<B>>> {
         self.by_slot.get(slot.index())?.as_ref()
+    }
+
+    /// The definition of the member in this slot.
+    pub(crate) fn definition(&self, slot: Slot) -> Option<&Arc<B>> {
+        self.definitions.get(slot.index())?.as_ref()
     }
 
     /// The slot of the member at this place in the order.
