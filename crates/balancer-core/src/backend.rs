@@ -12,6 +12,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct BackendId(Arc<str>);
 
 impl BackendId {
+    /// Equality that looks at the text only where the two are not one allocation.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self == other
+    }
+
     /// Wraps a name.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())

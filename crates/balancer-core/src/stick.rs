@@ -12,9 +12,11 @@ use crate::backend::BackendId;
 mod clock;
 #[cfg(feature = "testing")]
 pub mod conformance;
+mod deadlines;
 #[cfg(feature = "file")]
 mod file;
 mod memory;
+mod quota;
 #[cfg(feature = "redis")]
 mod redis;
 mod rows;
@@ -37,6 +39,11 @@ pub const MAX_KEY_LEN: usize = 1024;
 pub struct StickKey(Arc<str>);
 
 impl StickKey {
+    /// Equality that looks at the text only where the two are not one allocation.
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self == other
+    }
+
     /// Checks and wraps a key.
     ///
     /// # Errors

@@ -2,34 +2,88 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The longest time to live a store keeps (ten years); longer wishes are held at this, so that no sum overflows.
 pub(crate) const LONGEST_TTL: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
 /// Milliseconds since the Unix epoch, from the system or from a function of the caller.
 #[derive(Clone)]
-pub struct WallClock(Arc<dyn Fn() -> u64 + Send + Sync>);
+pub struct WallClock(Source);
+
+#[derive(Clone)]
+enum Source {
+    System(Arc<CoarseWall>),
+    Caller(Arc<dyn Fn() -> u64 + Send + Sync>),
+}
 
 impl WallClock {
     /// The system's clock.
     pub fn system() -> Self {
-        // The coarse clock is read in a fifth of the time, and a few milliseconds behind at most.
-        Self::from_fn(|| coarsetime::Clock::now_since_epoch().as_millis())
+        Self(Source::System(Arc::new(CoarseWall::new())))
     }
 
     /// A clock that answers what `read` answers, in milliseconds since the epoch.
     pub fn from_fn(read: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
-        Self(Arc::new(read))
+        Self(Source::Caller(Arc::new(read)))
     }
 
     /// Now, in milliseconds since the epoch.
     pub fn now_ms(&self) -> u64 {
-        (self.0)()
+        self.now_ms_by(None)
+    }
+
+    /// The same by a reading of the coarse clock, if there is one.
+    pub(super) fn now_ms_by(&self, coarse: Option<coarsetime::Instant>) -> u64 {
+        match &self.0 {
+            Source::System(clock) => clock.now_ms(coarse.unwrap_or_else(coarse_now)),
+            Source::Caller(read) => read(),
+        }
     }
 }
 
-/// What a table in memory tells the time by, in nanoseconds since its beginning.
+/// How long the wall clock runs by the monotonic one before it is read again, in milliseconds.
+const REREAD: u64 = 100;
+
+/// The system's wall clock, carried on by the coarse monotonic one, which is read in a fifth of the time and does not
+/// hold up the processor. At most a tenth of a second late in following a step of the clock.
+#[derive(Debug)]
+struct CoarseWall {
+    epoch: coarsetime::Instant,
+    /// The wall clock's lead over the monotonic one, in milliseconds.
+    lead: AtomicU64,
+    /// When to read it again, by the monotonic clock; at first at once.
+    reread: AtomicU64,
+}
+
+impl CoarseWall {
+    fn new() -> Self {
+        Self { epoch: coarse_now(), lead: AtomicU64::new(0), reread: AtomicU64::new(0) }
+    }
+
+    fn now_ms(&self, now: coarsetime::Instant) -> u64 {
+        let now = now.duration_since(self.epoch).as_millis();
+        if now >= self.reread.load(Acquire) {
+            let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let wall = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+            self.lead.store(wall.wrapping_sub(now), Relaxed);
+            self.reread.store(now + REREAD, Release);
+            return wall;
+        }
+        now.wrapping_add(self.lead.load(Relaxed))
+    }
+}
+
+/// Without the cached copy of the time, a line of memory that all threads would write.
+fn coarse_now() -> coarsetime::Instant {
+    coarsetime::Instant::now_without_cache_update()
+}
+
+/// What a table in memory tells the time by, in 2^-32 seconds since its beginning: the coarse clock's own unit.
 #[derive(Clone, Debug)]
 pub(super) enum Ticks {
     /// The machine's coarse monotonic clock: a few milliseconds behind at most, and much cheaper to read.
@@ -40,25 +94,33 @@ pub(super) enum Ticks {
 
 impl Ticks {
     pub(super) fn coarse() -> Self {
-        Self::Coarse(coarsetime::Instant::now())
+        Self::Coarse(coarse_now())
     }
 
     pub(super) fn tokio() -> Self {
         Self::Tokio(tokio::time::Instant::now())
     }
 
-    /// 584 years fit.
+    /// 136 years fit.
     pub(super) fn now(&self) -> u64 {
+        self.read().0
+    }
+
+    /// Now, and the reading of the coarse clock if that was read.
+    pub(super) fn read(&self) -> (u64, Option<coarsetime::Instant>) {
         match self {
-            Self::Coarse(epoch) => coarsetime::Instant::now().duration_since(*epoch).as_nanos(),
-            Self::Tokio(epoch) => nanos(tokio::time::Instant::now().saturating_duration_since(*epoch)),
+            Self::Coarse(epoch) => {
+                let now = coarse_now();
+                (now.duration_since(*epoch).as_ticks(), Some(now))
+            }
+            Self::Tokio(epoch) => (ticks(tokio::time::Instant::now().saturating_duration_since(*epoch)), None),
         }
     }
 }
 
-/// A duration in whole nanoseconds; what does not fit is held at the largest number.
-pub(super) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+/// A duration in 2^-32 seconds; what does not fit is held at the largest number.
+pub(super) fn ticks(duration: Duration) -> u64 {
+    coarsetime::Duration::from(duration).as_ticks()
 }
 
 impl Default for WallClock {

@@ -169,9 +169,9 @@ impl FileStore {
     ) -> Result<Claim, StickError> {
         let core = self.core();
         let _place = core.place().await?;
-        let (put, seq) = core.table.put(key, seen, want, self.at(ttl), core)?;
+        let (claim, seq) = core.table.put(key, seen, want, self.at(ttl), core).ok_or_else(|| core.table.full())?;
         core.durable(seq).await?;
-        Ok(put.into())
+        Ok(claim)
     }
 }
 
@@ -180,8 +180,6 @@ fn deadline(now: u64, ttl: Duration) -> u64 {
 }
 
 impl Journal for Core {
-    const DURABLE: bool = true;
-
     fn put(&self, key: &StickKey, binding: &Binding, until: u64) -> u64 {
         self.write(Write::Stick(key.clone(), Some((binding.clone(), until))))
     }

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::clock::{LONGEST_TTL, Ticks, WallClock, nanos};
-use super::shard::Put;
+use super::clock::{LONGEST_TTL, Ticks, WallClock, ticks};
 use super::table::{At, NoJournal, Table, Time};
 use super::{Binding, Claim, StickError, StickKey, StickPage, StickStore, Want};
 use crate::backend::BackendId;
@@ -22,17 +21,24 @@ pub struct MemoryOptions {
 
 impl Default for MemoryOptions {
     fn default() -> Self {
-        Self { shards: 64, capacity: 1_000_000, cache: false, clock: WallClock::system(), tokio_clock: false }
+        Self {
+            shards: default_shards(),
+            capacity: 1_000_000,
+            cache: false,
+            clock: WallClock::system(),
+            tokio_clock: false,
+        }
     }
 }
 
 impl MemoryOptions {
-    /// The defaults: 64 shards, 1,000,000 entries, refuses when full.
+    /// The defaults: four shards per processor, 1,000,000 entries, refuses when full.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many independently locked parts the table has: 1 to 65,536, by default 64.
+    /// How many independently locked parts the table has: 1 to 65,536, by default four for each processor, rounded up
+    /// to a power of two.
     #[must_use]
     pub fn shards(mut self, shards: usize) -> Self {
         self.shards = shards;
@@ -78,7 +84,6 @@ impl MemoryOptions {
 #[derive(Debug)]
 pub struct MemoryStore {
     table: Table,
-    /// The table's clock, in nanoseconds.
     ticks: Ticks,
     clock: WallClock,
 }
@@ -113,8 +118,8 @@ impl MemoryStore {
     }
 
     fn at(&self, ttl: Duration) -> At {
-        let now = self.ticks.now();
-        At { now, until: deadline(now, ttl), wall_ms: self.clock.now_ms() }
+        let (now, coarse) = self.ticks.read();
+        At { now, until: deadline(now, ttl), wall_ms: self.clock.now_ms_by(coarse) }
     }
 
     /// [`StickStore::get`] without waiting.
@@ -142,9 +147,12 @@ impl MemoryStore {
         self.put(key, Some(seen), want, ttl)
     }
 
+    #[inline]
     fn put(&self, key: &StickKey, seen: Option<&Binding>, want: &Want, ttl: Duration) -> Result<Claim, StickError> {
-        let (put, _) = self.table.put(key, seen, want, self.at(ttl), &NoJournal)?;
-        Ok(put.into())
+        match self.table.put(key, seen, want, self.at(ttl), &NoJournal) {
+            Some((claim, _)) => Ok(claim),
+            None => Err(self.table.full()),
+        }
     }
 
     /// [`StickStore::renew`] without waiting.
@@ -177,18 +185,13 @@ impl MemoryStore {
     }
 }
 
-fn deadline(now: Time, ttl: Duration) -> Time {
-    now.saturating_add(nanos(ttl.min(LONGEST_TTL)))
+fn default_shards() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    processors.saturating_mul(4).next_power_of_two()
 }
 
-impl From<Put> for Claim {
-    fn from(put: Put) -> Self {
-        match put {
-            Put::Won(binding) => Self::Won(binding),
-            Put::Held(binding) => Self::Held(binding),
-            Put::Closed => Self::Closed,
-        }
-    }
+fn deadline(now: Time, ttl: Duration) -> Time {
+    now.saturating_add(ticks(ttl.min(LONGEST_TTL)))
 }
 
 #[async_trait]

@@ -1,17 +1,14 @@
 //! One shard of a stick table: what each verb does to its rows.
 
-use super::rows::Rows;
-use super::table::{At, Time};
-use super::{Binding, StickKey, Want};
-use crate::backend::BackendId;
+use std::collections::HashSet;
 
-/// The answer of a shard to a claim or rebind.
-#[derive(Debug)]
-pub(super) enum Put {
-    Won(Binding),
-    Held(Binding),
-    Closed,
-}
+use hashbrown::hash_table::Entry;
+
+use super::quota::Quota;
+use super::rows::{Position, Row, Rows};
+use super::table::{At, Time};
+use super::{Binding, Claim, StickKey, Want};
+use crate::backend::BackendId;
 
 /// A key and its hash.
 #[derive(Clone, Copy)]
@@ -23,63 +20,72 @@ pub(super) struct Hashed<'k> {
 #[derive(Default)]
 pub(super) struct Shard {
     rows: Rows,
+    /// The servers that take no new rooms.
+    closed: HashSet<BackendId, rapidhash::fast::RandomState>,
     last_stamp: u64,
+    /// How many rows may be added before the table is asked for more.
+    spare: usize,
 }
 
 impl Shard {
-    /// What is stored, with the write that made it durable if `durable` asks for that, and the new deadline if it was
-    /// extended.
+    /// What is stored, with the write that made it durable, and the new deadline if it was extended.
     pub(super) fn get(
         &mut self,
         of: Hashed<'_>,
         now: Time,
         until: Option<Time>,
-        durable: bool,
     ) -> Option<(Binding, u64, Option<Time>)> {
         let row = self.rows.get_mut(of.hash, of.key).filter(|row| row.until > now)?;
         let extended = until.filter(|until| *until > row.until);
         if let Some(until) = extended {
             row.until = until;
         }
-        let facts = row.facts;
-        let seq = if durable { self.rows.seq(facts) } else { 0 };
-        Some((self.rows.binding(facts)?, seq, extended))
+        Some((row.binding(), row.seq, extended))
     }
 
-    /// Puts `want` where `seen`, or nothing, is stored. `reserve` is asked before a row is added; `None` when it
-    /// refuses.
+    /// Puts `want` where `seen`, or nothing, is stored. `None` when a row would have to be added and none may be.
+    #[inline(always)]
     pub(super) fn put(
         &mut self,
         of: Hashed<'_>,
         seen: Option<&Binding>,
         want: &Want,
         at: At,
-        reserve: impl FnOnce() -> bool,
+        quota: &Quota,
         written: impl FnOnce(&Binding) -> u64,
-    ) -> Option<(Put, u64)> {
-        let present = self.rows.get(of.hash, of.key);
-        if let Some(row) = present
-            && row.until > at.now
-            && !seen.is_some_and(|seen| self.rows.says(row.facts, seen))
+    ) -> Option<(Claim, u64)> {
+        let (entry, queue) = self.rows.entry(of.hash, of.key);
+        if let Entry::Occupied(found) = &entry
+            && found.get().until > at.now
+            && !seen.is_some_and(|seen| found.get().says(seen))
         {
-            return Some((Put::Held(self.rows.binding(row.facts)?), self.rows.seq(row.facts)));
+            return Some((Claim::Held(found.get().binding()), found.get().seq));
         }
-        let present = present.is_some();
-        if self.rows.is_closed(&want.backend) {
-            return Some((Put::Closed, 0));
+        if self.closed.contains(&want.backend) {
+            return Some((Claim::Closed, 0));
         }
         // A row that is overwritten, expired or not, leaves its place to the new one.
-        if present {
-            self.rows.remove(of.hash, of.key);
-        } else if !reserve() {
-            return None;
+        if matches!(entry, Entry::Vacant(_)) {
+            if self.spare == 0 {
+                self.spare = quota.take();
+            }
+            self.spare = self.spare.checked_sub(1)?;
         }
         let stamp = self.last_stamp.saturating_add(1).max(at.wall_ms);
         self.last_stamp = stamp;
         let binding = Binding { backend: want.backend.clone(), token: want.token, stamp };
         let seq = written(&binding);
-        self.rows.insert(of.hash, of.key.clone(), &binding, at.until, seq);
-        Some((Put::Won(binding), seq))
+        // Atomic counters first: such a step waits for all that was written before it.
+        let (key, said) = (of.key.clone(), binding.clone());
+        queue.push((at.until, of.hash));
+        match entry {
+            Entry::Vacant(free) => drop(free.insert(Row::new(key, said, at.until, seq))),
+            Entry::Occupied(mut found) => {
+                *found.get_mut() = Row::new(key, said, at.until, seq);
+                self.rows.thin_out();
+            }
+        }
+        Some((Claim::Won(binding), seq))
     }
 
     pub(super) fn renew(
@@ -89,44 +95,62 @@ impl Shard {
         at: At,
         written: impl FnOnce(&Binding) -> u64,
     ) -> Option<u64> {
-        self.rows.get(of.hash, of.key).filter(|row| row.until > at.now && self.rows.says(row.facts, seen))?;
+        self.rows.get(of.hash, of.key).filter(|row| row.until > at.now && row.says(seen))?;
         let seq = written(seen);
         self.rows.set_until(of.hash, of.key, at.until, seq);
         Some(seq)
     }
 
-    pub(super) fn release(&mut self, of: Hashed<'_>, seen: &Binding, now: Time) -> bool {
+    pub(super) fn release(&mut self, of: Hashed<'_>, seen: &Binding, now: Time, quota: &Quota) -> bool {
         let row = self.rows.get(of.hash, of.key);
-        let same = row.is_some_and(|row| row.until > now && self.rows.says(row.facts, seen));
-        same && self.rows.remove(of.hash, of.key)
+        let same = row.is_some_and(|row| row.until > now && row.says(seen));
+        let removed = same && self.rows.remove(of.hash, of.key);
+        self.spare += usize::from(removed);
+        quota.trim(&mut self.spare);
+        removed
     }
 
     pub(super) fn close(&mut self, backend: &BackendId, closed: bool) {
-        self.rows.close(backend, closed);
+        if closed {
+            self.closed.insert(backend.clone());
+        } else {
+            self.closed.remove(backend);
+        }
     }
 
-    /// How many rows a server has, expired ones that were not taken out among them.
-    pub(super) fn bound_to(&self, backend: &BackendId) -> usize {
-        self.rows.count(backend)
+    /// How many rows of a server live on.
+    pub(super) fn bound_to(&self, backend: &BackendId, now: Time) -> usize {
+        self.rows.count(backend, now)
     }
 
-    /// Adds rows of a server until `into` has `most`; then returns the number of the last one.
+    /// Adds rows of a server until `into` has `most`; then returns the position of the last one.
     pub(super) fn list(
         &self,
         backend: &BackendId,
-        after: u64,
+        after: Option<Position>,
         now: Time,
         most: usize,
         into: &mut Vec<(StickKey, Binding)>,
-    ) -> Option<u64> {
-        for (number, key, row) in self.rows.of(backend, after).filter(|(.., row)| row.until > now) {
-            let Some(binding) = self.rows.binding(row.facts) else { continue };
-            into.push((key.clone(), binding));
-            if into.len() >= most {
-                return Some(number);
-            }
-        }
-        None
+    ) -> Option<Position> {
+        let room = most.saturating_sub(into.len());
+        let rows = self.rows.of(backend, after, now, room);
+        into.extend(rows.iter().map(|(_, row)| (row.key().clone(), row.binding())));
+        rows.last().filter(|_| rows.len() >= room).map(|(at, _)| *at)
+    }
+
+    /// How many rows there are.
+    pub(super) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// What may still be added, for the table to hand out anew.
+    pub(super) fn take_spare(&mut self) -> usize {
+        std::mem::take(&mut self.spare)
+    }
+
+    /// Gives back what is too much after rows were removed.
+    pub(super) fn trim(&mut self, quota: &Quota) {
+        quota.trim(&mut self.spare);
     }
 
     /// When the row that expires first does so.
@@ -136,13 +160,21 @@ impl Shard {
 
     /// Removes the row nearest to its expiry.
     pub(super) fn take_nearest(&mut self) -> Option<StickKey> {
-        let (_, place) = self.rows.nearest()?;
-        self.rows.take(place)
+        let due = self.rows.nearest()?;
+        let key = self.rows.take(due)?;
+        self.spare += 1;
+        Some(key)
+    }
+
+    /// Whether a row may have expired.
+    #[inline]
+    pub(super) fn may_expire(&self, now: Time) -> bool {
+        self.rows.quiet_until().is_some_and(|until| until <= now)
     }
 
     /// Removes one expired row.
     pub(super) fn take_expired(&mut self, now: Time) -> Option<StickKey> {
-        if self.rows.quiet_until()? > now || self.nearest_deadline()? > now {
+        if !self.may_expire(now) || self.nearest_deadline()? > now {
             return None;
         }
         self.take_nearest()
@@ -151,7 +183,13 @@ impl Shard {
     #[cfg(feature = "file")]
     pub(super) fn restore(&mut self, of: Hashed<'_>, binding: &Binding, until: Time) {
         self.raise_stamp(binding.stamp);
-        self.rows.insert(of.hash, of.key.clone(), binding, until, 0);
+        let (entry, queue) = self.rows.entry(of.hash, of.key);
+        queue.push((until, of.hash));
+        let row = Row::new(of.key.clone(), binding.clone(), until, 0);
+        match entry {
+            Entry::Vacant(free) => drop(free.insert(row)),
+            Entry::Occupied(mut found) => *found.get_mut() = row,
+        }
     }
 
     #[cfg(feature = "file")]

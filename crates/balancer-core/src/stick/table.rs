@@ -5,12 +5,12 @@
 
 use std::fmt;
 
-use rapidhash::v3::rapidhash_v3_micro_inline;
-
-use super::shard::{Hashed, Put, Shard};
-use super::{Binding, StickError, StickKey, StickPage, Want};
+use super::quota::Quota;
+use super::rows::{self, Position};
+use super::shard::{Hashed, Shard};
+use super::{Binding, Claim, StickError, StickKey, StickPage, Want};
 use crate::backend::BackendId;
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, lock};
+use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 #[cfg(all(test, loom))]
 mod model;
@@ -24,9 +24,6 @@ const PAGE: usize = 512;
 ///
 /// The returned number says which write will make the change durable; zero when there is nothing to wait for.
 pub(super) trait Journal {
-    /// Whether anybody waits for writes.
-    const DURABLE: bool;
-
     fn put(&self, key: &StickKey, binding: &Binding, until: Time) -> u64;
     fn extended(&self, key: &StickKey, binding: &Binding, until: Time);
     fn gone(&self, key: &StickKey) -> u64;
@@ -36,8 +33,6 @@ pub(super) trait Journal {
 pub(super) struct NoJournal;
 
 impl Journal for NoJournal {
-    const DURABLE: bool = false;
-
     fn put(&self, _: &StickKey, _: &Binding, _: Time) -> u64 {
         0
     }
@@ -60,8 +55,7 @@ pub(super) struct At {
 
 pub(super) struct Table {
     shards: Box<[Mutex<Shard>]>,
-    len: AtomicUsize,
-    capacity: usize,
+    quota: Quota,
     cache: bool,
     evicted: AtomicU64,
     closing: Mutex<()>,
@@ -71,8 +65,7 @@ impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table")
             .field("shards", &self.shards.len())
-            .field("len", &self.len.load(Ordering::Relaxed))
-            .field("capacity", &self.capacity)
+            .field("capacity", &self.quota.capacity())
             .field("cache", &self.cache)
             .finish_non_exhaustive()
     }
@@ -83,8 +76,7 @@ impl Table {
         let shards = shards.clamp(1, 65_536);
         Self {
             shards: (0..shards).map(|_| Mutex::new(Shard::default())).collect(),
-            len: AtomicUsize::new(0),
-            capacity,
+            quota: Quota::new(capacity, shards),
             cache,
             evicted: AtomicU64::new(0),
             closing: Mutex::new(()),
@@ -97,12 +89,11 @@ impl Table {
 
     /// Entries stored, expired ones that nobody has swept yet among them.
     pub(super) fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed)
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
     fn shard<'k>(&self, key: &'k StickKey) -> (MutexGuard<'_, Shard>, Hashed<'k>) {
-        let hash =
-            rapidhash_v3_micro_inline::<true, false>(key.as_str().as_bytes(), &rapidhash::v3::DEFAULT_RAPID_SECRETS);
+        let hash = rows::hash(key.as_str());
         // By the highest bits; below the number of shards, hence fits.
         let at = usize::try_from((u128::from(hash) * self.shards.len() as u128) >> 64).unwrap_or(0);
         (lock(&self.shards[at]), Hashed { key, hash })
@@ -115,9 +106,7 @@ impl Table {
             journal.gone(&key);
             cleared += 1;
         }
-        if cleared > 0 {
-            self.len.fetch_sub(cleared, Ordering::Relaxed);
-        }
+        shard.trim(&self.quota);
         cleared
     }
 
@@ -127,22 +116,24 @@ impl Table {
     }
 
     /// What is stored, and which write made it so; `until` extends it.
-    pub(super) fn get<J: Journal>(
+    pub(super) fn get(
         &self,
         key: &StickKey,
         now: Time,
         until: Option<Time>,
-        journal: &J,
+        journal: &impl Journal,
     ) -> Option<(Binding, u64)> {
         let (mut shard, of) = self.shard(key);
-        let (binding, seq, extended) = shard.get(of, now, until, J::DURABLE)?;
+        let (binding, seq, extended) = shard.get(of, now, until)?;
         if let Some(until) = extended {
             journal.extended(key, &binding, until);
         }
         Some((binding, seq))
     }
 
-    /// Puts `want` where `seen`, or nothing, is stored; with no `seen`, only where nothing is.
+    /// Puts `want` where `seen`, or nothing, is stored; with no `seen`, only where nothing is. `None` when the table is
+    /// full.
+    #[inline(always)]
     pub(super) fn put(
         &self,
         key: &StickKey,
@@ -150,30 +141,40 @@ impl Table {
         want: &Want,
         at: At,
         journal: &impl Journal,
-    ) -> Result<(Put, u64), StickError> {
+    ) -> Option<(Claim, u64)> {
         // Room made by one caller can be taken by another, so this may have to be tried again.
         for _ in 0..16 {
             let (mut shard, of) = self.shard(key);
-            self.clear(&mut shard, at.now, SWEEP_IN_PASSING, journal);
+            if shard.may_expire(at.now) {
+                self.clear(&mut shard, at.now, SWEEP_IN_PASSING, journal);
+            }
             let write = |binding: &Binding| journal.put(key, binding, at.until);
-            if let Some(put) = shard.put(of, seen, want, at, || self.reserve(), write) {
-                return Ok(put);
+            let put = shard.put(of, seen, want, at, &self.quota, write);
+            if put.is_some() {
+                return put;
             }
             drop(shard);
             // Somebody else may have made the room just now.
-            let room =
-                self.sweep(at.now, journal) > 0 || self.len() < self.capacity || (self.cache && self.evict(journal));
+            self.sweep(at.now, journal);
+            self.call_in();
+            let room = self.quota.any_left() || (self.cache && self.evict(journal));
             if !room {
                 break;
             }
         }
-        Err(StickError::Full { capacity: self.capacity })
+        None
     }
 
-    fn reserve(&self) -> bool {
-        self.len
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |len| (len < self.capacity).then_some(len + 1))
-            .is_ok()
+    /// Why [`put`](Self::put) refused.
+    pub(super) fn full(&self) -> StickError {
+        StickError::Full { capacity: self.quota.capacity() }
+    }
+
+    /// Takes back what shards were given and have no rows for.
+    fn call_in(&self) {
+        for shard in &self.shards {
+            self.quota.give_back(lock(shard).take_spare());
+        }
     }
 
     /// Removes the entry nearest to its expiry; `false` when there is none.
@@ -190,7 +191,7 @@ impl Table {
         let mut shard = lock(&self.shards[at]);
         let Some(key) = shard.take_nearest() else { return true };
         journal.gone(&key);
-        self.len.fetch_sub(1, Ordering::Relaxed);
+        self.quota.give_back(shard.take_spare());
         self.evicted.fetch_add(1, Ordering::Relaxed);
         true
     }
@@ -205,10 +206,9 @@ impl Table {
 
     pub(super) fn release(&self, key: &StickKey, seen: &Binding, now: Time, journal: &impl Journal) -> (bool, u64) {
         let (mut shard, of) = self.shard(key);
-        if !shard.release(of, seen, now) {
+        if !shard.release(of, seen, now, &self.quota) {
             return (false, 0);
         }
-        self.len.fetch_sub(1, Ordering::Relaxed);
         (true, journal.gone(key))
     }
 
@@ -225,18 +225,20 @@ impl Table {
         let each = |shard: &Mutex<Shard>| {
             let mut shard = lock(shard);
             self.clear(&mut shard, now, usize::MAX, journal);
-            shard.bound_to(backend) as u64
+            shard.bound_to(backend, now) as u64
         };
         self.shards.iter().map(each).sum()
     }
 
-    /// One page of what is bound to a server. A position reads `SHARD:NUMBER`, the number being the row's.
+    /// One page of what is bound to a server. A position reads `SHARD:STAMP:HASH`.
     pub(super) fn list(&self, backend: &BackendId, from: Option<&str>, now: Time) -> Result<StickPage, StickError> {
         let (first, mut after) = position(from)?;
         let mut page = StickPage::default();
         for (at, shard) in self.shards.iter().enumerate().skip(first) {
-            if let Some(last) = lock(shard).list(backend, std::mem::take(&mut after), now, PAGE, &mut page.entries) {
-                page.next = Some(format!("{at}:{last}"));
+            if let Some((stamp, hash)) =
+                lock(shard).list(backend, std::mem::take(&mut after), now, PAGE, &mut page.entries)
+            {
+                page.next = Some(format!("{at}:{stamp}:{hash:x}"));
                 return Ok(page);
             }
         }
@@ -246,7 +248,7 @@ impl Table {
     /// Takes over an entry read from elsewhere, whatever the capacity says.
     #[cfg(feature = "file")]
     pub(super) fn restore(&self, key: &StickKey, binding: &Binding, until: Time) {
-        self.len.fetch_add(1, Ordering::Relaxed);
+        self.quota.take_over();
         let (mut shard, of) = self.shard(key);
         shard.restore(of, binding, until);
     }
@@ -260,10 +262,14 @@ impl Table {
     }
 }
 
-fn position(from: Option<&str>) -> Result<(usize, u64), StickError> {
-    let Some(text) = from else { return Ok((0, 0)) };
-    let parts = text.split_once(':').and_then(|(shard, number)| Some((shard.parse().ok()?, number.parse().ok()?)));
-    parts.ok_or_else(|| StickError::Config {
+fn position(from: Option<&str>) -> Result<(usize, Option<Position>), StickError> {
+    let Some(text) = from else { return Ok((0, None)) };
+    let mut parts = text.splitn(3, ':');
+    let mut read = || {
+        let (shard, stamp, hash) = (parts.next()?, parts.next()?, parts.next()?);
+        Some((shard.parse().ok()?, Some((stamp.parse().ok()?, u64::from_str_radix(hash, 16).ok()?))))
+    };
+    read().ok_or_else(|| StickError::Config {
         what: "position of a listing".to_owned(),
         why: "not one that this store gave; begin without a position".to_owned(),
     })

@@ -17,17 +17,20 @@ fn key(name: &str) -> StickKey {
 }
 
 /// A claim at a moment, kept for 10.
-fn claim(table: &Table, name: &str, want: &Want, now: u64) -> Result<Put, StickError> {
+fn claim(table: &Table, name: &str, want: &Want, now: u64) -> Result<Claim, StickError> {
     put(table, name, None, want, now)
 }
 
-fn put(table: &Table, name: &str, seen: Option<&Binding>, want: &Want, now: u64) -> Result<Put, StickError> {
-    table.put(&key(name), seen, want, At { now, until: now + 10, wall_ms: now }, &NoJournal).map(|(put, _)| put)
+fn put(table: &Table, name: &str, seen: Option<&Binding>, want: &Want, now: u64) -> Result<Claim, StickError> {
+    table
+        .put(&key(name), seen, want, At { now, until: now + 10, wall_ms: now }, &NoJournal)
+        .map(|(put, _)| put)
+        .ok_or_else(|| table.full())
 }
 
-fn won(put: Result<Put, StickError>) -> Option<Binding> {
+fn won(put: Result<Claim, StickError>) -> Option<Binding> {
     match put {
-        Ok(Put::Won(binding)) => Some(binding),
+        Ok(Claim::Won(binding)) => Some(binding),
         Ok(_) => None,
         Err(e) => panic!("{e}"),
     }
@@ -51,7 +54,7 @@ fn of_two_claimers_one_wins() {
         let second = thread::spawn(move || claim(&other, "room", &want("b", 2), 1).unwrap());
         let first = claim(&table, "room", &want("a", 1), 1).unwrap();
         let (winner, seen) = match (first, second.join().unwrap()) {
-            (Put::Won(w), Put::Held(h)) | (Put::Held(h), Put::Won(w)) => (w, h),
+            (Claim::Won(w), Claim::Held(h)) | (Claim::Held(h), Claim::Won(w)) => (w, h),
             other => panic!("{other:?}"),
         };
         assert_eq!(winner, seen);
@@ -71,8 +74,8 @@ fn after_a_close_no_claim_wins() {
         let (first, second) = (claims("x", 1), claims("y", 2));
         table.close(&"a".into(), true, || ());
         let at_close = table.count(&"a".into(), 1, &NoJournal);
-        assert!(matches!(claim(&table, "z", &want("a", 3), 1), Ok(Put::Closed)));
-        let wins = [first, second].map(|t| u64::from(matches!(t.join().unwrap(), Put::Won(_))));
+        assert!(matches!(claim(&table, "z", &want("a", 3), 1), Ok(Claim::Closed)));
+        let wins = [first, second].map(|t| u64::from(matches!(t.join().unwrap(), Claim::Won(_))));
         assert_eq!(wins.iter().sum::<u64>(), at_close, "a claim won after the close had returned");
         assert_eq!(table.count(&"a".into(), 1, &NoJournal), at_close);
     });
@@ -136,8 +139,8 @@ fn an_extension_beside_expiry_keeps_or_loses_the_whole_binding() {
         let extending = thread::spawn(move || other.get(&key("room"), 10, Some(40), &NoJournal).map(|(b, _)| b));
         let claimed = claim(&table, "room", &want("b", 2), 11).unwrap();
         match (extending.join().unwrap(), claimed) {
-            (Some(kept), Put::Held(held)) => assert_eq!((&kept, &held), (&old, &old)),
-            (found, Put::Won(new)) => assert_eq!(found, Some(new), "what is found is what was claimed"),
+            (Some(kept), Claim::Held(held)) => assert_eq!((&kept, &held), (&old, &old)),
+            (found, Claim::Won(new)) => assert_eq!(found, Some(new), "what is found is what was claimed"),
             other => panic!("{other:?}"),
         }
         in_step(&table, 12, &["a", "b"]);
