@@ -1,8 +1,12 @@
 //! What tests need from the host.
 
+mod base64;
+
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+pub(crate) use base64::encode_base64;
 
 /// The installed HAProxy. Under `CI=true` it must be there; elsewhere its absence is said.
 pub(crate) fn haproxy() -> Option<PathBuf> {
@@ -42,18 +46,4 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
-}
-
-/// Base-64 in the standard alphabet, padded.
-pub(crate) fn encode_base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::new();
-    for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0_u32, |word, &b| (word << 8) | u32::from(b)) << (8 * (3 - chunk.len()));
-        for place in 0..4 {
-            let digit = ((word >> (18 - 6 * place)) & 63) as usize;
-            out.push(if place <= chunk.len() { char::from(ALPHABET[digit]) } else { '=' });
-        }
-    }
-    out
 }

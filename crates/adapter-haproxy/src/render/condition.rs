@@ -38,6 +38,12 @@ impl Acl {
         self
     }
 
+    /// `has_nul`: there is a NUL byte in `txn.room`. A stick table cuts its keys there, so that `algebra%00x` would move
+    /// the entry, and thereby the room, of `algebra`.
+    pub(super) fn nul_in_room() -> Self {
+        Self::new("has_nul", "var(txn.room),url_enc", ["%00"]).with_flags(["-m", "sub"])
+    }
+
     pub(super) fn write(&self, out: &mut Writer) -> Result<(), RenderError> {
         let name = name("acl", &self.name)?;
         if matches!(name, "or" | "if" | "unless") {

@@ -9,7 +9,8 @@ use super::{HaproxyConfig, RenderError};
 use crate::version::HaproxyVersion;
 
 /// What an edumeet cluster needs to be told. Everybody of a room comes to one server: by pin, else by table, else by
-/// hash, all on the decoded room name, which login callbacks give as well, posted ones included.
+/// hash, all on the decoded room name, which login callbacks give as well, posted ones included. A room with a NUL byte
+/// in it is refused: the table would take it for the room of the name before that byte.
 ///
 /// HAProxy cannot turn Latin-1 into UTF-8: a login callback of a 3.x room named `café` (and one that writes the letter as
 /// `\u00e9`) has another key than its signalling. Pin both ([`pin_key`](super::pin_key) of the UTF-8 name, and `caf%E9`) where such names occur.
@@ -61,8 +62,10 @@ impl EdumeetCluster {
             Acl::new("has_state", "var(txn.state)", [""; 0]).with_flags(["-m", "found"]),
             Acl::new("has_json", "var(txn.json)", ["{"]).with_flags(["-m", "sub"]),
             Acl::new("has_room", "var(txn.room)", ["1:"]).with_flags(["-m", "len"]),
+            Acl::nul_in_room(),
         ];
         front.variables = variables(self.tenants);
+        front.refused = vec![Condition::all(["has_nul"])];
         front.uses = vec![UseBackend::Named { name: "rooms".into(), when: Condition::all(["has_room"]) }];
 
         let mut rooms = BackendSection::new("rooms", Balance::Variable("room".into()));

@@ -141,6 +141,8 @@ pub struct FrontendSection {
     pub acls: Vec<Acl>,
     /// Variables, in the order they are set.
     pub variables: Vec<SetVar>,
+    /// Requests that are answered with status 400, once the variables are set.
+    pub refused: Vec<Condition>,
     /// Headers set on every request: name and text.
     pub headers: Vec<(String, String)>,
     /// Choices of a backend, first match wins.
@@ -164,6 +166,7 @@ impl FrontendSection {
             buffer_request: false,
             acls: Vec::new(),
             variables: Vec::new(),
+            refused: Vec::new(),
             headers: Vec::new(),
             uses: Vec::new(),
             default_backend: default_backend.into(),
@@ -202,6 +205,10 @@ impl FrontendSection {
                 words.extend(when.words(&self.acls, &self.name)?);
             }
             out.line(words)?;
+        }
+        for when in &self.refused {
+            let words = ["http-request", "deny", "deny_status", "400"].map(str::to_owned).into_iter();
+            out.line(words.chain(when.words(&self.acls, &self.name)?))?;
         }
         out.extra(&self.extra)?;
         for choice in &self.uses {

@@ -16,7 +16,8 @@ use crate::version::HaproxyVersion;
 ///
 /// The key is `/` and the path of the room, tenant included, decoded and in lower case: `/acme/standup`. HAProxy knows
 /// lower case for ASCII alone and no compatibility forms, so `TÄST` and `täst` differ here; pin such rooms, or let the
-/// control plane place them. An encoded slash in a room name is a slash here: such a room shares a key with another.
+/// control plane place them. An encoded slash in a room name is a slash here: such a room shares a key with another. A room with a
+/// NUL byte in it is refused, since the table would take it for another one.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct JitsiShards {
@@ -59,8 +60,10 @@ impl JitsiShards {
             Acl::new("file", "path_end", files),
             Acl::new("root", "path", ["/"]),
             Acl::new("has_room", "var(txn.room)", ["1:"]).with_flags(["-m", "len"]),
+            Acl::nul_in_room(),
         ];
         front.variables = variables();
+        front.refused = vec![Condition::all(["has_nul"])];
         front.uses = vec![UseBackend::Named { name: "shards".into(), when: Condition::all(["has_room"]) }];
 
         let ten = Duration::from_secs(10);

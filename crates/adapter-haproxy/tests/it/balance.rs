@@ -2,22 +2,9 @@
 
 use adapter_haproxy::balance::{BackendSpec, Outcome, Predictor, Request, ServerSpec, ServerState, Version};
 
+use crate::dice::Dice;
 use crate::haproxy::{Haproxy, binary};
 use crate::responder;
-
-/// A small generator, so that a failure can be repeated.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % sides
-    }
-
-    fn one<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
-        of[self.roll(of.len())]
-    }
-}
 
 /// A server line and what it means.
 struct Line {
@@ -39,7 +26,7 @@ fn line(name: &str, port: u16, id: Option<u32>, weight: Option<u16>) -> Line {
     Line { text, spec }
 }
 
-fn start(path: &std::path::PathBuf, version: Version, lines: &[&str], servers: &[Line]) -> (Haproxy, Predictor) {
+fn start(path: &std::path::Path, version: Version, lines: &[&str], servers: &[Line]) -> (Haproxy, Predictor) {
     let mut spec = BackendSpec::new(version);
     lines.iter().for_each(|l| spec.line(l).unwrap());
     servers.iter().for_each(|s| {
@@ -240,7 +227,7 @@ fn request(dice: &mut Dice) -> (Request, String, String, Vec<(String, String)>, 
 }
 
 /// One random backend, and random requests and orders for it. What differs.
-fn case(path: &std::path::PathBuf, version: Version, seed: u64, ports: &[u16]) -> (usize, Vec<String>) {
+fn case(path: &std::path::Path, version: Version, seed: u64, ports: &[u16]) -> (usize, Vec<String>) {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let balance = format!("balance {}", dice.one(BALANCES));
     let mut lines = vec![balance.as_str(), dice.one(TYPES)];

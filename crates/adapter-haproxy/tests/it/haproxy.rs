@@ -1,15 +1,16 @@
-//! A real HAProxy as a child process, with one frontend, one backend and its runtime socket.
+//! A real HAProxy as a child process, with its runtime socket.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use adapter_haproxy::HaproxyVersion;
 use adapter_haproxy::balance::Version;
 
-use crate::responder::read_message;
+use crate::client::Client;
 
 /// Where HAProxy is: `HAPROXY`, or the usual place. Under `CI=true` it must be there.
 pub(crate) fn binary() -> Option<(PathBuf, Version)> {
@@ -24,90 +25,169 @@ pub(crate) fn binary() -> Option<(PathBuf, Version)> {
     Some((path, version))
 }
 
+/// The branch of a release, as configurations are rendered for.
+pub(crate) fn branch(version: Version) -> HaproxyVersion {
+    let (major, minor) = version.branch();
+    HaproxyVersion::new(major, minor)
+}
+
+/// A port nobody listens on. Let go at once: another process could take it meanwhile, which a start would show.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Looks again and again until it is so, for at most this many seconds.
+pub(crate) fn until(what: &str, seconds: u64, mut so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(seconds);
+    while !so() {
+        assert!(Instant::now() < end, "{what}: not within {seconds} s");
+        std::thread::yield_now();
+    }
+}
+
+/// A folder and a port of one HAProxy.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) folder: PathBuf,
+    pub(crate) port: u16,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let port = free_port();
+        let folder = std::env::temp_dir().join(format!("haproxy-{}-{port}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        Self { folder, port }
+    }
+
+    /// A path in the folder.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.folder.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// The runtime socket.
+    pub(crate) fn socket(&self) -> String {
+        self.path("cli")
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
 /// A running HAProxy; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Haproxy {
+    binary: PathBuf,
     child: Child,
-    port: u16,
-    folder: PathBuf,
-    client: Option<TcpStream>,
+    pub(crate) place: Place,
+    client: Client,
+}
+
+fn spawn(binary: &Path, place: &Place, text: &str, more: &[String]) -> Child {
+    let config = place.folder.join("haproxy.cfg");
+    std::fs::write(&config, text).unwrap();
+    let mut command = Command::new(binary);
+    command.args(["-db", "-q", "-f"]).arg(&config).args(more);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 impl Haproxy {
-    /// Starts it with these lines in its backend.
-    pub(crate) fn start(binary: &PathBuf, backend: &[String]) -> Self {
-        // Bound and let go: another process could take it meanwhile, which the start would show.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let folder = std::env::temp_dir().join(format!("haproxy-{}-{port}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let config = folder.join("haproxy.cfg");
+    /// Starts it with these lines in the one backend of its one frontend.
+    pub(crate) fn start(binary: &Path, backend: &[String]) -> Self {
+        let place = Place::new();
         let text = format!(
-            "global\n nbthread 1\n stats socket {}/cli level admin\n\
+            "global\n nbthread 1\n stats socket {} level admin\n\
              defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n\
-             frontend f\n bind 127.0.0.1:{port}\n option http-buffer-request\n \
+             frontend f\n bind 127.0.0.1:{}\n option http-buffer-request\n \
              http-request set-src req.hdr(x-test-src) if {{ req.hdr(x-test-src) -m found }}\n default_backend b\n\
              backend b\n {}\n",
-            folder.display(),
+            place.socket(),
+            place.port,
             backend.join("\n "),
         );
-        std::fs::write(&config, &text).unwrap();
-        let child = Command::new(binary)
-            .args(["-db", "-q", "-f"])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut haproxy = Self { child, port, folder, client: None };
+        Self::run(binary, place, &text)
+    }
+
+    /// Starts it with this configuration, which names the place's port and socket.
+    pub(crate) fn run(binary: &Path, place: Place, text: &str) -> Self {
+        let child = spawn(binary, &place, text, &[]);
+        let client = Client::of(place.port);
+        let mut haproxy = Self { binary: binary.to_owned(), child, place, client };
+        haproxy.wait(text);
+        haproxy
+    }
+
+    fn wait(&mut self, text: &str) {
         let deadline = Instant::now() + Duration::from_secs(10);
-        let socket = haproxy.folder.join("cli");
-        while TcpStream::connect(("127.0.0.1", port)).is_err() || UnixStream::connect(&socket).is_err() {
-            let ended = haproxy.child.try_wait().unwrap();
-            if ended.is_some() || Instant::now() > deadline {
-                let check = Command::new(binary).args(["-c", "-f"]).arg(&config).output().unwrap();
+        while !self.is_up() {
+            if self.child.try_wait().unwrap().is_some() || Instant::now() > deadline {
+                let config = self.place.folder.join("haproxy.cfg");
+                let check = Command::new(&self.binary).args(["-c", "-f"]).arg(config).output().unwrap();
                 panic!("HAProxy does not start: {}\n{text}", String::from_utf8_lossy(&check.stderr));
             }
             std::thread::yield_now();
         }
-        haproxy
     }
 
-    fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream
+    /// Whether this very process answers on its socket and listens.
+    fn is_up(&self) -> bool {
+        let pid = format!("\nPid: {}\n", self.child.id());
+        TcpStream::connect(("127.0.0.1", self.place.port)).is_ok()
+            && self.try_order("show info").is_some_and(|told| format!("\n{told}\n").contains(&pid))
+    }
+
+    /// A new process with this configuration takes over; the old one hands its tables to it and ends.
+    pub(crate) fn reload(&mut self, text: &str) {
+        let more = ["-sf".to_owned(), self.child.id().to_string()];
+        let new = spawn(&self.binary, &self.place, text, &more);
+        let mut old = std::mem::replace(&mut self.child, new);
+        self.client = Client::of(self.place.port);
+        self.wait(text);
+        until("the old process ends", 20, || old.try_wait().unwrap().is_some());
+    }
+
+    /// Ends it and starts it anew, with nothing remembered.
+    pub(crate) fn restart(&mut self, text: &str) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        self.client = Client::of(self.place.port);
+        self.child = spawn(&self.binary, &self.place, text, &[]);
+        self.wait(text);
     }
 
     /// One request; the name of the server that answered, or `HTTP` and the status.
     pub(crate) fn ask(&mut self, method: &str, target: &str, headers: &[(String, String)], body: &str) -> String {
-        let mut text = format!("{method} {target} HTTP/1.1\r\nHost: h\r\n");
-        for (name, value) in headers {
-            text += &format!("{name}: {value}\r\n");
-        }
-        if method == "POST" {
-            text += &format!("Content-Length: {}\r\n", body.len());
-        }
-        text += &format!("\r\n{body}");
-        let mut stream = self.client.take().unwrap_or_else(|| self.connect());
-        stream.write_all(text.as_bytes()).unwrap();
-        let (head, body) = read_message(&mut stream).unwrap_or_else(|| panic!("no answer to {text}"));
-        let status = head.split(' ').nth(1).unwrap_or("?").to_owned();
-        if status == "200" {
-            self.client = Some(stream);
-            return String::from_utf8(body).unwrap();
-        }
-        format!("HTTP {status}")
+        self.client.ask(method, target, headers, body).served()
+    }
+
+    fn try_order(&self, order: &str) -> Option<String> {
+        let mut stream = UnixStream::connect(self.place.socket()).ok()?;
+        stream.write_all(format!("{order}\n").as_bytes()).ok()?;
+        let mut out = String::new();
+        stream.read_to_string(&mut out).ok()?;
+        Some(out.trim().to_owned())
     }
 
     /// One order on the runtime socket; the answer, trimmed.
     pub(crate) fn order(&self, order: &str) -> String {
-        let mut stream = UnixStream::connect(self.folder.join("cli")).unwrap();
-        stream.write_all(format!("{order}\n").as_bytes()).unwrap();
-        let mut out = String::new();
-        stream.read_to_string(&mut out).unwrap();
-        out.trim().to_owned()
+        self.try_order(order).unwrap_or_else(|| panic!("no answer to {order}"))
+    }
+
+    /// The entries of a stick table.
+    pub(crate) fn entries(&self, table: &str) -> usize {
+        let told = self.order(&format!("show table {table}"));
+        let used = told.lines().next().and_then(|head| head.rsplit_once("used:"));
+        used.and_then(|(_, count)| count.trim().parse().ok()).unwrap_or_else(|| panic!("no table: {told}"))
+    }
+
+    /// The status of a server as the statistics say it: `UP`, `DOWN`, …
+    pub(crate) fn status(&self, backend: &str, server: &str) -> String {
+        let told = self.order("show stat");
+        let row = told.lines().find(|row| row.starts_with(&format!("{backend},{server},")));
+        row.and_then(|row| row.split(',').nth(17)).unwrap_or("?").to_owned()
     }
 }
 
@@ -115,6 +195,5 @@ impl Drop for Haproxy {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }

@@ -2,5 +2,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod balance;
+#[path = "../../src/testing/base64.rs"]
+mod base64;
+mod client;
+mod dice;
+mod edumeet;
 mod haproxy;
 mod responder;
+mod vectors;

@@ -2,32 +2,66 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 
 /// The most bytes of a request.
 const MAX_REQUEST: usize = 65_536;
 
 /// Servers on loopback ports of their own, for the rest of the process.
 pub(crate) fn start(names: impl IntoIterator<Item = String>) -> Vec<u16> {
-    names
-        .into_iter()
-        .map(|name| {
-            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            let port = listener.local_addr().unwrap().port();
-            std::thread::spawn(move || {
-                for stream in listener.incoming().flatten() {
-                    let name = name.clone();
-                    std::thread::spawn(move || serve(stream, &name));
-                }
-            });
-            port
-        })
-        .collect()
+    names.into_iter().map(|name| Responder::start(&name).port).collect()
 }
 
-/// Answers requests until the connection ends.
+/// A server that can be stopped; dropped, it goes on.
+#[derive(Debug)]
+pub(crate) struct Responder {
+    name: String,
+    pub(crate) port: u16,
+    stopping: Arc<AtomicBool>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Responder {
+    pub(crate) fn start(name: &str) -> Self {
+        let mut server =
+            Self { name: name.to_owned(), port: 0, stopping: Arc::new(AtomicBool::new(false)), accepting: None };
+        server.listen();
+        server
+    }
+
+    /// Listens, on the port it had before if it had one.
+    pub(crate) fn listen(&mut self) {
+        let listener = TcpListener::bind(("127.0.0.1", self.port)).unwrap();
+        self.port = listener.local_addr().unwrap().port();
+        let (name, stopping) = (self.name.clone(), Arc::clone(&self.stopping));
+        self.accepting = Some(std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                if stopping.load(Ordering::SeqCst) {
+                    return;
+                }
+                let name = name.clone();
+                std::thread::spawn(move || serve(stream, &name));
+            }
+        }));
+    }
+
+    /// Takes no more connections; those that are there stay.
+    pub(crate) fn stop(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+        self.accepting.take().unwrap().join().unwrap();
+        self.stopping.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Answers requests until the connection ends: with the name, below `/echo` with what came.
 fn serve(mut stream: TcpStream, name: &str) {
-    while read_message(&mut stream).is_some() {
-        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len());
+    while let Some((head, _)) = read_message(&mut stream) {
+        let is_echo = head.split(' ').nth(1).is_some_and(|target| target.starts_with("/echo"));
+        let body = if is_echo { head.as_str() } else { name };
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         if stream.write_all(answer.as_bytes()).is_err() {
             return;
         }

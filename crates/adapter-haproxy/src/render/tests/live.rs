@@ -84,8 +84,9 @@ fn haproxy_sees_the_rooms_of_edumeet() {
         config
     };
     let Some(haproxy) = start("edumeet-rooms", echo) else { return };
-    // What HAProxy reads otherwise: Latin-1 stays Latin-1, `;` parts parameters, `#` is refused.
-    let known = ["latin1", "json-u-escape", "sock-semicolon", "state-semicolon", "fragment", "sock-bad-utf8"];
+    // What HAProxy reads otherwise: Latin-1 stays Latin-1, `;` parts parameters, `#` and NUL are refused.
+    let known =
+        ["latin1", "json-u-escape", "sock-semicolon", "state-semicolon", "fragment", "sock-bad-utf8", "sock-nul"];
     let mut other = Vec::new();
     let mut checked = 0;
     for file in ["edumeet/state.json", "edumeet/urls.json"] {

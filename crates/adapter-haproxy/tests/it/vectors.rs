@@ -1,0 +1,18 @@
+//! Recorded requests and scenarios.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// A file of the edumeet recordings: the crate's own, or those of the folder that `EDUMEET_VECTORS` names.
+pub(crate) fn edumeet(name: &str) -> Value {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/edumeet");
+    let path = std::env::var_os("EDUMEET_VECTORS").map_or(own, PathBuf::from).join(name);
+    let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_slice(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// A list in a file.
+pub(crate) fn list<'a>(file: &'a Value, name: &str) -> &'a [Value] {
+    file[name].as_array().unwrap_or_else(|| panic!("no list {name}"))
+}
