@@ -9,4 +9,5 @@ mod dice;
 mod edumeet;
 mod haproxy;
 mod responder;
+mod stickiness;
 mod vectors;
