@@ -4,9 +4,12 @@ mod base64;
 
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub(crate) use base64::encode_base64;
+
+use crate::version::HaproxyVersion;
 
 /// The installed HAProxy. Under `CI=true` it must be there; elsewhere its absence is said.
 pub(crate) fn haproxy() -> Option<PathBuf> {
@@ -18,6 +21,13 @@ pub(crate) fn haproxy() -> Option<PathBuf> {
         println!("skipped: haproxy is not installed");
     }
     found
+}
+
+/// The branch of an installed HAProxy.
+pub(crate) fn version_of(haproxy: &Path) -> HaproxyVersion {
+    let told = Command::new(haproxy).arg("-v").output().expect("haproxy runs").stdout;
+    let told = String::from_utf8_lossy(&told);
+    told.split(' ').find_map(|word| word.parse().ok()).unwrap_or_else(|| panic!("no version in {told:?}"))
 }
 
 /// A folder of one test, gone when dropped.

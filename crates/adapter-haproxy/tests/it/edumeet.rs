@@ -10,7 +10,7 @@ use adapter_haproxy::render::{Bind, ControlSocket, EdumeetCluster, ServerLine, p
 use crate::base64::encode_base64;
 use crate::client::Client;
 use crate::dice::Dice;
-use crate::haproxy::{Haproxy, Place, binary, branch};
+use crate::haproxy::{Haproxy, Place, binary};
 use crate::responder;
 use crate::vectors::{edumeet, list};
 
@@ -134,7 +134,7 @@ fn start(path: &Path, version: Version, ports: &[u16], tenants: bool, pins: &str
     let place = Place::new();
     let mut bind = Bind::port(place.port).on("127.0.0.1");
     bind.accept_proxy = true;
-    let mut cluster = EdumeetCluster::new(branch(version), vec![bind], servers(ports));
+    let mut cluster = EdumeetCluster::new(version.into(), vec![bind], servers(ports));
     cluster.tenants = tenants;
     let map = place.path("pins.map");
     std::fs::write(&map, pins).unwrap();

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use adapter_haproxy::HaproxyVersion;
 use adapter_haproxy::balance::Version;
 
 use crate::client::Client;
@@ -23,12 +22,6 @@ pub(crate) fn binary() -> Option<(PathBuf, Version)> {
     let text = String::from_utf8_lossy(&out.stdout).into_owned();
     let version = text.split(' ').find_map(|w| w.parse().ok()).unwrap_or_else(|| panic!("no version in {text:?}"));
     Some((path, version))
-}
-
-/// The branch of a release, as configurations are rendered for.
-pub(crate) fn branch(version: Version) -> HaproxyVersion {
-    let (major, minor) = version.branch();
-    HaproxyVersion::new(major, minor)
 }
 
 /// A port nobody listens on. Let go at once: another process could take it meanwhile, which a start would show.
