@@ -3,11 +3,12 @@
 use std::process::Command;
 
 use crate::run::{run, target};
-use crate::tools;
+use crate::{haproxy, tools};
 
 pub(crate) fn run_bench(args: &[String]) -> Result<(), String> {
     match args.first().map(String::as_str) {
         Some("peers") => peers(&args[1..]),
+        Some("haproxy") => haproxy::bench(&args[1..]),
         Some("growth") => {
             let mut args = args.to_vec();
             if !args.iter().any(|a| a.starts_with("--plot")) {
@@ -21,7 +22,7 @@ pub(crate) fn run_bench(args: &[String]) -> Result<(), String> {
 }
 
 /// A program of `benches`. What is measured with is built beside what is measured, never into it.
-fn program(name: &str) -> Command {
+pub(crate) fn program(name: &str) -> Command {
     let mut command = Command::new("cargo");
     command.args(["run", "--release", "--manifest-path", "benches/Cargo.toml", "-p", name, "--"]);
     command.env("CARGO_TARGET_DIR", target().join("benches"));

@@ -1,23 +1,64 @@
-//! Predictions beside the real program, on two branches of it.
+//! What is predicted, rendered and checked beside the real program, on two branches of it; and what generated inputs do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::run::{Tally, run_and_read};
+use crate::run::{Tally, run, run_and_read, target};
 use crate::tools;
 
 /// Random backends on each branch, of 60 requests each: more than 10,000 placements.
 const CASES: &str = "170";
+/// Generated inputs of a soak.
+const INPUTS: u64 = 1_000_000;
+
+/// What a test prints when everything it counted was right.
+const RIGHT: [&str; 3] = [": 0 different", ": 0 astray", ": 0 warnings"];
 
 pub(crate) fn haproxy(tally: &mut Tally) -> Result<(), String> {
-    for program in [PathBuf::from("haproxy"), tools::second_haproxy()?] {
-        let mut command = Command::new("cargo");
-        command.args(["test", "--quiet", "-p", "adapter-haproxy", "--test", "it", "--", "--nocapture"]);
-        // By its full path: the tests ask whether it is there.
-        let path = if program.is_absolute() { program } else { PathBuf::from("/usr/sbin/haproxy") };
-        command.env("HAPROXY", &path).env("HAPROXY_CASES", CASES);
-        let lines = run_and_read(&format!("predictions beside {}", path.display()), &mut command)?;
-        tally.passed += lines.iter().filter(|l| l.ends_with(": 0 different")).count() as u64;
+    // By its full path: the tests ask whether it is there.
+    for program in [PathBuf::from("/usr/sbin/haproxy"), tools::second_haproxy()?] {
+        for (what, args) in [
+            ("requests to", &["-p", "adapter-haproxy", "--all-features", "--test", "it"][..]),
+            ("configurations for", &["-p", "adapter-haproxy", "--all-features", "--lib", "render"]),
+            ("cures for", &["-p", "adapter-haproxy", "--all-features", "--lib", "doctor"]),
+            ("haproxy-control beside", &["-p", "haproxy-control", "--test", "it"]),
+        ] {
+            let lines = run_and_read(&format!("{what} {}", program.display()), &mut tests(args, &program))?;
+            tally.passed += lines.iter().filter(|line| RIGHT.iter().any(|right| line.ends_with(right))).count() as u64;
+        }
     }
     Ok(())
+}
+
+fn tests(args: &[&str], program: &Path) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(["test", "--quiet"]).args(args).args(["--", "--nocapture"]);
+    // What is missing must not look like a run without faults.
+    command.env("CI", "true").env("HAPROXY", program).env("HAPROXY_CASES", CASES);
+    command
+}
+
+/// `cargo xtask soak haproxy`: a million inputs through everything that reads what others wrote.
+pub(crate) fn soak(seed: Option<u64>) -> Result<(), String> {
+    let mut command = Command::new("cargo");
+    command.args(["test", "--quiet", "--release", "-p", "adapter-haproxy", "--test", "it", "--"]);
+    command.args(["--exact", "inputs::nothing_panics_and_memory_is_bounded", "--nocapture"]);
+    command.env("HAPROXY_INPUTS", INPUTS.to_string());
+    match seed {
+        Some(seed) => command.env("HAPROXY_SEED", seed.to_string()),
+        None => command.env_remove("HAPROXY_SEED"),
+    };
+    run("soaking what reads requests and configurations", &mut command)
+}
+
+/// `cargo xtask bench haproxy`: the lookup beside a binary search, and `predict` and `plan` for many servers and rooms.
+pub(crate) fn bench(args: &[String]) -> Result<(), String> {
+    let mut lookup = Command::new("cargo");
+    lookup.args(["test", "--quiet", "--release", "-p", "adapter-haproxy", "--lib", "--"]);
+    lookup.args(["--exact", "balance::ring::tests::lookup_is_faster_than_a_search", "--ignored", "--nocapture"]);
+    run("the lookup of a consistent hash beside a binary search", &mut lookup)?;
+    run("building haproxy-control", Command::new("cargo").args(["build", "--release", "-p", "haproxy-control"]))?;
+    let program = target().join("release/haproxy-control");
+    let mut measure = crate::bench::program("haproxy-scale");
+    run("predict and plan", measure.arg("--program").arg(program).args(args))
 }

@@ -18,16 +18,19 @@ Tasks of this repository.
         unit     tests of all crates, doctests
         model    models of the board, the lease and the stick table: every interleaving, by loom
         docs     documentation with warnings denied
-        haproxy  predictions beside two real HAProxies, 2.6 and 2.8
+        haproxy  two real HAProxies, 2.6 and 2.8: predictions, rendered configurations, recorded scenarios
         suite    the black-box suite against `bbb-balancer serve`, on its file store and on a real Redis
         clients  PyPI's bbbctl drives a running balancer
   cargo xtask soak [--seconds N] [--seed N]
                                 two balancers on one Redis for five minutes, while servers, balancers and Redis are
                                 killed, stopped and slowed down; a model beside them says what must hold all the same
   cargo xtask soak servers      500 servers, one in ten of which hangs, then all: three minutes
+  cargo xtask soak haproxy [--seed N]
+                                a million generated requests, expressions and configurations, in release mode
   cargo xtask bench [ARG ...]   build everything in release mode and measure `serve`; --quick for a short run
   cargo xtask bench peers [PART ...]
                                 the core beside pingora, tower, hashring, dashmap, moka and a bare Redis connection
+  cargo xtask bench haproxy     haproxy-control predict and plan, 1,000 servers and 100,000 rooms; the hash's lookup
   cargo xtask bench growth      cost by number of servers and rooms, as a table and a plot
 
 Examples:

@@ -3,12 +3,13 @@
 use std::process::Command;
 
 use crate::run::run;
-use crate::tools;
+use crate::{haproxy, tools};
 
 /// What the command line asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wanted {
     servers: bool,
+    haproxy: bool,
     seconds: Option<u64>,
     seed: Option<u64>,
 }
@@ -23,19 +24,26 @@ fn read(args: &[String]) -> Result<Wanted, String> {
         };
         match arg.as_str() {
             "servers" => wanted.servers = true,
+            "haproxy" => wanted.haproxy = true,
             "--seconds" => wanted.seconds = number()?,
             "--seed" => wanted.seed = number()?,
-            other => return Err(format!("soak has no {other:?}: servers, --seconds N and --seed N are")),
+            other => return Err(format!("soak has no {other:?}: servers, haproxy, --seconds N and --seed N are")),
         }
     }
     if wanted.servers && (wanted.seconds.is_some() || wanted.seed.is_some()) {
         return Err("soak servers takes neither --seconds nor --seed".into());
+    }
+    if wanted.haproxy && (wanted.servers || wanted.seconds.is_some()) {
+        return Err("soak haproxy takes --seed alone".into());
     }
     Ok(wanted)
 }
 
 pub(crate) fn run_soak(args: &[String]) -> Result<(), String> {
     let wanted = read(args)?;
+    if wanted.haproxy {
+        return haproxy::soak(wanted.seed);
+    }
     tools::install(&[])?;
     let name = if wanted.servers { "soak::servers::long_servers" } else { "soak::long_soak" };
     let mut test = Command::new("cargo");
@@ -63,11 +71,19 @@ mod tests {
     #[test]
     fn options_are_read_and_wrong_ones_named() {
         assert_eq!(words(""), Ok(Wanted::default()));
-        assert_eq!(words("--seed 7 --seconds 20"), Ok(Wanted { servers: false, seconds: Some(20), seed: Some(7) }));
-        assert_eq!(words("servers"), Ok(Wanted { servers: true, seconds: None, seed: None }));
-        for (wrong, names) in
-            [("--seed", "--seed"), ("--seconds x", "\"x\""), ("all", "\"all\""), ("servers --seed 1", "neither")]
-        {
+        assert_eq!(
+            words("--seed 7 --seconds 20"),
+            Ok(Wanted { servers: false, seconds: Some(20), seed: Some(7), ..Wanted::default() })
+        );
+        assert_eq!(words("servers"), Ok(Wanted { servers: true, ..Wanted::default() }));
+        assert_eq!(words("haproxy --seed 3"), Ok(Wanted { haproxy: true, seed: Some(3), ..Wanted::default() }));
+        for (wrong, names) in [
+            ("--seed", "--seed"),
+            ("--seconds x", "\"x\""),
+            ("all", "\"all\""),
+            ("servers --seed 1", "neither"),
+            ("haproxy --seconds 1", "--seed alone"),
+        ] {
             assert!(words(wrong).unwrap_err().contains(names), "{wrong}");
         }
     }

@@ -8,6 +8,8 @@ mod client;
 mod dice;
 mod edumeet;
 mod haproxy;
+mod inputs;
+mod rendered;
 mod responder;
 mod stickiness;
 mod vectors;
