@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, where, and what to write instead.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -114,6 +114,9 @@ pub type FileReader = Arc<dyn Fn(&str) -> io::Result<Vec<u8>> + Send + Sync>;
 
 /// Checks configurations for one version of HAProxy.
 ///
+/// A warning or a note about a line is left out where a comment on that line says that it is meant so:
+/// `stick on src # meant: BLC-H046`. Errors are never left out.
+///
 /// ```
 /// use adapter_haproxy::{ConfigFile, Doctor, HaproxyVersion};
 ///
@@ -205,6 +208,8 @@ impl Doctor {
         stats::check(&scene, &mut found);
         sticky::check(&scene, &mut found);
         tables::check(&scene, self.host.as_deref(), &mut found);
+        let meant = meant(files);
+        found.retain(|one| one.level == Level::Error || !meant.contains(&(&*one.file, one.line, one.rule)));
         let order = |name: &str| files.iter().position(|file| file.name() == name);
         found.sort_by(|a, b| (order(&a.file), a.line, a.rule).cmp(&(order(&b.file), b.line, b.rule)));
         found
@@ -267,4 +272,21 @@ impl Doctor {
             |(file, fixed): (&ConfigFile, Vec<Finding>)| Cured { bytes: file.print(), fixed, left: left_in(file) };
         Ok(current.iter().zip(fixed).map(cured).collect())
     }
+}
+
+/// File, line and rule of what comments say is meant so: `# meant: BLC-H046, BLC-H053`.
+fn meant(files: &[ConfigFile]) -> BTreeSet<(&str, usize, &'static str)> {
+    let mut all = BTreeSet::new();
+    for file in files {
+        for line in file.lines() {
+            let comment = line.comment.clone().and_then(|range| file.bytes().get(range));
+            let comment = comment.and_then(|bytes| std::str::from_utf8(bytes).ok());
+            let Some((_, named)) = comment.and_then(|text| text.split_once("meant:")) else { continue };
+            for word in named.split([' ', ',', '\t']) {
+                let rule = DOCTOR_RULES.iter().find(|rule| rule.id == word);
+                all.extend(rule.map(|rule| (file.name(), line.number, rule.id)));
+            }
+        }
+    }
+    all
 }

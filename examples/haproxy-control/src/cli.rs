@@ -34,7 +34,8 @@ pub(crate) enum Command {
         haproxy-control check /etc/haproxy/conf.d --nginx /etc/nginx/sites-enabled/default --try-binds\n  \
         haproxy-control check old.cfg --haproxy-version 2.8 --fix\n\n\
         Several files, and the .cfg files of a folder, are one configuration in that order. The installed haproxy -c is \
-        asked as well.\nEnds with 0 when nothing is wrong, with 1 on errors (with --strict on warnings too).")]
+        asked as well. A warning or a note is left out where its line ends in `# meant: BLC-H046` or the like.\n\
+        Ends with 0 when nothing is wrong, with 1 on errors (with --strict on warnings too).")]
     Check(CheckArgs),
     /// Explain what HAProxy, nginx and systemd wrote about a failed start
     #[command(after_help = "Examples:\n  journalctl -u haproxy -u nginx -n 100 | haproxy-control explain-log\n  \

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::farm::{Farm, Group, Load};
+use super::farm::{Farm, Load};
 use super::notes::Notes;
 use super::ring::{Point, Ring, node};
 
@@ -101,11 +101,9 @@ impl Chash {
 
     /// The server of a hash.
     pub(crate) fn by_hash(&self, farm: &Farm, load: &dyn Load, hash: u32, notes: &mut Notes) -> Option<usize> {
-        let side = match farm.group() {
-            Group::Active => 0,
-            Group::Backups => 1,
-            Group::First(only) => return Some(only),
-            Group::Nobody => return None,
+        let side = match farm.group().side() {
+            Ok(side) => side,
+            Err(only) => return only,
         };
         let ring = &self.rings[side];
         if self.factor == 0
@@ -171,11 +169,9 @@ impl Chash {
 
     /// The next in turn along the nodes.
     pub(crate) fn next(&mut self, farm: &Farm, load: &dyn Load, notes: &mut Notes) -> Option<usize> {
-        let side = match farm.group() {
-            Group::Active => 0,
-            Group::Backups => 1,
-            Group::First(only) => return Some(only),
-            Group::Nobody => return None,
+        let side = match farm.group().side() {
+            Ok(side) => side,
+            Err(only) => return only,
         };
         let mut stop = self.cursor;
         // A cursor of the other ring may never be met again.

@@ -36,6 +36,19 @@ pub(crate) enum Group {
     Nobody,
 }
 
+impl Group {
+    /// Where an algorithm has to look: 0 for the active servers, 1 for the backups; otherwise the answer, which no
+    /// algorithm changes.
+    pub(crate) const fn side(self) -> Result<usize, Option<usize>> {
+        match self {
+            Self::Active => Ok(0),
+            Self::Backups => Ok(1),
+            Self::First(only) => Err(Some(only)),
+            Self::Nobody => Err(None),
+        }
+    }
+}
+
 /// All servers of a backend.
 #[derive(Clone, Debug)]
 pub(crate) struct Farm {

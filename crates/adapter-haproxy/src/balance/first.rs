@@ -1,6 +1,6 @@
 //! `first`: the lowest id that is not full.
 
-use super::farm::{Farm, Group, Load};
+use super::farm::{Farm, Load};
 use super::notes::Notes;
 
 /// The order of the ids.
@@ -16,11 +16,9 @@ impl First {
 
     /// The first that is not full.
     pub(crate) fn next(&self, farm: &Farm, load: &dyn Load, notes: &mut Notes) -> Option<usize> {
-        let backup = match farm.group() {
-            Group::Active => false,
-            Group::Backups => true,
-            Group::First(only) => return Some(only),
-            Group::Nobody => return None,
+        let backup = match farm.group().side() {
+            Ok(side) => side == 1,
+            Err(only) => return only,
         };
         self.0.iter().copied().find(|i| {
             let counts = farm.units.get(*i).is_some_and(|u| u.backup == backup && u.usable());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::farm::{Farm, Group, Load};
+use super::farm::{Farm, Load};
 use super::notes::Notes;
 
 /// The state of `leastconn`: who stands where.
@@ -59,11 +59,9 @@ impl LeastConn {
     /// The servers of the least key that are not full, in order of the last change.
     pub(crate) fn least(&self, farm: &Farm, load: &dyn Load) -> Vec<usize> {
         let open = |i: usize| !load.is_barred(i) && !load.is_packed(i);
-        let side = match farm.group() {
-            Group::Active => 0,
-            Group::Backups => 1,
-            Group::First(only) => return vec![only],
-            Group::Nobody => return Vec::new(),
+        let side = match farm.group().side() {
+            Ok(side) => side,
+            Err(only) => return only.into_iter().collect(),
         };
         let mut least = None;
         let open = self.sides[side].iter().filter(|(_, _, i)| open(*i));
@@ -72,11 +70,9 @@ impl LeastConn {
 
     /// The least loaded.
     pub(crate) fn next(&self, farm: &Farm, load: &dyn Load, notes: &mut Notes) -> Option<usize> {
-        let side = match farm.group() {
-            Group::Active => 0,
-            Group::Backups => 1,
-            Group::First(only) => return Some(only),
-            Group::Nobody => return None,
+        let side = match farm.group().side() {
+            Ok(side) => side,
+            Err(only) => return only,
         };
         let open = |i: usize| !load.is_barred(i) && !load.is_packed(i);
         let (key, _, found) = self.sides[side].iter().find(|(_, _, i)| open(*i))?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::farm::{Farm, Group, Load};
+use super::farm::{Farm, Load};
 use super::notes::Notes;
 
 /// A server's place in a tree: key, order of arrival, server.
@@ -189,11 +189,9 @@ impl RoundRobin {
 
     /// The next in turn.
     pub(crate) fn next(&mut self, farm: &Farm, load: &dyn Load, notes: &mut Notes) -> Option<usize> {
-        let side = match farm.group() {
-            Group::Active => 0,
-            Group::Backups => 1,
-            Group::First(only) => return Some(only),
-            Group::Nobody => return None,
+        let side = match farm.group().side() {
+            Ok(side) => side,
+            Err(only) => return only,
         };
         let mut aside = Vec::new();
         let mut switched = false;

@@ -46,6 +46,25 @@ fn findings_are_as_recorded() {
 }
 
 #[test]
+fn what_is_meant_so_is_left_out_unless_it_is_an_error() {
+    let rules = |stick: &str, bind: &str| {
+        let text = format!(
+            "frontend f\n mode tcp\n {bind}\n default_backend b\nbackend b\n mode tcp\n \
+             stick-table type ipv6 size 1k\n {stick}\n server s 192.0.2.1:80 id 1\n"
+        );
+        let found = doctor().check(&[ConfigFile::parse("x", text).unwrap()]);
+        let rules = found.iter().map(|finding| finding.rule).filter(|rule| !rule.starts_with("BLC-H02"));
+        rules.collect::<Vec<_>>().join(" ")
+    };
+    let bind = "bind :80";
+    assert_eq!(rules("stick on src", bind), "BLC-H047 BLC-H046");
+    assert_eq!(rules("stick on src # a school # meant: BLC-H046", bind), "BLC-H047");
+    assert_eq!(rules("stick on src # meant: BLC-H046, BLC-H047", bind), "BLC-H047");
+    assert_eq!(rules("stick on src # meant: H046 BLC-H04", bind), "BLC-H047 BLC-H046");
+    assert!(rules("stick on src", "bind*:80 # meant: BLC-H002").contains("BLC-H002"));
+}
+
+#[test]
 fn files_of_one_haproxy_are_cured_together() {
     let parse = |name: &str, text: &str| ConfigFile::parse(name, text).unwrap();
     let waits = "timeout connect 5s\n timeout client 50s\n timeout server 50s\n timeout http-request 10s\n";

@@ -190,7 +190,7 @@ pub struct DefaultsSection {
     pub timeouts: Timeouts,
     /// Logs every request; on.
     pub http_log: bool,
-    /// Adds the client's address as `X-Forwarded-For`; on.
+    /// Adds the client's address as `X-Forwarded-For`, behind what the client sent itself: the last one is true. On.
     pub forward_for: bool,
     /// The most connections of one frontend.
     pub max_connections: Option<u32>,

@@ -14,6 +14,8 @@ use crate::version::HaproxyVersion;
 ///
 /// HAProxy cannot turn Latin-1 into UTF-8: a login callback of a 3.x room named `café` (and one that writes the letter as
 /// `\u00e9`) has another key than its signalling. Pin both ([`pin_key`](super::pin_key) of the UTF-8 name, and `caf%E9`) where such names occur.
+/// What is edumeet's own stays in its configuration: `turnAPIKey` and `turnAPIURI`, the sessions in Redis, and
+/// `trustProxy`, which has to name this HAProxy.
 ///
 /// ```
 /// use adapter_haproxy::HaproxyVersion;

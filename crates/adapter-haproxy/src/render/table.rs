@@ -83,7 +83,7 @@ impl StickRule {
         };
         let key = |variable: &str| Ok::<_, RenderError>(format!("var({})", variable_name(variable)?));
         match self {
-            Self::Source => out.line(shared(&["stick", "on", "src"])),
+            Self::Source => out.line_meant(shared(&["stick", "on", "src"]), "BLC-H046"),
             Self::Variable(variable) => out.line(shared(&["stick", "on", &key(variable)?])),
             Self::StoredWhen { key: stored, when } => {
                 let stored = key(stored)?;

@@ -8,8 +8,6 @@ use super::*;
 use crate::config::ConfigFile;
 use crate::doctor::Doctor;
 
-mod live;
-
 const V26: HaproxyVersion = HaproxyVersion::new(2, 6);
 
 fn servers() -> Vec<ServerLine> {
@@ -135,8 +133,7 @@ fn the_doctor_has_nothing_to_say() {
             let found = Doctor::new(config.version).check(&[file]);
             let rules: Vec<&str> = found.iter().map(|finding| finding.rule).collect();
             match name {
-                // Stickiness by address is what it is, and a plain password was asked for.
-                "source" => assert_eq!(rules, ["BLC-H046"]),
+                // A plain password was asked for.
                 "full" => assert_eq!(rules, ["BLC-H034"]),
                 _ => assert_eq!(found, [], "{name}"),
             }

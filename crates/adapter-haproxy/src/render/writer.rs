@@ -63,6 +63,18 @@ impl Writer {
         Ok(())
     }
 
+    /// One line, and a comment that tells the doctor that this is meant so.
+    pub(super) fn line_meant<S: AsRef<str>>(
+        &mut self,
+        words: impl IntoIterator<Item = S>,
+        rule: &'static str,
+    ) -> Result<(), RenderError> {
+        self.line(words)?;
+        self.out.truncate(self.out.trim_end().len());
+        self.out.push_str(&format!(" # meant: {rule}\n"));
+        Ok(())
+    }
+
     /// Lines taken over as they are; they may not open a section or spill into the next line.
     pub(super) fn extra(&mut self, lines: &[String]) -> Result<(), RenderError> {
         for line in lines {

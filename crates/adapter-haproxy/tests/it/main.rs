@@ -11,5 +11,6 @@ mod haproxy;
 mod inputs;
 mod rendered;
 mod responder;
+mod rooms;
 mod stickiness;
 mod vectors;

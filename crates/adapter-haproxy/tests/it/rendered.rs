@@ -13,7 +13,7 @@ use adapter_haproxy::render::{
 
 use crate::client::Client;
 use crate::haproxy::{Haproxy, Place, binary, free_port, until};
-use crate::responder;
+use crate::responder::{self, Responder};
 
 fn servers(ports: &[u16]) -> Vec<ServerLine> {
     (1..).zip(ports).map(|(n, port)| ServerLine::new(n, format!("web{n}"), "127.0.0.1", *port)).collect()
@@ -224,4 +224,17 @@ fn requests_are_logged() {
     .find(|line| line.contains("GET /algebra"));
     let line = seen.unwrap_or_else(|| panic!("nothing was logged"));
     assert!(line.contains("192.0.2.77") && line.contains("servers/web1") && line.contains(" 200 "), "{line}");
+}
+
+/// A name of this host is as good as an address.
+#[test]
+fn servers_are_named_or_numbered() {
+    let Some((path, version)) = binary() else { return };
+    let ports = ["web1", "web2"].map(|name| Responder::start(name).on_both().port);
+    let mut servers = servers(&ports);
+    servers[1].host = "localhost".into();
+    let haproxy = run(&path, |place| in_turn(version, bind(place), servers));
+    let mut client = from(&haproxy, "127.0.0.2");
+    let seen: Vec<String> = (0..4).map(|_| client.get("/").served()).collect();
+    assert_eq!(seen, ["web1", "web2", "web1", "web2"]);
 }

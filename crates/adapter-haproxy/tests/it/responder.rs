@@ -35,16 +35,15 @@ impl Responder {
     pub(crate) fn listen(&mut self) {
         let listener = TcpListener::bind(("127.0.0.1", self.port)).unwrap();
         self.port = listener.local_addr().unwrap().port();
-        let (name, stopping) = (self.name.clone(), Arc::clone(&self.stopping));
-        self.accepting = Some(std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                if stopping.load(Ordering::SeqCst) {
-                    return;
-                }
-                let name = name.clone();
-                std::thread::spawn(move || serve(stream, &name));
-            }
-        }));
+        self.accepting = Some(accept(listener, &self.name, &self.stopping));
+    }
+
+    /// Listens on the same port of `::1` too, where there is one.
+    pub(crate) fn on_both(self) -> Self {
+        if let Ok(listener) = TcpListener::bind(("::1", self.port)) {
+            accept(listener, &self.name, &self.stopping);
+        }
+        self
     }
 
     /// Takes no more connections; those that are there stay.
@@ -54,6 +53,19 @@ impl Responder {
         self.accepting.take().unwrap().join().unwrap();
         self.stopping.store(false, Ordering::SeqCst);
     }
+}
+
+fn accept(listener: TcpListener, name: &str, stopping: &Arc<AtomicBool>) -> JoinHandle<()> {
+    let (name, stopping) = (name.to_owned(), Arc::clone(stopping));
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            if stopping.load(Ordering::SeqCst) {
+                return;
+            }
+            let name = name.clone();
+            std::thread::spawn(move || serve(stream, &name));
+        }
+    })
 }
 
 /// Answers requests until the connection ends: with the name, below `/echo` with what came.

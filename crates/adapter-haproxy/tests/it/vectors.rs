@@ -6,8 +6,17 @@ use serde_json::Value;
 
 /// A file of the edumeet recordings: the crate's own, or those of the folder that `EDUMEET_VECTORS` names.
 pub(crate) fn edumeet(name: &str) -> Value {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/edumeet");
-    let path = std::env::var_os("EDUMEET_VECTORS").map_or(own, PathBuf::from).join(name);
+    read("EDUMEET_VECTORS", "edumeet", name)
+}
+
+/// A file of the Jitsi recordings: the crate's own, or those of the folder that `JITSI_VECTORS` names.
+pub(crate) fn jitsi(name: &str) -> Value {
+    read("JITSI_VECTORS", "jitsi", name)
+}
+
+fn read(variable: &str, own: &str, name: &str) -> Value {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(own);
+    let path = std::env::var_os(variable).map_or(own, PathBuf::from).join(name);
     let bytes = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     serde_json::from_slice(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
