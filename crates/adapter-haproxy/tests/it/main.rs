@@ -4,6 +4,7 @@
 mod balance;
 #[path = "../../src/testing/base64.rs"]
 mod base64;
+mod checked;
 mod client;
 mod dice;
 mod edumeet;
