@@ -9,6 +9,7 @@ mod client;
 mod dice;
 mod edumeet;
 mod haproxy;
+mod health;
 mod inputs;
 mod rendered;
 mod responder;
