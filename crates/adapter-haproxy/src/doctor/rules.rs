@@ -75,6 +75,7 @@ pub const DOCTOR_RULES: &[RuleInfo] = &[
     rule("BLC-H052", Error, "a table or a peers section that is not there"),
     rule("BLC-H053", Warning, "a table of IPv4 addresses behind an IPv6 listener"),
     rule("BLC-H054", Note, "the local peer left to the host's name"),
+    rule("BLC-H055", Warning, "a decoded key that a NUL byte cuts"),
 ];
 
 pub(super) fn level(id: &str) -> Level {

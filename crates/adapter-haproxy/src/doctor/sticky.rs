@@ -1,5 +1,7 @@
 //! What keeps a room on its server: hashes, stick rules and their keys.
 
+use std::collections::BTreeSet;
+
 use crate::config::{ConfigLine, SectionKind};
 
 use super::scene::{Part, Scene, delete};
@@ -16,6 +18,7 @@ pub(super) fn is_hash(balance: &str) -> bool {
 }
 
 pub(super) fn check(scene: &Scene<'_>, found: &mut Vec<Finding>) {
+    nul(scene, found);
     for part in scene.proxies() {
         hash_type(part, found);
         keys(part, found);
@@ -54,7 +57,7 @@ fn decodes(expression: &str) -> bool {
 
 fn keys(part: &Part<'_>, found: &mut Vec<Finding>) {
     let canonical = "make one decoded key first: http-request set-var(txn.room) url_param(roomId),url_dec(1), \
-                     then stick on var(txn.room)";
+                     then stick on var(txn.room); refuse NUL bytes in it";
     let rules: Vec<(&ConfigLine, &str, &str)> = part
         .body
         .iter()
@@ -99,6 +102,42 @@ fn keys(part: &Part<'_>, found: &mut Vec<Finding>) {
             let text = "a callback that is posted carries its state in the body, where this does not look".to_owned();
             let help = "add option http-buffer-request and read req.body_param(state) as well";
             found.push(Finding::new("BLC-H044", part.file, line.number, text, help));
+        }
+    }
+}
+
+/// Keys that end at a NUL byte in the table, where nothing refuses that byte.
+fn nul(scene: &Scene<'_>, found: &mut Vec<Finding>) {
+    let words = |line: &ConfigLine| line.words.iter().any(|word| word.text.contains("%00"));
+    if scene.proxies().any(|part| part.body.iter().any(words)) {
+        return;
+    }
+    // Variables whose value was decoded, `txn.room` and the like.
+    let mut decoded: BTreeSet<&str> = BTreeSet::new();
+    let variable = |expression: &str, decoded: &BTreeSet<&str>| {
+        let name = expression.strip_prefix("var(").and_then(|rest| rest.split(')').next());
+        name.is_some_and(|name| decoded.contains(name))
+    };
+    for line in scene.proxies().flat_map(|part| part.own(&["http-request"])) {
+        let name = line.word(1).strip_prefix("set-var(").and_then(|rest| rest.strip_suffix(')'));
+        if let Some(name) = name.filter(|_| decodes(line.word(2)) || variable(line.word(2), &decoded)) {
+            decoded.insert(name);
+        }
+    }
+    for part in scene.proxies() {
+        let is_text = part.setting(&["stick-table"]).and_then(|table| table.after("type"));
+        if is_text.is_some_and(|kind| kind.text != "string") {
+            continue;
+        }
+        let first = part.body.iter().find_map(|line| {
+            let (verb, expression) = key(line)?;
+            let cut = (decodes(expression) || variable(expression, &decoded)) && !expression.contains("url_enc");
+            (verb != "match" && cut).then_some((line, expression))
+        });
+        if let Some((line, expression)) = first {
+            let text = "a NUL byte ends the key in the table: whoever asks for NAME%00x moves the room NAME".to_owned();
+            let help = format!("refuse it: http-request deny deny_status 400 if {{ {expression},url_enc -m sub %00 }}");
+            found.push(Finding::new("BLC-H055", part.file, line.number, text, help));
         }
     }
 }

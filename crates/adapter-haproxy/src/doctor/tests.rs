@@ -46,6 +46,39 @@ fn findings_are_as_recorded() {
 }
 
 #[test]
+fn a_key_that_a_nul_byte_cuts_is_found_unless_it_is_refused() {
+    let found = |set: &str, table: &str, stick: &str| {
+        let text = format!(
+            "frontend f\n bind :80\n mode http\n http-request {set}\n default_backend b\nbackend b\n mode http\n \
+             stick-table type {table} size 1k expire 1h\n stick {stick}\n"
+        );
+        let found = doctor().check(&[ConfigFile::parse("x.cfg", text).unwrap()]);
+        found.into_iter().filter(|finding| finding.rule == "BLC-H055").map(|finding| finding.to_string()).next()
+    };
+    let room = "set-var(txn.room) url_param(room),url_dec";
+    assert_eq!(
+        found(room, "string len 99", "on var(txn.room)").as_deref(),
+        Some(
+            "x.cfg:9: warning: a NUL byte ends the key in the table: whoever asks for NAME%00x moves the room NAME \
+             [BLC-H055]\n    help: refuse it: http-request deny deny_status 400 if { var(txn.room),url_enc -m sub %00 }"
+        )
+    );
+    assert!(found("set-header a b", "string", "store-request url_param(a),url_dec").is_some());
+    let copied = format!("{room}\n http-request set-var(txn.key) var(txn.room),lower");
+    assert!(found(&copied, "string", "on var(txn.key)").is_some());
+    for (set, table, stick) in [
+        (room, "string", "match var(txn.room)"),
+        (room, "binary", "on var(txn.room)"),
+        (room, "string", "on var(txn.other)"),
+        (room, "string", "on url_param(room)"),
+        (room, "string", "on var(txn.room),url_enc"),
+        ("deny if { url_param(room),url_dec,url_enc -m sub %00 }", "string", "on url_param(room),url_dec"),
+    ] {
+        assert_eq!(found(set, table, stick), None, "{set} {table} {stick}");
+    }
+}
+
+#[test]
 fn what_is_meant_so_is_left_out_unless_it_is_an_error() {
     let rules = |stick: &str, bind: &str| {
         let text = format!(
