@@ -97,6 +97,42 @@ fn what_is_meant_so_is_left_out_unless_it_is_an_error() {
     assert!(rules("stick on src", "bind*:80 # meant: BLC-H002").contains("BLC-H002"));
 }
 
+/// What hangs on more than the text: the version, the host, files, the time.
+#[test]
+fn findings_of_circumstances_are_as_recorded() {
+    let old = Doctor::new(HaproxyVersion::new(2, 4)).check(&[file("good.cfg")]);
+    let unnamed = Doctor::new(HaproxyVersion::new(2, 6)).check(&[file("peers.cfg")]);
+    let room = "frontend f\n mode http\n http-request set-var(txn.room) url_param(room),url_dec\n default_backend b\n\
+                backend b\n mode http\n stick-table type string len 99 size 1k expire 1h\n stick on var(txn.room)\n";
+    let cut = doctor().check(&[ConfigFile::parse("room.cfg", room).unwrap()]);
+    let rules = ["BLC-H006", "BLC-H054", "BLC-H055"];
+    let all: Vec<Finding> =
+        [old, unnamed, cut].concat().into_iter().filter(|finding| rules.contains(&finding.rule)).collect();
+    expect("circumstances.txt", &print(&all));
+    if cfg!(feature = "certificates") {
+        let check = |pem, days| {
+            let found = certificate(pem, days, &["meet.example.com"]);
+            found.into_iter().filter(|finding| ("BLC-H016".."BLC-H021").contains(&finding.rule))
+        };
+        let pems = [("missing.pem", 0), ("keyless.pem", 0), ("meet.pem", 1), ("day.pem", 0), ("day.pem", 300)];
+        let all: Vec<Finding> = pems.into_iter().flat_map(|(pem, days)| check(pem, days)).collect();
+        expect("certificates.txt", &print(&all));
+    }
+}
+
+#[test]
+fn every_rule_is_in_a_recording() {
+    let texts: String = std::fs::read_dir(golden())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "txt"))
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect();
+    let missing: Vec<&str> =
+        DOCTOR_RULES.iter().map(|rule| rule.id).filter(|id| !texts.contains(&format!("[{id}]"))).collect();
+    assert_eq!(missing, [""; 0]);
+}
+
 #[test]
 fn files_of_one_haproxy_are_cured_together() {
     let parse = |name: &str, text: &str| ConfigFile::parse(name, text).unwrap();
@@ -206,16 +242,20 @@ fn two_programs_on_one_port() {
     );
 }
 
-#[test]
-fn certificate_files() {
+/// What is found of a certificate so many days after 2026-11-21, when a day's certificate was made.
+fn certificate(pem: &str, days: u64, names: &[&str]) -> Vec<Finding> {
     let pki = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pki");
     let reader: FileReader = Arc::new(move |path| std::fs::read(pki.join(path.trim_start_matches("/pki/"))));
-    // 2026-11-21, a day's certificate made on the day itself.
-    let now = |days: u64| UNIX_EPOCH + Duration::from_secs(1_795_255_200 + days * 86_400);
+    let now = UNIX_EPOCH + Duration::from_secs(1_795_255_200 + days * 86_400);
+    let text = format!("global\n crt-base /pki\nfrontend f\n bind :443 ssl crt {pem}\n");
+    let doctor = Doctor::new(HaproxyVersion::default()).with_files(reader).with_now(now);
+    doctor.with_public_names(names.iter().copied()).check(&[ConfigFile::parse("x", text).unwrap()])
+}
+
+#[test]
+fn certificate_files() {
     let rules = |pem: &str, days, names: &[&str]| {
-        let text = format!("global\n crt-base /pki\nfrontend f\n bind :443 ssl crt {pem}\n");
-        let doctor = Doctor::new(HaproxyVersion::default()).with_files(Arc::clone(&reader)).with_now(now(days));
-        let found = doctor.with_public_names(names.iter().copied()).check(&[ConfigFile::parse("x", text).unwrap()]);
+        let found = certificate(pem, days, names);
         found.iter().map(|f| f.rule).filter(|rule| ("BLC-H016".."BLC-H021").contains(rule)).collect::<Vec<_>>()
     };
     assert_eq!(rules("missing.pem", 0, &[]), ["BLC-H016"]);
