@@ -1,6 +1,6 @@
 //! Help and wrong command lines.
 
-use crate::run;
+use crate::{Folder, run, run_in, sample};
 
 #[test]
 fn every_command_has_help_with_an_example() {
@@ -69,4 +69,23 @@ fn what_cannot_be_read_is_named() {
     }
     let ran = run(&["check", "/dev/null", "--haproxy", "/bin/echo"]);
     assert!(ran.code == 1 && ran.err.contains("/bin/echo does not answer -v"), "{ran:?}");
+}
+
+#[test]
+fn the_unit_reloads_only_what_passes() {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("systemd/check.conf");
+    let text = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("ExecReload=")).collect();
+    // The first clears what the distribution's unit does, the last tells HAProxy.
+    let [clear, check, tell] = lines[..] else { panic!("{lines:?}") };
+    assert_eq!((clear, tell), ("", "/bin/kill -USR2 $MAINPID"));
+    let folder = Folder::new();
+    let file = folder.join("haproxy.cfg").display().to_string();
+    let args =
+        check.strip_prefix("/usr/local/bin/haproxy-control ").unwrap().replace("/etc/haproxy/haproxy.cfg", &file);
+    let args: Vec<&str> = args.split(' ').collect();
+    folder.put("haproxy.cfg", sample("golden/render-cookie-2.6.cfg"));
+    assert_eq!(run_in(&folder, &args, "").code, 0);
+    folder.put("haproxy.cfg", sample("golden/jitsi.cfg"));
+    assert_eq!(run_in(&folder, &args, "").code, 1);
 }
