@@ -1,1 +1,80 @@
-//! Jitsi: bridges seen as jicofo sees them, ranked and chosen as jicofo would, and rooms spread over several Jitsis.
+//! Jitsi: bridges seen as jicofo sees them, ranked and chosen as jicofo would.
+//!
+//! Jicofo chooses a bridge for every participant by rules that are spread over a dozen settings, and it tells nobody
+//! why, nor what it would do. This crate reads what bridges say in the brewery, keeps their state by jicofo's own rules
+//! (late and odd figures, the ramp-up correction, the minute after a failure) and makes the same choice, with a reason.
+//! So a choice can be foreseen, explained and replayed; and where jicofo is known to pack a burst or a row of empty
+//! rooms on one bridge, [`Extras`] do better, if switched on. Everything here is pure: no sockets, no clock.
+//!
+//! ```
+//! use std::time::Duration;
+//! use adapter_jitsi::{BridgeTable, ConferenceBook, FocusSettings, Participant, PlainStrategy, read_presence};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let brewery = "jvbbrewery@internal.auth.meet.example";
+//! let mut settings = FocusSettings::default();
+//! settings.strategy = PlainStrategy::RegionBased.into();
+//! settings.octo = true;
+//! let mut book = ConferenceBook::new(&settings);
+//! let mut bridges = BridgeTable::try_new(settings)?;
+//! for (nick, stress, region) in [("jvb1", "0.31", "eu"), ("jvb2", "0.12", "us")] {
+//!     let presence = format!(
+//!         "<presence from='{brewery}/{nick}'><stats xmlns='http://jitsi.org/protocol/colibri'>\
+//!          <stat name='stress_level' value='{stress}'/><stat name='drain' value='false'/>\
+//!          <stat name='region' value='{region}'/><stat name='relay_id' value='{nick}'/></stats></presence>"
+//!     );
+//!     bridges.apply(&read_presence(presence.as_bytes(), brewery)?, Duration::ZERO)?;
+//! }
+//! let now = Duration::from_secs(1);
+//! let choice = book.join(&mut bridges, "algebra", &Participant::of_region("eu"), now)?;
+//! assert_eq!(choice.bridge.as_str(), format!("{brewery}/jvb1"));
+//! assert_eq!(choice.reason.text(), "not overloaded, in the region");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What there is
+//!
+//! | Part | Names |
+//! | --- | --- |
+//! | What a presence says | [`read_presence`], [`Presence`], [`Occupant`], [`BridgeReport`], [`read_number`], [`read_bool`] |
+//! | What a focus knows of its bridges | [`BridgeTable`], [`BridgeView`], [`BridgeCounts`], [`BridgeWarning`] |
+//! | Its settings | [`FocusSettings`], [`SelectionStrategy`], [`PlainStrategy`], [`RegionGroups`], [`IceFailureDetection`], [`Extras`] |
+//! | Checks and failed requests | [`HealthOutcome`], [`ColibriAnswer`], [`AnswerEffect`], [`Evacuation`] |
+//! | One choice | [`Conference`], [`ConferenceBridge`], [`Choice`], [`Reason`], [`NoBridge`], [`Gate`] |
+//! | All conferences | [`ConferenceBook`], [`Participant`], [`Pins`] |
+//! | Moving endpoints | [`moves`], [`Move`], [`Moving`], [`Redistributor`] |
+//! | In a pool of the core | [`BridgePool`], [`BridgeStrategy`], [`SharedBridges`], [`BridgeClock`], [`Bridge`], [`StressLoad`] |
+//! | How a bridge makes its stress | [`LoadMeasurement`] |
+//!
+//! # What is promised
+//!
+//! - With the [`Extras`] off every choice is jicofo's. Where jicofo leaves it to chance, among equals, the lower JID is
+//!   chosen.
+//! - A choice looks at few bridges: their order is kept while figures come in. It allocates nothing.
+//! - No bridge that is gone or out gets anybody new while another one is there.
+//! - Nothing panics on any bytes; sizes, depths and counts are limited.
+
+mod brewery;
+mod bridge;
+mod conference;
+mod rank;
+mod redistribute;
+mod region;
+mod select;
+
+pub use brewery::{
+    BridgeReport, MAX_ATTRIBUTES, MAX_PRESENCE, MAX_PRESENCE_DEPTH, MAX_STATS, MAX_TEXT, Occupant, Presence,
+    PresenceError, read_bool, read_number, read_presence,
+};
+pub use bridge::{
+    AnswerEffect, Bridge, BridgeCounts, BridgeTable, BridgeView, BridgeWarning, ColibriAnswer, Evacuation, Extras,
+    FocusSettings, HealthOutcome, IceFailureDetection, LoadMeasurement, MAX_BRIDGES, MAX_DEPARTED, PlainStrategy, Seen,
+    SelectionStrategy, SettingsError, StressLoad, TableError, Update,
+};
+pub use conference::{
+    Conference, ConferenceBook, ConferenceBridge, MAX_CONFERENCES, MAX_PINS, Participant, PinError, Pins,
+};
+pub use redistribute::{ConferenceOn, Move, Moving, RedistributionSettings, Redistributor, moves};
+pub use region::{RegionGroup, RegionGroups};
+pub use select::{BridgeClock, BridgePool, BridgeStrategy, Choice, Gate, NoBridge, Reason, SharedBridges};
