@@ -114,7 +114,7 @@ fn least(count: usize, aim: f64, rooms: &[StickKey]) {
                 (best, units, weight, ties) = (Some(s), u, w, 1);
             } else if mine == least {
                 ties += 1;
-                if spread(n as u64 ^ s.port) % ties == 0 {
+                if spread(n as u64 ^ s.port).is_multiple_of(ties) {
                     best = Some(s);
                 }
             }

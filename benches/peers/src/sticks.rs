@@ -44,6 +44,16 @@ fn dash_entry(table: &DashMap<StickKey, Binding>, n: usize, key: &StickKey, want
     black_box(found.value().clone());
 }
 
+/// What an embedder would write to let entries of a dashmap expire.
+fn dash_expiring(table: &DashMap<StickKey, (Binding, Instant)>, n: usize, key: &StickKey, want: &Want) {
+    let now = Instant::now();
+    let mut found = table.entry(key.clone()).or_insert_with(|| (binding(want, n), now + TTL));
+    if found.1 <= now {
+        *found = (binding(want, n), now + TTL);
+    }
+    black_box(found.0.clone());
+}
+
 fn moka_entry(table: &Cache<StickKey, Binding>, n: usize, key: &StickKey, want: &Want) {
     let found = table.entry_by_ref(key).or_insert_with(|| binding(want, n));
     black_box(found.into_value());
@@ -83,14 +93,16 @@ pub(crate) fn run() {
 
     // Claimed around the same size, where no table has to grow; a claim with expiry beside an entry without one. Each
     // table lives alone, so that none finds its memory displaced by another.
-    let (mut ours, mut dash, mut other) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut ours, mut dash, mut expiring, mut other) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         ours.push(round(&old, &new, &MemoryStore::default(), |t, n, key| claim(t, key, &wants[n])));
         dash.push(round(&old, &new, &DashMap::new(), |t, n, key| dash_entry(t, n, key, &wants[n])));
+        expiring.push(round(&old, &new, &DashMap::new(), |t, n, key| dash_expiring(t, n, key, &wants[n])));
         other.push(round(&old, &new, &moka(), |t, n, key| moka_entry(t, n, key, &wants[n])));
     }
     let ours = median(ours);
     line("claim / bare dashmap's entry", Pair { ours, peer: median(dash) }, 1.0);
+    line("claim / dashmap's entry with a deadline", Pair { ours, peer: median(expiring) }, 1.0);
     line("claim / moka's entry", Pair { ours, peer: median(other) }, 4.0);
 }
 
