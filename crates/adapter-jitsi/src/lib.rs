@@ -4,7 +4,8 @@
 //! why, nor what it would do. This crate reads what bridges say in the brewery, keeps their state by jicofo's own rules
 //! (late and odd figures, the ramp-up correction, the minute after a failure) and makes the same choice, with a reason.
 //! So a choice can be foreseen, explained and replayed; and where jicofo is known to pack a burst or a row of empty
-//! rooms on one bridge, [`Extras`] do better, if switched on. Everything here is pure: no sockets, no clock.
+//! rooms on one bridge, [`Extras`] do better, if switched on. All this is pure: no sockets, no clock. Only the client that
+//! watches a brewery and the probe over HTTP have them, behind features.
 //!
 //! ```
 //! use std::time::Duration;
@@ -45,6 +46,10 @@
 //! | All conferences | [`ConferenceBook`], [`Participant`], [`Pins`] |
 //! | Moving endpoints | [`moves`], [`Move`], [`Moving`], [`Redistributor`] |
 //! | In a pool of the core | [`BridgePool`], [`BridgeStrategy`], [`SharedBridges`], [`BridgeClock`], [`Bridge`], [`StressLoad`] |
+//! | Watching a brewery over XMPP | `BreweryClient`, `ClientOptions`, [`LoginOptions`], [`BreweryEvent`], [`XmppError`] |
+//! | The same without sockets | [`StreamReader`], [`Element`], [`Sasl`], [`Session`], [`Watch`] |
+//! | Asking bridges over HTTP | `RestProbe`, `BridgeFigures` |
+//! | For tests | `testing`: bridges that log in to a real XMPP server and misbehave on command |
 //! | How a bridge makes its stress | [`LoadMeasurement`] |
 //!
 //! # What is promised
@@ -54,6 +59,15 @@
 //! - A choice looks at few bridges: their order is kept while figures come in. It allocates nothing.
 //! - No bridge that is gone or out gets anybody new while another one is there.
 //! - Nothing panics on any bytes; sizes, depths and counts are limited.
+//! - Losing our own connection to a brewery is never taken for the death of its bridges.
+//!
+//! # Features
+//!
+//! | Feature | Default | Adds |
+//! | --- | --- | --- |
+//! | `xmpp` | yes | `BreweryClient`: logs in, joins the brewery, comes back after whatever happens |
+//! | `rest` | no | `RestProbe`: a bridge's `/about/health` and `/colibri/stats` |
+//! | `testing` | no | `testing`: stand-ins for bridges |
 
 mod brewery;
 mod bridge;
@@ -61,7 +75,12 @@ mod conference;
 mod rank;
 mod redistribute;
 mod region;
+#[cfg(feature = "rest")]
+mod rest;
 mod select;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod xmpp;
 
 pub use brewery::{
     BridgeReport, MAX_ATTRIBUTES, MAX_PRESENCE, MAX_PRESENCE_DEPTH, MAX_STATS, MAX_TEXT, Occupant, Presence,
@@ -77,4 +96,14 @@ pub use conference::{
 };
 pub use redistribute::{ConferenceOn, Move, Moving, RedistributionSettings, Redistributor, moves};
 pub use region::{RegionGroup, RegionGroups};
+#[cfg(feature = "rest")]
+pub use rest::{BridgeFigures, RestProbe};
 pub use select::{BridgeClock, BridgePool, BridgeStrategy, Choice, Gate, NoBridge, Reason, SharedBridges};
+pub use xmpp::{
+    Action, Backoff, BareJid, BreweryEvent, Channel, Element, JidError, LeaveReason, LoginOptions,
+    MAX_STANZA_ATTRIBUTES, MAX_STANZA_DEPTH, MAX_STANZA_ELEMENTS, MAX_WATCHED, Mechanism, OccupantJid, Password,
+    Patience, Sasl, SaslError, Scope, Session, Signal, StanzaError, StreamError, StreamItem, StreamLimits,
+    StreamReader, Watch, XmppError, escape,
+};
+#[cfg(feature = "xmpp")]
+pub use xmpp::{BreweryClient, BreweryFeed, ClientOptions, RootsError, TlsRoots};

@@ -3,6 +3,21 @@
 #![allow(clippy::unwrap_used)]
 
 mod burst;
+#[cfg(feature = "testing")]
+mod prosody;
+#[cfg(feature = "testing")]
+mod proxy;
+#[cfg(feature = "rest")]
+mod rest;
 mod selection;
 mod speed;
 mod vectors;
+#[cfg(feature = "testing")]
+mod xmpp_faults;
+#[cfg(feature = "testing")]
+mod xmpp_login;
+#[cfg(feature = "testing")]
+mod xmpp_removal;
+#[cfg(feature = "testing")]
+mod xmpp_room;
+mod xmpp_vectors;
