@@ -20,4 +20,6 @@ mod xmpp_login;
 mod xmpp_removal;
 #[cfg(feature = "testing")]
 mod xmpp_room;
+#[cfg(feature = "testing")]
+mod xmpp_table;
 mod xmpp_vectors;
