@@ -19,10 +19,11 @@ const STEPS: [Step; 7] = [
 ];
 
 /// Each library crate and its features.
-const FEATURES: [(&str, &[&str]); 3] = [
+const FEATURES: [(&str, &[&str]); 4] = [
     ("balancer-core", &["", "probes", "file", "redis", "redis-tls", "redis-sentinel", "redis-cluster", "testing"]),
     ("adapter-bbb", &["", "http", "file", "redis", "redis-tls", "redis-sentinel", "testing"]),
     ("adapter-haproxy", &["", "certificates"]),
+    ("adapter-jitsi", &["", "xmpp", "rest", "testing"]),
 ];
 
 pub(crate) fn run(wanted: &[String]) -> Result<(), String> {

@@ -21,6 +21,10 @@ pub(crate) fn install(more: &[&'static str]) -> Result<(), String> {
     if !works("haproxy", &["-v"]) {
         missing.push("haproxy");
     }
+    // `prosody --version` would start the server.
+    if !works("prosodyctl", &["about"]) {
+        missing.push("prosody");
+    }
     if !works("python3", &["-c", "import venv, ensurepip"]) {
         missing.push("python3-venv");
     }

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::xmpp_vectors;
+
 mod misc;
 mod presence;
 mod selection;
@@ -34,6 +36,11 @@ impl Tally {
 /// Reads one file: the folder, and the file's path within it.
 type Reader = fn(&Path, &str) -> Tally;
 
+/// A recorded connection; a wrong one panics.
+fn session(folder: &Path, name: &str) -> Tally {
+    Tally { checked: xmpp_vectors::check(&folder.join(name)), wrong: Vec::new() }
+}
+
 /// Which files are read by what. `*` stands for anything. `None`: nothing reads it so far.
 const READERS: &[(&str, Option<Reader>)] = &[
     ("selection-*.json", Some(selection::check)),
@@ -43,8 +50,8 @@ const READERS: &[(&str, Option<Reader>)] = &[
     ("autoscale.json", None),
     ("log-lines.json", None),
     ("rooms.json", None),
-    ("xmpp-session-*.jsonl", None),
-    ("xmpp-session-*.xml", None),
+    ("xmpp-session-*.jsonl", Some(session)),
+    ("xmpp-session-*.xml", Some(session)),
     ("prosody.cfg.lua", None),
 ];
 
