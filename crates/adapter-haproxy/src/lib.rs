@@ -4,8 +4,8 @@
 //! when it does not, it does not complain: two halves of a class wait for each other in two rooms of one name. This
 //! crate knows what a given release of HAProxy will do with a request, reads the room out of a request as the
 //! conference systems write it, finds what is wrong with a configuration and mends what is mere writing, and renders
-//! configurations that are right. Everything here is pure: no sockets, no clock, no files but those a reader is given
-//! for.
+//! configurations that are right, and asks and changes a live HAProxy. Everything but that last part's connections (the
+//! feature `runtime`) is pure: no sockets, no clock, no files but those a reader is given for.
 //!
 //! ```
 //! use adapter_haproxy::balance::{BackendSpec, Predictor, Request, ServerSpec, Version};
@@ -46,6 +46,7 @@
 //! | What is wrong with it | [`Doctor`], [`Finding`], [`Cured`], [`DOCTOR_RULES`] |
 //! | Who listens where | [`haproxy_listeners`], [`nginx_listeners`], [`listener_clashes`] |
 //! | What a failed start meant | [`explain_log`], [`LogFinding`] |
+//! | A live HAProxy | [`runtime`]: [`Command`](runtime::Command), [`ServerState`](runtime::ServerState), and with the feature `runtime` `Client`, `MasterClient`, `MapUpdate`, `RuntimeProbe` |
 //! | Configurations to write | [`render`]: [`EdumeetCluster`](render::EdumeetCluster), [`JitsiShards`](render::JitsiShards), [`HaproxyConfig`](render::HaproxyConfig), [`pin_map`](render::pin_map) |
 //! | The version a configuration is for | [`HaproxyVersion`] |
 //!
@@ -54,6 +55,7 @@
 //! | Feature | Default | Adds |
 //! | --- | --- | --- |
 //! | `certificates` | no | the doctor looks into certificate files: dates and names |
+//! | `runtime` | no | connections to the runtime API of a live HAProxy and of its master |
 //!
 //! # What is promised
 //!
@@ -68,6 +70,7 @@ mod config;
 mod doctor;
 pub mod render;
 mod room;
+pub mod runtime;
 #[cfg(test)]
 mod testing;
 mod version;

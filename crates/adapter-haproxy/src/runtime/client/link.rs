@@ -1,0 +1,207 @@
+//! One open connection.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use tokio::io::{Interest, Ready};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{Instant, timeout_at};
+
+use super::super::codec::Framing;
+use super::super::command::Command;
+use super::super::session::{Session, SessionError, SessionEvent, SessionLimits};
+use super::RuntimeAddress;
+
+/// What takes events: the place of the command among those sent, and what happened to it.
+pub(in crate::runtime) type Sink<'a> = &'a mut (dyn FnMut(usize, SessionEvent<'_>) -> ControlFlow<()> + Send);
+
+const READ: usize = 64 << 10;
+
+/// Why an exchange did not end well.
+#[derive(Debug)]
+pub(in crate::runtime) enum Why {
+    /// Nobody there.
+    Connect(io::Error),
+    /// The other side closed, or broke off.
+    Lost,
+    /// The time was up.
+    Deadline(Duration),
+    /// The bytes are wrong.
+    Session(SessionError),
+    /// Whoever takes the lines has had enough.
+    Stopped,
+}
+
+/// How far an exchange came.
+#[derive(Debug)]
+pub(in crate::runtime) struct Broken {
+    pub(in crate::runtime) why: Why,
+    /// The command that was not answered.
+    pub(in crate::runtime) at: usize,
+    /// Whether anything of the commands was written.
+    pub(in crate::runtime) sent: bool,
+}
+
+impl Broken {
+    pub(in crate::runtime) fn new(why: Why) -> Self {
+        Self { why, at: 0, sent: false }
+    }
+
+    pub(in crate::runtime) fn is_lost(&self) -> bool {
+        matches!(self.why, Why::Lost)
+    }
+}
+
+#[derive(Debug)]
+enum Io {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Io {
+    async fn open(address: &RuntimeAddress) -> io::Result<Self> {
+        match address {
+            RuntimeAddress::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+            RuntimeAddress::Tcp(address) => {
+                let stream = TcpStream::connect(address.as_str()).await?;
+                stream.set_nodelay(true)?;
+                Ok(Self::Tcp(stream))
+            }
+            RuntimeAddress::Worker { .. } => {
+                Err(io::Error::new(io::ErrorKind::InvalidInput, "a worker has no socket of its own behind a master"))
+            }
+        }
+    }
+
+    async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+        match self {
+            Self::Unix(s) => s.ready(interest).await,
+            Self::Tcp(s) => s.ready(interest).await,
+        }
+    }
+
+    fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(s) => s.try_read(buf),
+            Self::Tcp(s) => s.try_read(buf),
+        }
+    }
+
+    fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Unix(s) => s.try_write(buf),
+            Self::Tcp(s) => s.try_write(buf),
+        }
+    }
+}
+
+/// A connection and what was asked over it.
+#[derive(Debug)]
+pub(in crate::runtime) struct Link {
+    io: Io,
+    session: Session,
+    buffer: Vec<u8>,
+    pub(in crate::runtime) born: Instant,
+    pub(in crate::runtime) used: Instant,
+}
+
+impl Link {
+    pub(in crate::runtime) async fn open(
+        address: &RuntimeAddress,
+        framing: Framing,
+        limits: SessionLimits,
+    ) -> io::Result<Self> {
+        let io = Io::open(address).await?;
+        let now = Instant::now();
+        let session = Session::new(framing, limits);
+        Ok(Self { io, session, buffer: vec![0; READ], born: now, used: now })
+    }
+
+    /// Sends these commands and takes all answers.
+    pub(in crate::runtime) async fn exchange(
+        &mut self,
+        prefix: &str,
+        commands: &[Command],
+        end: Instant,
+        silence: Duration,
+        sink: Sink<'_>,
+    ) -> Result<(), Broken> {
+        let began = Instant::now();
+        let (mut next, mut answered, mut sent) = (0, 0, false);
+        let mut heard = began;
+        loop {
+            while self.session.has_room()
+                && let Some(command) = commands.get(next)
+            {
+                self.session.submit(prefix, command);
+                next += 1;
+            }
+            let broken = |why, answered, sent| Err(Broken { why, at: answered, sent });
+            let mut closed = false;
+            while !self.session.transmit().is_empty() {
+                match self.io.try_write(self.session.transmit()) {
+                    Ok(n) => {
+                        sent |= n > 0;
+                        self.session.transmitted(n);
+                    }
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                    // A last answer may have come before it closed.
+                    Err(_) => {
+                        closed = true;
+                        break;
+                    }
+                }
+            }
+            let mut flow = ControlFlow::Continue(());
+            let mut take = |event: SessionEvent<'_>| {
+                if flow.is_continue() {
+                    flow = sink(answered, event);
+                }
+                if matches!(event, SessionEvent::End { .. }) {
+                    answered += 1;
+                }
+            };
+            match self.io.try_read(&mut self.buffer) {
+                Ok(0) => {
+                    let result = self.session.closed(&mut take);
+                    return match result {
+                        Ok(()) if answered == commands.len() => Ok(()),
+                        Ok(()) | Err(SessionError::Closed) => broken(Why::Lost, answered, sent),
+                        Err(e) => broken(Why::Session(e), answered, sent),
+                    };
+                }
+                Ok(n) => {
+                    let bytes = self.buffer.get(..n).unwrap_or_default();
+                    if let Err(e) = self.session.receive(bytes, &mut take) {
+                        return broken(Why::Session(e), answered, sent);
+                    }
+                    if flow.is_break() {
+                        return broken(Why::Stopped, answered, sent);
+                    }
+                    heard = Instant::now();
+                    if answered == commands.len() && self.session.is_idle() {
+                        return Ok(());
+                    }
+                    if heard >= end {
+                        return broken(Why::Deadline(end - began), answered, sent);
+                    }
+                    continue;
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && !closed => {}
+                Err(_) => return broken(Why::Lost, answered, sent),
+            }
+            let interest = if self.session.transmit().is_empty() {
+                Interest::READABLE
+            } else {
+                Interest::READABLE | Interest::WRITABLE
+            };
+            let until = end.min(heard + silence);
+            match timeout_at(until, self.io.ready(interest)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => return broken(Why::Lost, answered, sent),
+                Err(_) => return broken(Why::Deadline(until - began), answered, sent),
+            }
+        }
+    }
+}
