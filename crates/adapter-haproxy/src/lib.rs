@@ -66,6 +66,8 @@
 //! - Nothing panics on any bytes, and memory is bounded by the input.
 
 pub mod balance;
+#[cfg(test)]
+mod captures;
 mod config;
 mod doctor;
 pub mod render;

@@ -97,7 +97,10 @@ pub enum CommandError {
 
 /// An answer that is not what this command answers.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("the answer to {command:?} is not understood in line {line} ({text:?}): expected {expected}")]
+#[error(
+    "line {line} of the answer{} is not understood ({text:?}): expected {expected}; is this release newer than the client?",
+    if command.is_empty() { String::new() } else { format!(" to {command:?}") }
+)]
 pub struct ReplyError {
     pub(super) command: String,
     pub(super) line: usize,

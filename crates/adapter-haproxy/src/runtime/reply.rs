@@ -40,6 +40,7 @@ impl Reply {
     }
 
     /// One line more.
+    #[cfg_attr(not(feature = "runtime"), allow(dead_code))]
     pub(super) fn push(&mut self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
         let mut line: &str = &line;
@@ -71,6 +72,7 @@ impl Reply {
 }
 
 /// Takes `[3]: ` from the beginning of a line.
+#[cfg_attr(not(feature = "runtime"), allow(dead_code))]
 pub(super) fn severity(line: &str) -> (Option<u8>, &str) {
     let parts = line.strip_prefix('[').and_then(|rest| rest.split_once("]: ").or_else(|| rest.split_once("]:")));
     if let Some((digit, rest)) = parts
@@ -196,7 +198,7 @@ mod tests {
         let _ = Info::parse(text);
         let _ = CliSocket::parse_all(text);
         let _ = text.parse::<WeightInForce>();
-        let _ = StatTable::parse(text).map(|t| t.rows().iter().map(|r| r.status()).count());
+        let _ = StatTable::parse(text).map(|t| t.rows().iter().filter(|r| r.status().is_draining()).count());
         let _ = TypedStat::parse(text);
         let _ = TypedField::parse_info(text);
         let _ = ServerState::parse_all(text);

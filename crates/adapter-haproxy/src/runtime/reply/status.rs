@@ -28,8 +28,10 @@ pub enum ServerStatus {
     NoCheck,
     /// A frontend that listens.
     Open,
-    /// A frontend that was stopped.
+    /// A frontend that was stopped for good.
     Stop,
+    /// A frontend that was disabled.
+    Paused,
     /// A frontend at its limit.
     Full,
     /// Something new.
@@ -56,6 +58,7 @@ impl ServerStatus {
             "no check" => Self::NoCheck,
             "OPEN" => Self::Open,
             "STOP" => Self::Stop,
+            "PAUSED" => Self::Paused,
             "FULL" => Self::Full,
             other => Self::Other(other.to_owned()),
         }
@@ -100,6 +103,7 @@ impl fmt::Display for ServerStatus {
             Self::NoCheck => "no check",
             Self::Open => "OPEN",
             Self::Stop => "STOP",
+            Self::Paused => "PAUSED",
             Self::Full => "FULL",
             Self::Other(text) => text,
         })

@@ -71,7 +71,7 @@ impl TypedField {
     fn read(text: &str) -> Option<Self> {
         let mut parts = text.splitn(4, ':');
         let (id, tags, kind, value) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        if !matches!(tags.len(), 3 | 4) || !tags.bytes().all(|b| b.is_ascii_uppercase()) {
+        if !matches!(tags.len(), 3 | 4) || !tags.bytes().all(|b| b.is_ascii_alphabetic()) {
             return None;
         }
         let (position, id) = id.split_once('.')?;
