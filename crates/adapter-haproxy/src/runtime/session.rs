@@ -273,6 +273,9 @@ fn answer(
     }
     let cut = |line: &[u8]| String::from_utf8_lossy(line).chars().take(80).collect::<String>();
     match (piece, asked.front()) {
+        (Piece::Line(line), Some(Asked::Prompt)) if line.starts_with(b"master> ") => {
+            *wrong = Some(SessionError::Master)
+        }
         (Piece::Line(line), Some(Asked::Prompt)) => *wrong = Some(SessionError::NotHaproxy { text: cut(line) }),
         (Piece::Line(_), Some(Asked::Severity)) => {}
         (Piece::Line(line), Some(Asked::Command(_))) => sink(SessionEvent::Line(line)),
@@ -329,7 +332,9 @@ mod tests {
 
     #[test]
     fn other_sockets_are_told_apart() {
-        assert_eq!(events(&mut session(), b"\nmaster> "), Err(SessionError::Master));
+        for bytes in [&b"\nmaster> "[..], b"master> Unknown command\n"] {
+            assert_eq!(events(&mut session(), bytes), Err(SessionError::Master));
+        }
         assert!(matches!(events(&mut session(), b"HTTP/1.0 400 Bad\r\n"), Err(SessionError::NotHaproxy { .. })));
         assert_eq!(session().closed(&mut |_| {}), Err(SessionError::Closed));
     }

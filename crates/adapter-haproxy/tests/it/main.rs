@@ -14,5 +14,7 @@ mod inputs;
 mod rendered;
 mod responder;
 mod rooms;
+#[cfg(feature = "runtime")]
+mod runtime;
 mod stickiness;
 mod vectors;

@@ -47,7 +47,7 @@ impl Client {
         self.ask(&Command::show_info_typed(), TypedField::parse_info).await
     }
 
-    /// Statistics: `show stat`. An unknown proxy has no lines.
+    /// Statistics: `show stat`.
     ///
     /// # Errors
     ///

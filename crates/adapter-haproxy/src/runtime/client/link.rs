@@ -1,10 +1,12 @@
 //! One open connection.
 
+use std::future::poll_fn;
 use std::io;
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::io::{Interest, Ready};
+use tokio::io::{AsyncWrite, Interest, Ready};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
@@ -81,6 +83,15 @@ impl Io {
         }
     }
 
+    /// Says that nothing more will be sent.
+    async fn finish(&mut self) -> io::Result<()> {
+        poll_fn(|context| match self {
+            Self::Unix(s) => Pin::new(s).poll_shutdown(context),
+            Self::Tcp(s) => Pin::new(s).poll_shutdown(context),
+        })
+        .await
+    }
+
     fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Unix(s) => s.try_read(buf),
@@ -101,6 +112,8 @@ impl Io {
 pub(in crate::runtime) struct Link {
     io: Io,
     session: Session,
+    /// Whether a master waits for us to say that nothing more comes.
+    finish: bool,
     buffer: Vec<u8>,
     pub(in crate::runtime) born: Instant,
     pub(in crate::runtime) used: Instant,
@@ -115,7 +128,8 @@ impl Link {
         let io = Io::open(address).await?;
         let now = Instant::now();
         let session = Session::new(framing, limits);
-        Ok(Self { io, session, buffer: vec![0; READ], born: now, used: now })
+        let finish = framing == Framing::Close;
+        Ok(Self { io, session, finish, buffer: vec![0; READ], born: now, used: now })
     }
 
     /// Sends these commands and takes all answers.
@@ -152,6 +166,11 @@ impl Link {
                         break;
                     }
                 }
+            }
+            if self.finish && self.session.transmit().is_empty() {
+                // A master keeps the connection otherwise, and a prompt of its own would not tell answers apart.
+                self.finish = false;
+                closed |= self.io.finish().await.is_err();
             }
             let mut flow = ControlFlow::Continue(());
             let mut take = |event: SessionEvent<'_>| {

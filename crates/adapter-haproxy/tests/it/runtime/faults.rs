@@ -1,0 +1,137 @@
+//! Processes that die, hang or are something else.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use adapter_haproxy::runtime::{AdminState, Client, ClientOptions, Command, RuntimeAddress, RuntimeError};
+
+use super::live::{Live, binaries};
+use super::name;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_process_is_told_and_the_next_one_met() {
+    for binary in binaries() {
+        let mut live = Live::start(&binary);
+        let client = live.client();
+        let first = client.process().await.unwrap();
+        live.kill();
+        let began = Instant::now();
+        let error = client.info().await.unwrap_err();
+        assert!(matches!(error, RuntimeError::Connect { .. }) && error.is_retryable(), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(2));
+        assert!(!error.maybe_done() && error.to_string().contains("is HAProxy running"), "{error}");
+        live.start_again();
+        let info = client.info().await.unwrap();
+        let second = client.process().await.unwrap();
+        assert_eq!((info.pid(), second.generation), (live.pid(), first.generation + 1));
+        // A call that finds nobody waits for somebody to come back.
+        live.kill();
+        let patient =
+            Client::new(live.address("admin"), ClientOptions::default().with_come_back(Duration::from_secs(4)));
+        let (found, ()) = tokio::join!(patient.info(), async {
+            tokio::task::yield_now().await;
+            live.start_again();
+        });
+        assert_eq!(found.unwrap().pid(), live.pid());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_hangs_meets_the_deadline() {
+    for binary in binaries() {
+        let live = Live::start(&binary);
+        let limit = Duration::from_millis(300);
+        let client = Client::new(live.address("admin"), ClientOptions::default().with_deadline(limit));
+        let drain = Command::set_state(&name("rooms/mm1"), AdminState::Drain);
+        client.info().await.unwrap();
+        live.signal("-STOP");
+        for (young, command) in [(true, drain.clone()), (false, drain.clone()), (false, Command::show_info())] {
+            let began = Instant::now();
+            let error = client.call(&command).await.unwrap_err();
+            let took = began.elapsed();
+            assert!(took >= limit && took < limit + Duration::from_secs(1), "{took:?}");
+            // Only what was sent may yet be done.
+            assert!(matches!(error, RuntimeError::Deadline { .. }) && error.maybe_done() == young, "{error}");
+        }
+        live.signal("-CONT");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while client.info().await.is_err() {
+            assert!(Instant::now() < deadline);
+        }
+        client.order(&drain).await.unwrap();
+    }
+}
+
+/// Answers each connection with these pieces, one for each read, then closes; the address.
+fn speak(pieces: Vec<Vec<u8>>) -> RuntimeAddress {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = RuntimeAddress::Tcp(listener.local_addr().unwrap().to_string());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            for piece in &pieces {
+                if !matches!(stream.read(&mut [0; 4096]), Ok(n) if n > 0) || stream.write_all(piece).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    address
+}
+
+const HELLO: &str = "\n> \n> Name: HAProxy\nVersion: 2.6.12\nPid: 7\nStopping: 0\n\n> admin\n\n> ";
+
+#[tokio::test]
+async fn other_things_than_haproxy_are_told() {
+    let options =
+        || ClientOptions::default().with_deadline(Duration::from_secs(2)).with_come_back(Duration::from_millis(50));
+    let long: Vec<u8> = std::iter::repeat_n(b"0x1 key value\n".as_slice(), 100).flatten().copied().collect();
+    for (pieces, words) in [
+        (vec!["HTTP/1.0 400 Bad request\r\n\r\n".into()], "no runtime socket of HAProxy"),
+        (vec!["\nmaster> ".into()], "master client"),
+        (vec![HELLO.into(), "cut in the mid".into()], "closed the connection"),
+        (vec![HELLO.into(), [HELLO.as_bytes(), HELLO.as_bytes()].concat()], "nothing was asked for"),
+        (vec![HELLO.into(), long], "longer than 1000 bytes"),
+        (vec![HELLO.into(), "nonsense\n\n> ".into()], "is not understood"),
+        (vec!["\n> \n> gibberish\n\n> admin\n\n> ".into()], "is not understood"),
+    ] {
+        let client = Client::new(speak(pieces), options().with_max_answer(1000));
+        let error = client.maps().await.unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+    let nobody = Client::new(RuntimeAddress::unix("/nonexistent/socket"), options());
+    assert!(matches!(nobody.info().await, Err(RuntimeError::Connect { .. })));
+}
+
+#[tokio::test]
+async fn an_order_is_not_sent_twice_but_a_question_is() {
+    // Every connection ends after the welcome: nothing else is answered.
+    let client = Client::new(speak(vec![HELLO.into(), vec![]]), ClientOptions::default());
+    let error = client.order(&Command::set_state(&name("a/b"), AdminState::Drain)).await.unwrap_err();
+    assert!(error.maybe_done() && error.to_string().contains("look before repeating"), "{error}");
+    let error = client.backends().await.unwrap_err();
+    assert!(!error.maybe_done(), "{error}");
+    assert_eq!(client.process().await.unwrap().generation, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_call_leaves_no_half_answer() {
+    for binary in binaries() {
+        let live = Live::start(&binary);
+        let client = live.client();
+        for _ in 0..50 {
+            let question = client.info();
+            tokio::select! {
+                biased;
+                _ = question => {}
+                () = tokio::task::yield_now() => {}
+            }
+            assert_eq!(client.backends().await.unwrap().len(), 4);
+        }
+        let lines = client.lines(&Command::show_info(), |_| ControlFlow::Break(())).await.unwrap();
+        assert_eq!(lines, 1);
+        assert_eq!(client.backends().await.unwrap().len(), 4);
+    }
+}
