@@ -115,8 +115,8 @@ impl Command {
         {
             return reserved("it would change the connection itself");
         }
-        if line.split_whitespace().last().is_some_and(|word| word.starts_with("<<")) {
-            return reserved("HAProxy would wait for a payload");
+        if line.contains("<<") {
+            return reserved("HAProxy would wait for a payload; write \\<\\< if it is meant as text");
         }
         Self { writes: true, ..Self::read(line) }.fits()
     }

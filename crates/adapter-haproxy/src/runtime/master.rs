@@ -68,8 +68,12 @@ impl MasterClient {
     }
 
     async fn processes_within(&self, limit: Duration) -> Result<Processes, RuntimeError> {
-        let command = Command::raw("show proc")?;
-        let reply = self.ask(&command, limit).await?;
+        let command = Command::show_processes();
+        let reply = match self.ask(&command, limit).await {
+            // It starts anew at a reload.
+            Err(RuntimeError::Lost { .. }) => self.ask(&command, limit).await?,
+            other => other?,
+        };
         Ok(Processes::parse(command.accept(&reply)?).map_err(|e| e.of(command.line()))?)
     }
 

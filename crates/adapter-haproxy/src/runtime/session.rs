@@ -229,9 +229,19 @@ impl Session {
     ///
     /// [`SessionError`]: the connection is of no use any more.
     pub fn receive(&mut self, bytes: &[u8], sink: &mut dyn FnMut(SessionEvent<'_>)) -> Result<(), SessionError> {
-        let Self { decoder, asked, under_way, .. } = self;
+        let Self { decoder, asked, under_way, framing, .. } = self;
         let mut wrong = None;
-        let mut step = |piece: Piece<'_>| answer(piece, asked, under_way, sink, &mut wrong);
+        let mut step = |piece: Piece<'_>| {
+            answer(piece, asked, under_way, sink, &mut wrong);
+            // 2.8 keeps the connection after this, though it was told that nothing more comes.
+            if *framing == Framing::Close
+                && let Piece::Line(line) = piece
+                && line.starts_with(b"Can't find the target")
+                && !asked.is_empty()
+            {
+                answer(Piece::End { terminated: false }, asked, under_way, sink, &mut wrong);
+            }
+        };
         decoder.read(bytes, &mut step)?;
         if let Some(wrong) = wrong {
             return Err(wrong);
@@ -279,6 +289,7 @@ fn answer(
         (Piece::Line(line), Some(Asked::Prompt)) => *wrong = Some(SessionError::NotHaproxy { text: cut(line) }),
         (Piece::Line(_), Some(Asked::Severity)) => {}
         (Piece::Line(line), Some(Asked::Command(_))) => sink(SessionEvent::Line(line)),
+        (Piece::Line(b""), None) => {}
         (Piece::Line(line), None) => *wrong = Some(SessionError::Unasked { text: cut(line) }),
         (Piece::End { terminated }, Some(Asked::Command(len))) => {
             *under_way = under_way.saturating_sub(*len);

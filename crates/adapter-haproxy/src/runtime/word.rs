@@ -1,7 +1,8 @@
 //! Words of a command line.
 //!
 //! Words are separated by blanks, commands by `;`. A backslash takes the special meaning from the character after it
-//! and vanishes, whatever that character is; quotes mean nothing. There is no way to write a line feed.
+//! and vanishes, whatever that character is; quotes mean nothing. There is no way to write a line feed. A line that ends
+//! with `<<` has a payload; in 2.6 even when that is the end of a longer word.
 
 use super::error::{CommandError, shown};
 
@@ -50,8 +51,9 @@ pub(super) fn check_characters(what: &'static str, text: &str) -> Result<(), Com
 /// Appends a blank and the word.
 pub(super) fn push_word(line: &mut String, text: &str) {
     line.push(' ');
+    let payload = text.contains("<<");
     for c in text.chars() {
-        if matches!(c, ' ' | ';' | '\\') {
+        if matches!(c, ' ' | ';' | '\\') || (payload && c == '<') {
             line.push('\\');
         }
         line.push(c);
@@ -95,12 +97,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn words_come_back(words in proptest::collection::vec("[^\\p{Cc}]{1,12}", 1..6)) {
+        fn words_come_back(words in proptest::collection::vec("([^\\p{Cc}]|<|<<|;){1,12}", 1..6)) {
             prop_assume!(words.iter().all(|w| check_word("word", w).is_ok()));
             let mut line = String::from("x");
             for word in &words {
                 push_word(&mut line, word);
             }
+            prop_assert!(!line.contains("<<"));
             prop_assert_eq!(split(&line)[1..].to_vec(), words);
         }
     }

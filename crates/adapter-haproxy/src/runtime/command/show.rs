@@ -47,6 +47,12 @@ impl Command {
         Self::read("show info")
     }
 
+    /// The processes of a master.
+    #[cfg_attr(not(feature = "runtime"), allow(dead_code))]
+    pub(in crate::runtime) fn show_processes() -> Self {
+        Self::read("show proc")
+    }
+
     /// The process, with types.
     pub fn show_info_typed() -> Self {
         Self::read("show info typed")

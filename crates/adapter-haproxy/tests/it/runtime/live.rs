@@ -1,9 +1,11 @@
 //! A real HAProxy with its sockets, killed when dropped.
 
+use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use adapter_haproxy::HaproxyVersion;
@@ -27,8 +29,15 @@ pub(crate) fn binaries() -> Vec<PathBuf> {
     found
 }
 
+/// A port that was free and that no other test of this process was given: HAProxy would share it with another HAProxy.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    loop {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
+            return port;
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -47,15 +56,25 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) fn start(binary: &Path) -> Self {
-        Self::begin(binary, false, 1)
+        Self::begin(binary, false)
     }
 
     /// With a master in front.
     pub(crate) fn with_master(binary: &Path) -> Self {
-        Self::begin(binary, true, 1)
+        Self::begin(binary, true)
     }
 
-    fn begin(binary: &Path, master: bool, threads: u32) -> Self {
+    fn begin(binary: &Path, master: bool) -> Self {
+        for _ in 0..4 {
+            // A connection elsewhere may have taken one of the ports meanwhile.
+            if let Some(live) = Self::attempt(binary, master) {
+                return live;
+            }
+        }
+        panic!("HAProxy does not start");
+    }
+
+    fn attempt(binary: &Path, master: bool) -> Option<Self> {
         let target = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = target.local_addr().unwrap().port();
         let (tcp, pipe, web, agent) = (free_port(), free_port(), free_port(), free_port());
@@ -64,7 +83,7 @@ impl Live {
         let f = folder.display();
         std::fs::write(folder.join("p.map"), "/join rooms\n").unwrap();
         let text = format!(
-            "global\n nbthread {threads}\n localpeer lb1\n\
+            "global\n nbthread 1\n localpeer lb1\n\
              \x20stats socket {f}/admin level admin expose-fd listeners\n stats socket {f}/operator level operator\n\
              \x20stats socket {f}/user level user\n stats socket ipv4@127.0.0.1:{tcp} level admin\n\
              defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n\
@@ -85,9 +104,9 @@ impl Live {
         let child = Self::spawn(binary, &folder, master);
         let out = Command::new(binary).arg("-v").output().unwrap();
         let version = String::from_utf8_lossy(&out.stdout).parse().unwrap();
-        let live = Self { binary: binary.to_owned(), child, folder, tcp, pipe, version, _target: target, target: port };
-        live.await_start(master);
-        live
+        let mut live =
+            Self { binary: binary.to_owned(), child, folder, tcp, pipe, version, _target: target, target: port };
+        if live.await_start(master) { Some(live) } else { None }
     }
 
     fn spawn(binary: &Path, folder: &Path, master: bool) -> Child {
@@ -101,15 +120,17 @@ impl Live {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
-    fn await_start(&self, master: bool) {
+    /// Whether it came up, rather than ended.
+    fn await_start(&mut self, master: bool) -> bool {
         let deadline = Instant::now() + Duration::from_secs(10);
-        let up = || {
-            UnixStream::connect(self.folder.join("admin")).is_ok()
+        loop {
+            let up = UnixStream::connect(self.folder.join("admin")).is_ok()
                 && TcpStream::connect(("127.0.0.1", self.tcp)).is_ok()
-                && (!master || UnixStream::connect(self.folder.join("master")).is_ok())
-        };
-        while !up() {
-            assert!(Instant::now() < deadline, "HAProxy does not start: {}", self.folder.display());
+                && (!master || UnixStream::connect(self.folder.join("master")).is_ok());
+            let ended = self.child.try_wait().unwrap().is_some();
+            if up || ended || Instant::now() > deadline {
+                return up && !ended;
+            }
             std::thread::yield_now();
         }
     }
@@ -146,7 +167,7 @@ impl Live {
 
     pub(crate) fn start_again(&mut self) {
         self.child = Self::spawn(&self.binary, &self.folder, false);
-        self.await_start(false);
+        assert!(self.await_start(false), "HAProxy does not start again");
     }
 
     /// Adds a line to the configuration, or takes what was added away.

@@ -60,8 +60,9 @@ fn keys_come_back_from_the_process() {
     for binary in binaries() {
         let live = Live::start(&binary);
         let client = live.client();
-        let mut runner = TestRunner::new(Config { cases: 64, failure_persistence: None, ..Config::default() });
-        let result = runner.run(&"[ -~é]{1,32}", |text| {
+        let mut runner =
+            TestRunner::new(Config { cases: 96, failure_persistence: None, max_shrink_iters: 20, ..Config::default() });
+        let result = runner.run(&"([ -~é]|<<){1,24}", |text| {
             let key = TableKey::Text(text.clone());
             prop_assume!(Command::set_table("rooms", &key, &[]).is_ok());
             runtime.block_on(async {
