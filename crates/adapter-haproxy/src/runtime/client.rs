@@ -7,10 +7,8 @@ use std::time::Duration;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use crate::HaproxyVersion;
-
-use super::codec::{Framing, MAX_ANSWER};
-use super::command::{Command, MAX_REQUEST};
+use super::codec::Framing;
+use super::command::Command;
 use super::error::{Refusal, ReplyError, RuntimeError, shown};
 use super::reply::{Info, Reply};
 use super::session::{Level, SessionEvent, SessionLimits};
@@ -19,126 +17,15 @@ mod address;
 mod ask;
 mod change;
 mod link;
+mod options;
+mod process;
 
 pub use address::{RuntimeAddress, WorkerTarget};
 pub use change::RemoveOptions;
 pub(super) use link::{Broken, Link, Sink, Why};
-
-/// How a client behaves.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ClientOptions {
-    /// The limit for a call, connecting and waiting for other calls included. Default 5 s.
-    pub deadline: Duration,
-    /// The limit for long dumps and for maps replaced; between two lines of a dump `deadline` holds. Default 60 s.
-    pub dump_deadline: Duration,
-    /// How long a call waits for a process that is not there to come back, within its deadline. Default 500 ms.
-    pub come_back: Duration,
-    /// A connection idle for longer is not used again. Default 50 ms.
-    ///
-    /// After a reload the old process answers on connections it has until they end, and does not end before they do.
-    /// So none is kept for long; a new one costs some 0.1 ms.
-    pub idle: Duration,
-    /// A connection older than that is not used again. Default 1 s.
-    pub max_age: Duration,
-    /// The most bytes of one answer. Default 256 MiB.
-    pub max_answer: u64,
-    /// The most bytes of one command with its payload. Default [`MAX_REQUEST`]; less for a smaller `tune.bufsize`.
-    pub max_request: usize,
-}
-
-impl Default for ClientOptions {
-    fn default() -> Self {
-        Self {
-            deadline: Duration::from_secs(5),
-            dump_deadline: Duration::from_secs(60),
-            come_back: Duration::from_millis(500),
-            idle: Duration::from_millis(50),
-            max_age: Duration::from_secs(1),
-            max_answer: MAX_ANSWER,
-            max_request: MAX_REQUEST,
-        }
-    }
-}
-
-impl ClientOptions {
-    /// With this limit for a call.
-    #[must_use]
-    pub fn with_deadline(mut self, limit: Duration) -> Self {
-        self.deadline = limit;
-        self
-    }
-
-    /// With this limit for long dumps and for maps replaced.
-    #[must_use]
-    pub fn with_dump_deadline(mut self, limit: Duration) -> Self {
-        self.dump_deadline = limit;
-        self
-    }
-
-    /// Waits this long for a process that is not there.
-    #[must_use]
-    pub fn with_come_back(mut self, limit: Duration) -> Self {
-        self.come_back = limit;
-        self
-    }
-
-    /// Keeps connections for so long, idle and at all.
-    #[must_use]
-    pub fn with_keep(mut self, idle: Duration, max_age: Duration) -> Self {
-        self.idle = idle;
-        self.max_age = max_age;
-        self
-    }
-
-    /// Reads answers of that many bytes at most.
-    #[must_use]
-    pub fn with_max_answer(mut self, bytes: u64) -> Self {
-        self.max_answer = bytes;
-        self
-    }
-
-    /// Sends commands of that many bytes at most.
-    #[must_use]
-    pub fn with_max_request(mut self, bytes: usize) -> Self {
-        self.max_request = bytes.min(MAX_REQUEST);
-        self
-    }
-}
-
-/// The process that answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Process {
-    /// Its number.
-    pub pid: u32,
-    /// When it started, in seconds since 1970.
-    pub started: Option<u64>,
-    /// Its release.
-    pub version: HaproxyVersion,
-    /// Its release and build, as HAProxy writes it.
-    pub version_text: String,
-    /// What this socket may do. Through a master: taken for `admin`.
-    pub level: Level,
-    /// Whether it is on its way out.
-    pub stopping: bool,
-    /// Counts the processes this client has met, from 1: another number is another process, whose memory (servers
-    /// added, maps changed, versions prepared) is not that of the one before.
-    pub generation: u64,
-}
-
-impl Process {
-    pub(super) fn pin(&self) -> Pinned {
-        Pinned { generation: self.generation, pid: self.pid }
-    }
-}
-
-/// The process that work began with.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pinned {
-    generation: u64,
-    pid: u32,
-}
+pub use options::ClientOptions;
+pub(super) use process::Pinned;
+pub use process::Process;
 
 #[derive(Debug, Default)]
 struct State {
@@ -228,6 +115,29 @@ impl Client {
         let mut state = self.lock(limit, "show info").await?;
         self.meet(&mut state, limit).await?;
         state.process.clone().ok_or_else(|| self.lost("show info", false))
+    }
+
+    /// Makes sure that the process which listens now is still that one, over a connection of its own: what was ordered
+    /// since is then in the memory of a process that serves, not of one on its way out.
+    ///
+    /// # Errors
+    ///
+    /// [`RuntimeError::NewProcess`] if it is another one; [`RuntimeError`] if nobody answers.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe.
+    pub async fn confirm(&self, process: &Process) -> Result<(), RuntimeError> {
+        self.confirm_pin(process.pin()).await
+    }
+
+    pub(super) async fn confirm_pin(&self, was: Pinned) -> Result<(), RuntimeError> {
+        self.renew().await;
+        let now = self.process().await?;
+        if now.generation == was.generation {
+            return Ok(());
+        }
+        Err(RuntimeError::NewProcess { address: self.address.to_string(), was: was.pid, is: now.pid })
     }
 
     /// One command. The answer is what the command calls success.
@@ -386,6 +296,10 @@ impl Client {
             sink(i, event)
         };
         let mut again = true;
+        if pinned.is_some() && matches!(self.address, RuntimeAddress::Worker { .. }) {
+            // `@1` is whoever it is now.
+            state.looked = None;
+        }
         loop {
             self.meet(&mut state, limit).await?;
             let level = state.process.as_ref().map(|p| p.level);

@@ -273,6 +273,7 @@ mod tests {
             "quit",
             "@1 show info",
             "add map x <<",
+            "del map x y<<",
             "set severity-output none",
             "user",
             "x\\",

@@ -91,7 +91,7 @@ impl<'c> MapUpdate<'c> {
         Ok(())
     }
 
-    /// Counts what HAProxy has of it, then puts it in force.
+    /// Counts what HAProxy has of it, puts it in force, and makes sure that this process is still the one that listens.
     ///
     /// # Errors
     ///
@@ -125,6 +125,7 @@ impl<'c> MapUpdate<'c> {
             });
         }
         self.client.call_of(&Command::commit_map(&self.map, self.version)?, Some(self.pinned)).await?;
+        self.client.confirm_pin(self.pinned).await?;
         Ok(MapReplaced { version: self.version, entries: self.sent, commands: self.commands })
     }
 

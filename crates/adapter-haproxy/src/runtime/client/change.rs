@@ -74,7 +74,7 @@ impl Client {
                 return Err(e);
             }
         }
-        Ok(())
+        self.confirm(&process).await
     }
 
     /// Removes a server: maintenance, agent paused so that it cannot bring it back, sessions ended or waited for,

@@ -4,9 +4,10 @@ use std::future::poll_fn;
 use std::io;
 use std::ops::ControlFlow;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncWrite, Interest, Ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout_at};
 
@@ -76,33 +77,25 @@ impl Io {
         }
     }
 
-    async fn ready(&self, interest: Interest) -> io::Result<Ready> {
+    fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Unix(s) => s.ready(interest).await,
-            Self::Tcp(s) => s.ready(interest).await,
+            Self::Unix(s) => Pin::new(s).poll_read(context, buffer),
+            Self::Tcp(s) => Pin::new(s).poll_read(context, buffer),
+        }
+    }
+
+    fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Unix(s) => Pin::new(s).poll_write(context, bytes),
+            Self::Tcp(s) => Pin::new(s).poll_write(context, bytes),
         }
     }
 
     /// Says that nothing more will be sent.
-    async fn finish(&mut self) -> io::Result<()> {
-        poll_fn(|context| match self {
+    fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
             Self::Unix(s) => Pin::new(s).poll_shutdown(context),
             Self::Tcp(s) => Pin::new(s).poll_shutdown(context),
-        })
-        .await
-    }
-
-    fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(s) => s.try_read(buf),
-            Self::Tcp(s) => s.try_read(buf),
-        }
-    }
-
-    fn try_write(&self, buf: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Unix(s) => s.try_write(buf),
-            Self::Tcp(s) => s.try_write(buf),
         }
     }
 }
@@ -152,26 +145,10 @@ impl Link {
                 next += 1;
             }
             let broken = |why, answered, sent| Err(Broken { why, at: answered, sent });
-            let mut closed = false;
-            while !self.session.transmit().is_empty() {
-                match self.io.try_write(self.session.transmit()) {
-                    Ok(n) => {
-                        sent |= n > 0;
-                        self.session.transmitted(n);
-                    }
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                    // A last answer may have come before it closed.
-                    Err(_) => {
-                        closed = true;
-                        break;
-                    }
-                }
-            }
-            if self.finish && self.session.transmit().is_empty() {
-                // A master keeps the connection otherwise, and a prompt of its own would not tell answers apart.
-                self.finish = false;
-                closed |= self.io.finish().await.is_err();
-            }
+            let until = end.min(heard + silence);
+            let Ok(read) = timeout_at(until, self.step(&mut sent)).await else {
+                return broken(Why::Deadline(until - began), answered, sent);
+            };
             let mut flow = ControlFlow::Continue(());
             let mut take = |event: SessionEvent<'_>| {
                 if flow.is_continue() {
@@ -181,7 +158,7 @@ impl Link {
                     answered += 1;
                 }
             };
-            match self.io.try_read(&mut self.buffer) {
+            match read {
                 Ok(0) => {
                     let result = self.session.closed(&mut take);
                     return match result {
@@ -205,22 +182,45 @@ impl Link {
                     if heard >= end {
                         return broken(Why::Deadline(end - began), answered, sent);
                     }
-                    continue;
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock && !closed => {}
                 Err(_) => return broken(Why::Lost, answered, sent),
             }
-            let interest = if self.session.transmit().is_empty() {
-                Interest::READABLE
-            } else {
-                Interest::READABLE | Interest::WRITABLE
-            };
-            let until = end.min(heard + silence);
-            match timeout_at(until, self.io.ready(interest)).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(_)) => return broken(Why::Lost, answered, sent),
-                Err(_) => return broken(Why::Deadline(until - began), answered, sent),
-            }
         }
+    }
+
+    /// Writes what there is to write and waits for something to read; the bytes read are in the buffer.
+    async fn step(&mut self, sent: &mut bool) -> io::Result<usize> {
+        let Self { io, session, buffer, finish, .. } = self;
+        let mut broken = false;
+        poll_fn(|context| {
+            while !broken && !session.transmit().is_empty() {
+                match io.poll_write(context, session.transmit()) {
+                    Poll::Ready(Ok(n)) => {
+                        *sent |= n > 0;
+                        session.transmitted(n);
+                    }
+                    // A last answer may have come before it closed.
+                    Poll::Ready(Err(_)) => broken = true,
+                    Poll::Pending => break,
+                }
+            }
+            if *finish && session.transmit().is_empty() {
+                // A master keeps the connection otherwise, and a prompt of its own would not tell answers apart.
+                match io.poll_finish(context) {
+                    Poll::Ready(result) => {
+                        *finish = false;
+                        broken |= result.is_err();
+                    }
+                    Poll::Pending => {}
+                }
+            }
+            let mut into = ReadBuf::new(buffer);
+            match io.poll_read(context, &mut into) {
+                Poll::Ready(result) => Poll::Ready(result.map(|()| into.filled().len())),
+                Poll::Pending if broken => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
     }
 }

@@ -51,7 +51,7 @@ async fn a_process_that_hangs_meets_the_deadline() {
             let began = Instant::now();
             let error = client.call(&command).await.unwrap_err();
             let took = began.elapsed();
-            assert!(took >= limit && took < limit + Duration::from_secs(1), "{took:?}");
+            assert!(took >= limit && took < limit + Duration::from_secs(3), "{took:?}");
             // Only what was sent may yet be done.
             assert!(matches!(error, RuntimeError::Deadline { .. }) && error.maybe_done() == young, "{error}");
         }

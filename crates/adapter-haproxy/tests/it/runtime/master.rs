@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use adapter_haproxy::runtime::{
-    AdminState, Client, ClientOptions, Command, MasterClient, ProcessKind, RefusalKind, WorkerTarget,
+    AdminState, Client, ClientOptions, Command, MasterClient, ProcessKind, RefusalKind, RuntimeError, WorkerTarget,
 };
 
 use super::live::{Live, binaries};
@@ -65,15 +65,18 @@ async fn a_client_at_work_leaves_the_old_process() {
         let master = MasterClient::new(live.address("master"), ClientOptions::default());
         let keep = ClientOptions::default().with_keep(Duration::from_secs(1), Duration::from_millis(300));
         let client = Client::new(live.address("admin"), keep);
-        let first = client.info().await.unwrap().pid();
+        let before = client.process().await.unwrap();
+        let first = before.pid;
+        client.confirm(&before).await.unwrap();
         let report = master.reload(Duration::from_secs(10)).await.unwrap();
-        let deadline = std::time::Instant::now() + Duration::from_millis(1500);
+        let deadline = std::time::Instant::now() + Duration::from_secs(5);
         let mut calls = 0;
         while client.info().await.unwrap().pid() == first {
             calls += 1;
             assert!(std::time::Instant::now() < deadline, "still with the old process after {calls} calls");
         }
         assert_eq!(client.process().await.unwrap().pid, report.now.unwrap());
+        assert!(matches!(client.confirm(&before).await, Err(RuntimeError::NewProcess { .. })));
         let gone = std::time::Instant::now() + Duration::from_secs(5);
         while master.processes().await.unwrap().old_workers().count() > 0 {
             assert!(std::time::Instant::now() < gone, "the client holds the old process");
