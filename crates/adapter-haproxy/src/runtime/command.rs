@@ -174,13 +174,13 @@ impl Command {
         if self.is_success(reply) {
             return Ok(text);
         }
-        let kind = spot(text).unwrap_or(RefusalKind::Other);
+        let kind = spot(text, false).unwrap_or(RefusalKind::Other);
         Err(Refusal { kind, command: shown(&self.line), text: shown(text), needs: Some(self.level), has: None })
     }
 
     fn is_success(&self, reply: &Reply) -> bool {
         let text = reply.text();
-        let refused = || reply.is_refusal_by_severity() || spot(text).is_some();
+        let refused = || reply.is_refusal_by_severity() || spot(text, !self.writes).is_some();
         match self.expect {
             Expect::Silence => text.trim().is_empty() || (reply.is_notice() && !refused()),
             Expect::Says(words) => words.iter().any(|word| text.contains(word)),
@@ -301,6 +301,10 @@ mod tests {
         ] {
             assert_eq!(state.accept(&Reply::new(text, severity)).unwrap_err().kind(), kind, "{text}");
         }
+        // What answers a question may hold any words.
+        let hit = Reply::new("type=str, found=yes, key=\"a\", value=\"referenced by b\", type=\"str\"", None);
+        assert!(Command::get_map("m", "a").unwrap().accept(&hit).is_ok());
+        assert!(Command::raw("add server a/b").unwrap().accept(&Reply::new("'id' : already used at x", None)).is_err());
         let address = Command::set_address(&name, "127.0.0.1".parse().unwrap(), Some(80));
         for (text, good) in [
             ("no need to change the addr, port changed from '1' to '80' by 'stats socket command'", true),

@@ -131,6 +131,7 @@ const REFUSALS: &[(&str, bool, RefusalKind)] = &[
     ("Key value expected", true, RefusalKind::Value),
     ("Unknown data type", true, RefusalKind::Value),
     ("Data type not stored in this table", false, RefusalKind::Value),
+    ("Filter entry #", true, RefusalKind::Value),
     ("Require a valid integer value", false, RefusalKind::Value),
     ("followed by a value expected", false, RefusalKind::Value),
     ("Invalid addr", true, RefusalKind::Value),
@@ -144,24 +145,19 @@ const REFUSALS: &[(&str, bool, RefusalKind)] = &[
     ("is not a valid IPv4 or IPv6 address", false, RefusalKind::Value),
 ];
 
-/// The refusal this answer is, by its first line's words.
-pub(super) fn spot(text: &str) -> Option<RefusalKind> {
+/// The refusal this answer is, by its first line's words. What answers a question may hold any words: only how it
+/// begins is looked at.
+pub(super) fn spot(text: &str, question: bool) -> Option<RefusalKind> {
     let line = text.trim_start().lines().next().unwrap_or_default();
     if line.len() > 500 {
         return None;
     }
-    let found =
-        REFUSALS.iter().find(
-            |(words, begins, _)| {
-                if *begins { line.starts_with(words) } else { line.contains(words) && !is_data(line) }
-            },
-        );
+    let found = REFUSALS.iter().find(
+        |(words, begins, _)| {
+            if *begins { line.starts_with(words) } else { !question && line.contains(words) }
+        },
+    );
     found.map(|(_, _, kind)| *kind)
-}
-
-/// Lines of data, which may hold any words.
-fn is_data(line: &str) -> bool {
-    line.starts_with("0x") || line.starts_with("# ")
 }
 
 /// The lines of an answer with their numbers, from 1.
@@ -194,7 +190,7 @@ mod tests {
 
     /// Every parser, on any text.
     fn parse_all(text: &str) {
-        let _ = spot(text);
+        let _ = (spot(text, true), spot(text, false));
         let _ = Info::parse(text);
         let _ = CliSocket::parse_all(text);
         let _ = text.parse::<WeightInForce>();
