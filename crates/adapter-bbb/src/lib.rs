@@ -97,6 +97,6 @@ pub use service::{BbbService, BodyPlan, Payload, RequestHead};
 #[cfg(feature = "redis")]
 pub use store::RedisMeetings;
 pub use store::{
-    Claimed, Figures, LocalStore, Look, MeetingClaim, MeetingRecord, MeetingStore, PollRecord, Registry, ServerPatch,
-    ServerRecord, ServerState,
+    CallbackStore, CallbackUrls, Claimed, Delivery, DeliveryKind, Figures, Hook, HookAdded, HookBook, LocalStore, Look,
+    MAX_HOOKS, MeetingClaim, MeetingRecord, MeetingStore, PollRecord, Registry, ServerPatch, ServerRecord, ServerState,
 };

@@ -8,10 +8,12 @@ use balancer_core::{BackendId, Binding, Claim, StickError, StickKey, StickPage, 
 
 use crate::secret::Secret;
 
+pub(crate) mod callbacks;
 mod local;
 #[cfg(feature = "redis")]
 mod redis;
 
+pub use callbacks::{CallbackStore, CallbackUrls, Delivery, DeliveryKind, Hook, HookAdded, HookBook, MAX_HOOKS};
 pub use local::LocalStore;
 #[cfg(feature = "redis")]
 pub use redis::RedisMeetings;
@@ -383,6 +385,9 @@ pub trait MeetingStore: StickStore {
     async fn clock_ms(&self) -> Result<Option<u64>, StickError> {
         Ok(None)
     }
+
+    /// Hooks, callback addresses and waiting deliveries, beside the meetings.
+    fn callback_store(&self) -> &dyn CallbackStore;
 
     /// Writes and reads something, for a health check.
     ///

@@ -17,7 +17,9 @@ use super::{
     ServerState,
 };
 use crate::secret::Secret;
+use crate::store::callbacks::CallbackStore;
 
+mod callbacks;
 mod scripts;
 
 /// Servers and meetings on a Redis server that any number of processes share.
@@ -363,6 +365,10 @@ impl MeetingStore for RedisMeetings {
             [seconds, micros] => Ok(Some(number(Some(seconds)) * 1000 + number(Some(micros)) / 1000)),
             _ => Err(self.corrupt("a question for the time")),
         }
+    }
+
+    fn callback_store(&self) -> &dyn CallbackStore {
+        self
     }
 
     async fn check(&self) -> Result<(), StickError> {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use balancer_core::{FileOptions, FileStore, FileTable, StickError, TableChange};
 use tokio::sync::{Notify, watch};
 
-use super::{LocalStore, State, rows};
+use super::{LocalStore, State, callbacks, rows};
 
 /// What the waiters watch: up to where everything is durable, and whether writing has failed for good.
 #[derive(Clone, Debug, Default)]
@@ -127,6 +127,11 @@ async fn load(table: &FileTable, name: &str) -> Result<State, StickError> {
     }
     for (key, _) in table.list("closed/").await? {
         s.closed.insert(key.strip_prefix("closed/").unwrap_or(&key).into());
+    }
+    for prefix in [callbacks::HOOK, callbacks::REMOVED, callbacks::URLS, callbacks::OUTBOX, callbacks::NEXT] {
+        for (key, row) in table.list(prefix).await? {
+            s.outside.load(&key, &row).map_err(|e| corrupt(&key, e))?;
+        }
     }
     for (key, row) in table.list("meeting/").await? {
         let held = rows::read_meeting(&row).map_err(|e| corrupt(&key, e))?;

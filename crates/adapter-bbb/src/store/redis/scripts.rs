@@ -2,6 +2,8 @@
 
 use balancer_core::RedisScript;
 
+use super::callbacks;
+
 /// Fields of a meeting in the order in which every script gives them.
 const FIELDS: &str = "
 local function fields(p, id)
@@ -333,6 +335,14 @@ pub(super) struct Scripts {
     pub(super) add_loads: RedisScript,
     pub(super) announce: RedisScript,
     pub(super) doubt: RedisScript,
+    pub(super) hooks: RedisScript,
+    pub(super) add_hook: RedisScript,
+    pub(super) remove_hook: RedisScript,
+    pub(super) keep_urls: RedisScript,
+    pub(super) enqueue: RedisScript,
+    pub(super) take_due: RedisScript,
+    pub(super) postpone: RedisScript,
+    pub(super) drop_delivery: RedisScript,
 }
 
 impl Scripts {
@@ -355,6 +365,14 @@ impl Scripts {
             add_loads: script(ADD_LOADS),
             announce: script(ANNOUNCE),
             doubt: script(DOUBT),
+            hooks: script(callbacks::HOOKS),
+            add_hook: script(callbacks::ADD_HOOK),
+            remove_hook: script(callbacks::REMOVE_HOOK),
+            keep_urls: script(callbacks::KEEP_URLS),
+            enqueue: script(callbacks::ENQUEUE),
+            take_due: script(callbacks::TAKE_DUE),
+            postpone: script(callbacks::POSTPONE),
+            drop_delivery: script(callbacks::DROP_DELIVERY),
         }
     }
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_bbb::{
-    Claimed, Look, MeetingClaim, MeetingRecord, MeetingStore, PollRecord, Registry, ServerPatch, ServerRecord,
+    CallbackStore, Claimed, Look, MeetingClaim, MeetingRecord, MeetingStore, PollRecord, Registry, ServerPatch,
+    ServerRecord,
 };
 use async_trait::async_trait;
 use balancer_core::{BackendId, Binding, Claim, StickError, StickKey, StickPage, StickStore, Want};
@@ -124,6 +125,10 @@ impl MeetingStore for HeldStore {
 
     async fn announce(&self, process: u64, ttl: Duration) -> Result<u32, StickError> {
         self.world.store.announce(process, ttl).await
+    }
+
+    fn callback_store(&self) -> &dyn CallbackStore {
+        self.world.store.callback_store()
     }
 
     async fn check(&self) -> Result<(), StickError> {
