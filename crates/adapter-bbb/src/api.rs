@@ -2,7 +2,11 @@
 
 mod calls;
 mod checksum;
+#[cfg(feature = "http")]
+mod documents;
 mod fault;
+#[cfg(feature = "http")]
+mod jwt;
 mod load;
 mod params;
 mod rules;
@@ -11,7 +15,11 @@ mod xml;
 
 pub use calls::{BodyKind, BodyRule, Call, Route, StaticPath, check_content_type, route, static_path};
 pub use checksum::{Algorithm, Algorithms, AlgorithmsError, ChecksumFault, Checksums, secrets, sign};
+#[cfg(feature = "http")]
+pub(crate) use documents::DocumentScan;
 pub use fault::Fault;
+#[cfg(feature = "http")]
+pub(crate) use jwt::{TokenKind, signed_token, verified_claims};
 pub use load::{LoadFormula, LoadKind, ServerFigures};
 pub use params::{MAX_PARAMS, ParamError, Params, signed_url};
 pub use rules::{CreateContext, ParamRules, RuleError, TagWish, create_params, effective_tag, join_params};
@@ -20,3 +28,5 @@ pub use xml::{
     Child, MAX_DEPTH, MAX_MEETINGS, MeetingEntry, Reply, ReplyError, meetings, meetings_up_to, write_empty_recordings,
     write_index, write_meetings, write_no_meetings, write_running,
 };
+#[cfg(feature = "http")]
+pub(crate) use xml::{HookEntry, hooks, write_hooks, write_success};

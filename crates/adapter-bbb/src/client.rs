@@ -174,7 +174,7 @@ impl std::fmt::Debug for BbbClient {
 /// The client cannot be built.
 #[derive(Debug, thiserror::Error)]
 #[error("the system's trusted certificates cannot be read: install the package ca-certificates")]
-pub struct ClientError(#[source] std::io::Error);
+pub struct ClientError(#[source] pub(crate) std::io::Error);
 
 impl BbbClient {
     /// A client with these limits and the system's trusted certificates.
@@ -317,7 +317,7 @@ async fn read(mut body: hyper::body::Incoming, limit: usize, host: &str) -> Resu
     Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
-fn root(e: &dyn std::error::Error) -> String {
+pub(crate) fn root(e: &dyn std::error::Error) -> String {
     let mut e = e;
     while let Some(source) = e.source() {
         e = source;

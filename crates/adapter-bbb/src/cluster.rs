@@ -13,12 +13,15 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
 use crate::client::BbbClient;
+use crate::egress::Egress;
 use crate::options::BbbOptions;
 use crate::server::{BbbLoad, BbbServer, milli};
 use crate::service::Counts;
 use crate::store::{MeetingStore, Registry, ServerRecord, ServerState};
 
+mod deliver;
 mod first;
+mod hooks;
 mod poll;
 mod strays;
 mod sweep;
@@ -82,6 +85,12 @@ pub struct Cluster {
     process: u64,
     processes: std::sync::atomic::AtomicU32,
     monitor: std::sync::OnceLock<Monitor<BbbServer>>,
+    /// The client for callbacks, made when the first one is due.
+    egress: std::sync::OnceLock<Egress>,
+    /// A callback was put into the queue.
+    handed_in: tokio::sync::Notify,
+    /// A server came online, and may lack hooks.
+    came_online: tokio::sync::Notify,
 }
 
 impl std::fmt::Debug for Cluster {
@@ -159,6 +168,9 @@ impl Cluster {
             process: random(),
             processes: std::sync::atomic::AtomicU32::new(1),
             monitor: std::sync::OnceLock::new(),
+            egress: std::sync::OnceLock::new(),
+            handed_in: tokio::sync::Notify::new(),
+            came_online: tokio::sync::Notify::new(),
         });
         let o = &cluster.options;
         let rules = HealthRules::new(o.healthy_threshold, o.unhealthy_threshold, o.poll_interval);
@@ -186,7 +198,15 @@ impl Cluster {
                     m.run(never).await;
                 }
             };
-            tokio::join!(monitor, this.follow(), this.flush_loop(), this.sweep_loop(), this.tell_of_network());
+            tokio::join!(
+                monitor,
+                this.follow(),
+                this.flush_loop(),
+                this.sweep_loop(),
+                this.tell_of_network(),
+                this.deliver_loop(),
+                this.hook_loop(),
+            );
         };
         tokio::select! {
             () = work => {}
@@ -429,7 +449,7 @@ impl Cluster {
     /// # Cancel safety
     ///
     /// Dropping the future may leave some results applied and others not.
-    pub async fn poll_now(&self) -> Result<Vec<ProbeOutcome<BbbServer>>, StickError> {
+    pub async fn poll_now(self: &Arc<Self>) -> Result<Vec<ProbeOutcome<BbbServer>>, StickError> {
         self.sync().await?;
         let outcomes = match self.monitor.get() {
             Some(m) => m.poll_now().await,
@@ -437,6 +457,7 @@ impl Cluster {
         };
         self.sweep().await;
         self.sync().await?;
+        self.match_hooks().await;
         Ok(outcomes)
     }
 }

@@ -282,6 +282,7 @@ async fn respond(service: &BbbService, request: Request<Incoming>, limits: &Http
         query: parts.uri.query().unwrap_or(""),
         host: value(&parts.headers, header::HOST).or_else(|| parts.uri.host()),
         content_type: value(&parts.headers, header::CONTENT_TYPE),
+        authorization: value(&parts.headers, header::AUTHORIZATION),
     };
     let plan = service.body_plan(&head);
     if plan == BodyPlan::Slides

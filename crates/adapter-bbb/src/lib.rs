@@ -42,8 +42,16 @@
 //! | Servers | [`BbbServer`], [`BbbLoad`], [`ServerRecord`], [`ServerState`] |
 //! | Shared state | [`MeetingStore`], [`LocalStore`], `RedisMeetings` |
 //! | The cluster | [`Cluster`], [`BbbOptions`] |
-//! | HTTP | [`BbbService`], [`HttpServer`], [`HttpLimits`], [`BbbClient`] |
+//! | HTTP | [`BbbService`], [`Surface`], [`HttpServer`], [`HttpLimits`], [`BbbClient`] |
+//! | Callbacks and hooks | [`CallbackStore`], [`CallbackOptions`], [`AddressRules`] |
 //! | For tests | `testing`: a BigBlueButton server that misbehaves on command |
+//!
+//! # Callbacks and hooks
+//!
+//! Addresses that a front-end names in a `create` for statistics and for the news of a recording are kept, and called
+//! by this balancer, signed with its secret: the news waits in the store until it arrives, through restarts and for up
+//! to a day. Hooks are given to every server, also to one that comes later; the servers call them, and sign with their
+//! own secrets. No address leads into a private network unless [`AddressRules`] allow it.
 //!
 //! # Features
 //!
@@ -61,6 +69,8 @@ mod api;
 mod client;
 #[cfg(feature = "http")]
 mod cluster;
+#[cfg(feature = "http")]
+mod egress;
 #[cfg(feature = "http")]
 mod http_server;
 #[cfg(feature = "http")]
@@ -87,13 +97,15 @@ pub use client::{BbbClient, CallBody, CallError, CallLimits, ClientError, Upload
 #[cfg(feature = "http")]
 pub use cluster::{Cluster, ClusterError, Stray};
 #[cfg(feature = "http")]
+pub use egress::{AddressRuleError, AddressRules, UrlRefusal};
+#[cfg(feature = "http")]
 pub use http_server::{Bind, BindError, HttpLimits, HttpServer};
 #[cfg(feature = "http")]
-pub use options::BbbOptions;
+pub use options::{BbbOptions, CallbackOptions};
 pub use secret::Secret;
 pub use server::{BbbLoad, BbbServer};
 #[cfg(feature = "http")]
-pub use service::{BbbService, BodyPlan, Payload, RequestHead};
+pub use service::{BbbService, BodyPlan, Payload, RequestHead, Surface};
 #[cfg(feature = "redis")]
 pub use store::RedisMeetings;
 pub use store::{

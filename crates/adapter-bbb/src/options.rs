@@ -6,6 +6,45 @@ use balancer_core::WallClock;
 
 use crate::api::{Algorithm, Checksums, LoadFormula, ParamRules};
 use crate::client::CallLimits;
+use crate::egress::AddressRules;
+
+/// How callbacks reach front-ends.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CallbackOptions {
+    /// Which addresses front-ends may have called, and documents fetched from. Default: public ones only.
+    pub allow: AddressRules,
+    /// Longest wait for a front-end's answer. Default 10 s.
+    pub timeout: Duration,
+    /// Pause before a callback is tried again; it doubles each time. Default 5 s.
+    pub first_pause: Duration,
+    /// The longest of these pauses. Default 10 min.
+    pub longest_pause: Duration,
+    /// When a callback is given up. Default 24 h.
+    pub give_up: Duration,
+    /// At most so many callbacks wait; further ones are dropped and counted. Default 100,000.
+    pub queue: u64,
+    /// How long a meeting's addresses are kept, since recordings take their time. Default 30 days.
+    pub keep_urls: Duration,
+    /// Whether servers are to tell this balancer that a recording is ready, which then tells the front-end. Without
+    /// it, who keeps the recordings does: see `Cluster::recording_ready`. Default off.
+    pub relay_recording_ready: bool,
+}
+
+impl Default for CallbackOptions {
+    fn default() -> Self {
+        Self {
+            allow: AddressRules::default(),
+            timeout: Duration::from_secs(10),
+            first_pause: Duration::from_secs(5),
+            longest_pause: Duration::from_secs(600),
+            give_up: Duration::from_secs(86_400),
+            queue: 100_000,
+            keep_urls: Duration::from_secs(30 * 86_400),
+            relay_recording_ready: false,
+        }
+    }
+}
 
 /// Settings of a balancer; defaults are Scalelite's.
 #[derive(Clone, Debug)]
@@ -44,6 +83,12 @@ pub struct BbbOptions {
     pub external_voice_bridge: bool,
     /// The host name requests must have; `None` checks nothing.
     pub url_host: Option<String>,
+    /// How callbacks reach front-ends.
+    pub callbacks: CallbackOptions,
+    /// Whether the checksum of a form has to cover its body: of `call + query + "&" + body`, where a side that is empty
+    /// leaves out the `&` as well. Without this the query alone is covered, as Scalelite has it, and what was signed can
+    /// be sent again with another body; a checksum that covers the body is accepted all the same. Default off.
+    pub signed_forms: bool,
     /// What the index answers as `build`.
     pub build: Option<String>,
     /// Whether `getMeetings` answers that there are none.
@@ -75,6 +120,8 @@ impl BbbOptions {
             voice_digits: 9,
             external_voice_bridge: false,
             url_host: None,
+            callbacks: CallbackOptions::default(),
+            signed_forms: false,
             build: None,
             get_meetings_disabled: false,
             id_is_hostname: false,

@@ -14,17 +14,23 @@ use crate::client::CallBody;
 use crate::cluster::Cluster;
 
 mod admin;
+mod callbacks;
 mod create;
+mod documents;
+mod hooks;
 mod meeting;
 mod metrics;
 mod operate;
+mod pass_on;
 mod plan;
 mod status;
 
 pub(crate) use metrics::Counts;
 
+use pass_on::SessionBody;
+
 /// The head of a request, as far as the service looks at it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct RequestHead<'a> {
     /// The method.
     pub method: &'a str,
@@ -36,10 +42,12 @@ pub struct RequestHead<'a> {
     pub host: Option<&'a str>,
     /// The `Content-Type` header.
     pub content_type: Option<&'a str>,
+    /// The `Authorization` header.
+    pub authorization: Option<&'a str>,
 }
 
 impl fmt::Debug for RequestHead<'_> {
-    /// Without the query: it may hold passwords and a checksum that can be replayed.
+    /// Without the query and the authorization: they may hold passwords and what can be replayed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestHead")
             .field("method", &self.method)
@@ -85,10 +93,23 @@ pub enum BodyPlan {
     Stream,
 }
 
+/// What is answered at one address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Surface {
+    /// Everything.
+    #[default]
+    Whole,
+    /// What front-ends, servers and browsers need: nothing of the operators' calls and figures.
+    Public,
+    /// The operators' calls, figures and health pages alone, under any host name.
+    Operators,
+}
+
 /// Answers the API for a cluster. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct BbbService {
     cluster: Arc<Cluster>,
+    surface: Surface,
 }
 
 /// What the work on a call came to: a whole document, or a failure.
@@ -97,7 +118,14 @@ type Done = Result<Response<Bytes>, Fault>;
 impl BbbService {
     /// A service for this cluster.
     pub fn new(cluster: Arc<Cluster>) -> Self {
-        Self { cluster }
+        Self { cluster, surface: Surface::Whole }
+    }
+
+    /// The same for an address where only a part is answered.
+    #[must_use]
+    pub fn with_surface(mut self, surface: Surface) -> Self {
+        self.surface = surface;
+        self
     }
 
     /// The cluster.
@@ -135,6 +163,26 @@ impl BbbService {
         Some(fault(&Fault::Checksum))
     }
 
+    /// Like [`refuse_checksum`](Self::refuse_checksum), for a form: its checksum may, or must, cover the body too.
+    fn refuse_form(
+        &self,
+        call: Call,
+        head: &RequestHead<'_>,
+        params: &Params<'_>,
+        form: &[u8],
+    ) -> Option<Response<Bytes>> {
+        let o = &self.cluster.options;
+        let given = params.get("checksum").unwrap_or("");
+        if !o.signed_forms && o.checksums.verify(call.name(), head.query, given).is_ok() {
+            return None;
+        }
+        let form = String::from_utf8_lossy(form);
+        let both = if head.query.is_empty() { form } else { format!("{}&{form}", head.query).into() };
+        let why = o.checksums.verify(call.name(), &both, given).err()?;
+        tracing::info!(call = call.name(), reason = %why, "checksum of a form refused");
+        Some(fault(&Fault::Checksum))
+    }
+
     /// Answers one request.
     ///
     /// # Cancel safety
@@ -143,6 +191,9 @@ impl BbbService {
     pub async fn handle(&self, head: RequestHead<'_>, body: Payload) -> Response<Bytes> {
         if !self.host_allowed(&head) {
             return forbidden();
+        }
+        if !self.shows(head.path) {
+            return fault(&Fault::UnsupportedRequest);
         }
         if let Some(name) = head.path.strip_prefix("/balancer/api/") {
             return self.operate(name, &head, body).await;
@@ -159,7 +210,21 @@ impl BbbService {
         }
     }
 
+    /// Whether this path is answered here.
+    fn shows(&self, path: &str) -> bool {
+        if self.surface == Surface::Whole {
+            return true;
+        }
+        let of_operators =
+            path == "/metrics" || path.starts_with("/balancer/api/") || path.starts_with("/scalelite/api/");
+        let of_both = matches!(path, "/" | "/health_check" | "/livez" | "/readyz");
+        of_both || of_operators == (self.surface == Surface::Operators)
+    }
+
     fn host_allowed(&self, head: &RequestHead<'_>) -> bool {
+        if self.surface == Surface::Operators {
+            return true;
+        }
         let Some(wanted) = self.cluster.options.url_host.as_deref().filter(|h| !h.is_empty()) else { return true };
         if head.path.contains("health_check") || matches!(head.path, "/livez" | "/readyz" | "/metrics") {
             return true;
@@ -199,10 +264,15 @@ impl BbbService {
             Ok(p) => p,
             Err(e) => return plain(StatusCode::BAD_REQUEST, &e.to_string()),
         };
-        if call.needs_checksum()
-            && let Some(refusal) = self.refuse_checksum(call, head, &params)
-        {
-            return refusal;
+        if call.needs_checksum() {
+            let refusal = if matches!(kind, BodyKind::Form | BodyKind::Multipart) {
+                self.refuse_form(call, head, &params, &whole)
+            } else {
+                self.refuse_checksum(call, head, &params)
+            };
+            if let Some(refusal) = refusal {
+                return refusal;
+            }
         }
         if call.is_admin() {
             return self.admin(call, &params, &whole).await;
@@ -235,7 +305,17 @@ impl BbbService {
                       <updated>false</updated>\n</response>\n",
                 );
             })),
-            Call::AnalyticsCallback => Ok(status(StatusCode::NO_CONTENT)),
+            Call::AnalyticsCallback => {
+                return self.analytics_callback(&params, kind, &whole, head.authorization).await;
+            }
+            Call::RecordingReadyCallback => return self.recording_ready_callback(&params).await,
+            Call::SendChatMessage => self.send_chat_message(&params).await,
+            Call::GetJoinUrl | Call::Feedback => {
+                self.about_session(call.name(), &params, SessionBody::of(kind, &whole)).await
+            }
+            Call::HooksCreate => self.hooks_create(&params).await,
+            Call::HooksList => self.hooks_list(&params).await,
+            Call::HooksDestroy => self.hooks_destroy(&params).await,
             _ => Err(Fault::UnsupportedRequest),
         };
         done.unwrap_or_else(|f| fault(&f))

@@ -34,6 +34,7 @@ mod inspect;
 mod listen;
 mod meeting;
 mod mode;
+mod outside;
 mod sign;
 mod state;
 #[cfg(test)]
@@ -43,6 +44,7 @@ mod wire;
 pub use hold::Held;
 pub use meeting::{FakeMeeting, MeetingSpec};
 pub use mode::Mode;
+pub use outside::FakeHook;
 pub use state::{FakeState, LoggedRequest};
 
 use hold::{Gate, Stage};
@@ -193,7 +195,7 @@ impl FakeBbb {
         drop(state);
         self.shared.changed.notify_waiters();
         Some(match answer {
-            calls::Answer::Document(text) | calls::Answer::Redirect(text) => text,
+            calls::Answer::Document(text) | calls::Answer::Json(text) | calls::Answer::Redirect(text) => text,
         })
     }
 
@@ -346,7 +348,10 @@ impl FakeBbb {
     /// Dropping the future may leave the port closed; call it again.
     pub async fn revive(&self, meetings: Meetings) -> Result<(), FakeError> {
         if meetings == Meetings::Lose {
-            self.shared.state().meetings.clear();
+            let mut state = self.shared.state();
+            state.meetings.clear();
+            state.sessions.clear();
+            state.hooks.clear();
         }
         self.set_mode(Mode::Ok).await
     }

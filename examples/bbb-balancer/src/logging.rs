@@ -1,5 +1,7 @@
 //! Log lines on standard output.
 
+use std::io::{self, Write};
+
 use tracing::Level;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
@@ -10,5 +12,77 @@ pub(crate) fn start(level: Level, json: bool) {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::from_level(level).into()).from_env_lossy();
     let log = tracing_subscriber::fmt().with_env_filter(filter);
     // Fails only when logging runs already.
-    let _ = if json { log.json().try_init() } else { log.try_init() };
+    let _ = if json {
+        log.json().try_init()
+    } else {
+        // Colours are control characters too: a terminal that shows lines needs none.
+        log.with_ansi(false).with_writer(|| Lines(io::stdout())).try_init()
+    };
+}
+
+/// Writes each event as one line: what came from outside cannot begin another one, nor steer a terminal.
+struct Lines<W>(W);
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.0.write_all(&one_line(event))?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// An event, which ends with a line break, with every other control character written out.
+fn one_line(event: &[u8]) -> Vec<u8> {
+    let text = event.strip_suffix(b"\n").unwrap_or(event);
+    let text = String::from_utf8_lossy(text);
+    let mut line = String::with_capacity(text.len() + 1);
+    for char in text.chars() {
+        if char.is_control() || matches!(char, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}') {
+            line.extend(char.escape_default());
+        } else {
+            line.push(char);
+        }
+    }
+    line.push('\n');
+    line.into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_comes_from_outside_stays_within_its_line() {
+        let kept = Kept::default();
+        let into = kept.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || Lines(into.clone())).finish();
+        tracing::subscriber::with_default(log, || {
+            let forged = "m\r\n2026-11-21T00:00:00Z  INFO forged: \u{1b}[31mred\u{7}\u{2028}x";
+            tracing::info!(meeting = forged, host = %forged, "{forged}");
+            tracing::info!("second ä");
+        });
+        let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(text.ends_with("second ä\n"), "{text}");
+        assert!(!text.trim_end().replace('\n', "").chars().any(char::is_control), "{text:?}");
+        assert!(text.contains("\\r\\n2026"), "{text}");
+    }
 }

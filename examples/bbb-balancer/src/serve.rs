@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use adapter_bbb::{
     BbbOptions, BbbService, Bind, Cluster, ClusterError, HttpLimits, HttpServer, LocalStore, MeetingStore,
-    RedisMeetings,
+    RedisMeetings, Surface,
 };
 use balancer_core::{RedisLink, RedisOptions, StickError};
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,14 +26,19 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
         ClusterError::Store(e) => store_failure(&e),
         e => Failure::failed(e.to_string()),
     })?;
-    let bind = match &settings.listen {
-        Listen::Tcp(addr) => Bind::Tcp(*addr),
-        Listen::Unix(path) => Bind::Unix(path.clone()),
-    };
+    let bind = place(&settings.listen);
+    let apart = settings.admin_listen.as_ref().map(place);
     // Bound before the servers are asked, so that a port that is taken is told at once; served after.
-    let server = HttpServer::bind(&bind, BbbService::new(cluster.clone()), limits(&settings))
-        .await
-        .map_err(|e| Failure::failed(e.to_string()).cause(cause(&e)))?;
+    let listen = async |bind: &Bind, surface: Surface| {
+        let service = BbbService::new(cluster.clone()).with_surface(surface);
+        let server = HttpServer::bind(bind, service, limits(&settings)).await;
+        server.map_err(|e| Failure::failed(e.to_string()).cause(cause(&e)))
+    };
+    let server = listen(&bind, if apart.is_some() { Surface::Public } else { Surface::Whole }).await?;
+    let operators = match &apart {
+        Some(bind) => Some(listen(bind, Surface::Operators).await?),
+        None => None,
+    };
     let mut stop_order = std::pin::pin!(signalled());
     if fresh {
         tokio::select! {
@@ -43,6 +48,9 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     }
     let at = server.local().map_or_else(|| bind.to_string(), |b| b.to_string());
     tracing::info!(address = %at, store = %store.describe(), load = %settings.formula_text, "serving");
+    if let Some(at) = operators.as_ref().and_then(HttpServer::local) {
+        tracing::info!(address = %at, "operators' calls are answered apart");
+    }
     let (stop, _) = tokio::sync::watch::channel(false);
     let stopped = |mut on: tokio::sync::watch::Receiver<bool>| async move {
         // An error means that the sender is gone, which is a stop as well.
@@ -50,10 +58,14 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     };
     let background = tokio::spawn(cluster.clone().run(stopped(stop.subscribe())));
     let serving = tokio::spawn(server.serve(stopped(stop.subscribe()), GRACE));
+    let apart = operators.map(|server| tokio::spawn(server.serve(stopped(stop.subscribe()), GRACE)));
     stop_order.await;
     tracing::info!("stopping: requests under way are finished first");
     let _ = stop.send(true);
     let _ = serving.await;
+    if let Some(apart) = apart {
+        let _ = apart.await;
+    }
     let _ = background.await;
     tracing::info!("stopped");
     Ok(())
@@ -71,6 +83,13 @@ async fn restore(cluster: &Arc<Cluster>) {
         Ok(Ok(n)) => tracing::info!(meetings = n, "running meetings found on the servers are known again"),
         Ok(Err(e)) => tracing::warn!(error = %e, "running meetings cannot be looked for"),
         Err(_) => tracing::warn!("not all servers could be asked for running meetings; the polls go on asking"),
+    }
+}
+
+fn place(listen: &Listen) -> Bind {
+    match listen {
+        Listen::Tcp(addr) => Bind::Tcp(*addr),
+        Listen::Unix(path) => Bind::Unix(path.clone()),
     }
 }
 
@@ -143,6 +162,9 @@ fn options(s: &Settings) -> BbbOptions {
     o.voice_digits = s.voice_digits;
     o.external_voice_bridge = s.external_voice_bridge;
     o.url_host.clone_from(&s.url_host);
+    o.signed_forms = s.signed_forms;
+    o.callbacks.allow = s.callback_allow.clone();
+    o.callbacks.relay_recording_ready = s.relay_recording_ready;
     o.build.clone_from(&s.build);
     o.get_meetings_disabled = s.get_meetings_disabled;
     o.id_is_hostname = s.id_is_hostname;

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use adapter_bbb::{Algorithms, Checksums, LoadFormula, LoadKind, ParamRules, Secret};
+use adapter_bbb::{AddressRules, Algorithms, Checksums, LoadFormula, LoadKind, ParamRules, Secret};
 
 pub(crate) use keys::KEYS;
 pub(crate) use report::{Line, lines as source_lines, masked};
@@ -74,6 +74,14 @@ pub(crate) struct Settings {
     pub(crate) url_host: Option<String>,
     /// Where to listen.
     pub(crate) listen: Listen,
+    /// Where operators' calls are answered, if apart.
+    pub(crate) admin_listen: Option<Listen>,
+    /// Whether checksums of forms must cover their bodies.
+    pub(crate) signed_forms: bool,
+    /// Which addresses callbacks and documents may have.
+    pub(crate) callback_allow: AddressRules,
+    /// Whether servers tell the balancer of recordings that are ready.
+    pub(crate) relay_recording_ready: bool,
     /// Worker threads; `None` is one per processor.
     pub(crate) threads: Option<usize>,
     /// Secrets, of which there is at least one, and accepted algorithms.
@@ -178,6 +186,10 @@ impl Settings {
         let settings = Self {
             url_host: r.text("url_host"),
             listen: place::listen(&mut r),
+            admin_listen: place::admin_listen(&mut r),
+            signed_forms: r.switch("signed_forms"),
+            callback_allow: r.with("callback_allow", |t| t.parse::<AddressRules>().map_err(say)).unwrap_or_default(),
+            relay_recording_ready: r.switch("relay_recording_ready"),
             threads: Some(r.count("threads", 0, 1024)).filter(|n| *n > 0),
             checksums,
             store: place::store(&mut r, &mut notices),

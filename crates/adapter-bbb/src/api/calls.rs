@@ -36,6 +36,20 @@ pub enum Call {
     DeleteRecordings,
     /// A server hands in the statistics of a meeting.
     AnalyticsCallback,
+    /// A server says that a recording is ready.
+    RecordingReadyCallback,
+    /// Writes into the public chat of a meeting.
+    SendChatMessage,
+    /// Another address to join for somebody who has joined.
+    GetJoinUrl,
+    /// What somebody thought of a meeting.
+    Feedback,
+    /// Has events sent somewhere.
+    HooksCreate,
+    /// Lists where events are sent.
+    HooksList,
+    /// Has events no longer sent there.
+    HooksDestroy,
     /// Lists tenants.
     GetTenants,
     /// Shows a tenant.
@@ -69,7 +83,7 @@ enum Methods {
 }
 
 impl Call {
-    const API: [Self; 12] = [
+    const API: [Self; 19] = [
         Self::IsMeetingRunning,
         Self::GetMeetingInfo,
         Self::GetMeetings,
@@ -82,6 +96,13 @@ impl Call {
         Self::PublishRecordings,
         Self::DeleteRecordings,
         Self::AnalyticsCallback,
+        Self::RecordingReadyCallback,
+        Self::SendChatMessage,
+        Self::GetJoinUrl,
+        Self::Feedback,
+        Self::HooksCreate,
+        Self::HooksList,
+        Self::HooksDestroy,
     ];
 
     const ADMIN: [Self; 11] = [
@@ -115,6 +136,13 @@ impl Call {
             Self::PublishRecordings => "publishRecordings",
             Self::DeleteRecordings => "deleteRecordings",
             Self::AnalyticsCallback => "analytics_callback",
+            Self::RecordingReadyCallback => "recording_ready_callback",
+            Self::SendChatMessage => "sendChatMessage",
+            Self::GetJoinUrl => "getJoinUrl",
+            Self::Feedback => "feedback",
+            Self::HooksCreate => "hooks/create",
+            Self::HooksList => "hooks/list",
+            Self::HooksDestroy => "hooks/destroy",
             Self::GetTenants => "getTenants",
             Self::GetTenantInfo => "getTenantInfo",
             Self::GetServers => "getServers",
@@ -144,17 +172,21 @@ impl Call {
         )
     }
 
-    /// Whether the request must be signed. The analytics callback carries a token instead.
+    /// Whether the request must be signed. The callbacks of servers carry tokens instead.
     #[must_use]
     pub const fn needs_checksum(self) -> bool {
-        !matches!(self, Self::Index | Self::AnalyticsCallback)
+        !matches!(self, Self::Index | Self::AnalyticsCallback | Self::RecordingReadyCallback)
     }
 
     /// What its POST body may be.
     #[must_use]
     pub fn body_rule(self) -> BodyRule {
         match self {
-            Self::Join | Self::PublishRecordings | Self::DeleteRecordings | Self::AnalyticsCallback => BodyRule::Any,
+            Self::Join
+            | Self::PublishRecordings
+            | Self::DeleteRecordings
+            | Self::AnalyticsCallback
+            | Self::Feedback => BodyRule::Any,
             Self::Create => BodyRule::FormOrXml,
             Self::InsertDocument => BodyRule::Xml,
             call if call.is_admin() => BodyRule::Json,
@@ -173,6 +205,8 @@ impl Call {
             | Self::GetServerInfo => Methods::Get,
             Self::InsertDocument
             | Self::AnalyticsCallback
+            | Self::RecordingReadyCallback
+            | Self::Feedback
             | Self::AddTenant
             | Self::UpdateTenant
             | Self::DeleteTenant

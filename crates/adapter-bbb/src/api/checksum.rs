@@ -189,6 +189,12 @@ impl Checksums {
         self.secrets.first().map(String::as_str)
     }
 
+    /// All secrets, for tokens.
+    #[cfg(feature = "http")]
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+        self.secrets.iter().map(String::as_str)
+    }
+
     /// The accepted algorithms.
     #[must_use]
     pub const fn algorithms(&self) -> Algorithms {

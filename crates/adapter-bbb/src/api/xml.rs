@@ -1,10 +1,14 @@
 //! XML documents of the API: what servers answer, and what we answer.
 
+#[cfg(feature = "http")]
+mod hooks;
 mod meetings;
 mod reply;
 mod scan;
 mod write;
 
+#[cfg(feature = "http")]
+pub(crate) use hooks::{HookEntry, hooks, write_hooks, write_success};
 pub use meetings::{MAX_MEETINGS, MeetingEntry, meetings, meetings_up_to};
 pub use reply::{Child, Reply};
 pub use scan::MAX_DEPTH;

@@ -156,6 +156,7 @@ impl Cluster {
             if record.online.is_some() {
                 self.publish_verdict(id, &record, true).await?;
                 tracing::info!(backend = %id, host = host_of(outcome.backend.url()), "server is online");
+                self.came_online.notify_one();
             } else {
                 self.store.record_poll(id, &record).await?;
             }

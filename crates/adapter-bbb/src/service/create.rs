@@ -13,7 +13,7 @@ use http::Response;
 use tokio::time::Instant;
 
 use super::meeting::only_id;
-use super::{BbbService, Counts, Done, relay, store_fault};
+use super::{BbbService, Counts, Done, callbacks, documents, relay, store_fault};
 use crate::api::{CreateContext, Fault, Params, Reply, TagWish, VoiceBridges, create_params, effective_tag};
 use crate::client::{CallError, Upload};
 use crate::cluster::{Cluster, lock};
@@ -159,7 +159,13 @@ impl BbbService {
                 message: "The meeting ID must be at most 1024 bytes long.".into(),
             });
         };
-        let params = params.borrowed().into_owned();
+        let mut params = params.borrowed().into_owned();
+        if callbacks::named(&params) {
+            callbacks::take(&self.cluster, &id, &mut params).await?;
+        }
+        if let Some(list) = &document {
+            documents::check(&self.cluster.options.callbacks.allow, list).await?;
+        }
         let cluster = self.cluster.clone();
         // Carried to its end even when the client hangs up: a claim is either confirmed or given back.
         let work = tokio::spawn(async move {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use balancer_core::{BackendId, StickKey};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
-use http_body_util::Either;
 
+use super::documents::{self, Refusal};
 use super::{BbbService, Counts, Done, Payload, relay, status, store_fault, xml};
 use crate::api::{
     Fault, Params, Reply, join_params, meetings, signed_url, write_meetings, write_no_meetings, write_running,
@@ -62,7 +62,7 @@ pub(super) fn only_id(id: &str) -> Params<'_> {
     p
 }
 
-fn meeting_id<'p>(params: &'p Params<'_>) -> Result<&'p str, Fault> {
+pub(super) fn meeting_id<'p>(params: &'p Params<'_>) -> Result<&'p str, Fault> {
     params.present("meetingID").ok_or(Fault::MissingMeetingId)
 }
 
@@ -127,13 +127,22 @@ impl BbbService {
     pub(super) async fn insert_document(&self, params: &Params<'_>, body: Payload) -> Done {
         let id = meeting_id(params)?;
         let home = self.cluster.home(id).await?.ok_or(Fault::MeetingNotFound)?;
-        let upload = match body {
-            Payload::Whole(b) if b.is_empty() => None,
-            Payload::Whole(b) => Some(Upload::xml(b)),
-            Payload::Stream(Either::Left(b)) => Some(Upload { content_type: "application/xml", body: Either::Left(b) }),
-            Payload::Stream(body) => Some(Upload { content_type: "application/xml", body }),
+        let allow = &self.cluster.options.callbacks.allow;
+        let (upload, refusal) = match body {
+            Payload::Whole(b) if b.is_empty() => (None, Refusal::default()),
+            Payload::Whole(b) => {
+                documents::check(allow, &b).await?;
+                (Some(Upload::xml(b)), Refusal::default())
+            }
+            Payload::Stream(body) => {
+                let (body, refusal) = documents::watched(body, allow);
+                (Some(Upload { content_type: "application/xml", body }), refusal)
+            }
         };
         let answer = self.cluster.ask(&home.server, "insertDocument", &only_id(id), upload, !home.online).await;
+        if let Some(fault) = refusal.fault() {
+            return Err(fault);
+        }
         relay(&answer.map_err(|_| Fault::InsertDocumentFailed)?, Fault::InsertDocumentFailed)
     }
 

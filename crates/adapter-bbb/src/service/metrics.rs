@@ -28,6 +28,14 @@ pub(crate) struct Counts {
     pub(crate) refused: AtomicU64,
     /// Joins sent to a server.
     pub(crate) joins: AtomicU64,
+    /// Callbacks that arrived.
+    pub(crate) delivered: AtomicU64,
+    /// Attempts at callbacks that failed and are repeated.
+    pub(crate) retried: AtomicU64,
+    /// Callbacks given up: too old, refused for good, or to an address that is not allowed.
+    pub(crate) given_up: AtomicU64,
+    /// Callbacks dropped because too many waited.
+    pub(crate) dropped: AtomicU64,
 }
 
 impl Counts {
@@ -105,6 +113,20 @@ impl BbbService {
         }
         page.family("balancer_joins_total", "counter", "Joins sent to a server.");
         page.sample("balancer_joins_total", &[], c.counts.joins.load(Relaxed) as f64);
+        page.family("balancer_callbacks_total", "counter", "Callbacks to front-ends by what became of them.");
+        let counts = [
+            ("delivered", &c.counts.delivered),
+            ("retried", &c.counts.retried),
+            ("given_up", &c.counts.given_up),
+            ("dropped", &c.counts.dropped),
+        ];
+        for (outcome, counter) in counts {
+            page.sample("balancer_callbacks_total", &[("outcome", outcome)], counter.load(Relaxed) as f64);
+        }
+        if let Ok(n) = c.store.callback_store().queued().await {
+            page.family("balancer_callbacks_waiting", "gauge", "Callbacks that wait to be delivered.");
+            page.sample("balancer_callbacks_waiting", &[], n as f64);
+        }
         page.family("balancer_processes", "gauge", "Live processes that share the store.");
         page.sample("balancer_processes", &[], f64::from(c.processes()));
         page.family("balancer_store_up", "gauge", "Whether the store can be written and read.");

@@ -9,7 +9,7 @@ use super::state::FakeState;
 const MEETING_LIMIT: usize = 1_000_000;
 const OPEN: &str = "<response><returncode>SUCCESS</returncode>";
 const CLOSE: &str = "</response>";
-const NOT_FOUND: &str = "We could not find a meeting with that meeting ID";
+pub(super) const NOT_FOUND: &str = "We could not find a meeting with that meeting ID";
 
 /// Decoded parameters: those of the query, then those of a form body.
 pub(super) type Params<'a> = [(Cow<'a, str>, Cow<'a, str>)];
@@ -18,6 +18,7 @@ pub(super) type Params<'a> = [(Cow<'a, str>, Cow<'a, str>)];
 #[derive(Debug)]
 pub(super) enum Answer {
     Document(String),
+    Json(String),
     Redirect(String),
 }
 
@@ -34,11 +35,11 @@ pub(super) struct Call<'a> {
 
 impl Call<'_> {
     /// First value of a parameter.
-    fn param(&self, name: &str) -> Option<&str> {
+    pub(super) fn param(&self, name: &str) -> Option<&str> {
         first(self.params, name)
     }
 
-    fn filled(&self, name: &str) -> Option<&str> {
+    pub(super) fn filled(&self, name: &str) -> Option<&str> {
         self.param(name).filter(|value| !value.trim().is_empty())
     }
 
@@ -52,12 +53,13 @@ impl Call<'_> {
                 element(out, "messageKey", "noRecordings");
                 element(out, "message", "There are no recordings for the meeting(s).");
             }),
-            "create" | "join" | "isMeetingRunning" | "getMeetingInfo" | "end" | "insertDocument" => {
-                match self.filled("meetingID") {
-                    None => failed("missingParamMeetingID", "You must specify a meeting ID for the meeting."),
-                    Some(id) => return self.of_meeting(id, state),
-                }
-            }
+            "hooks/create" | "hooks/list" | "hooks/destroy" => self.hooks(state),
+            "getJoinUrl" | "feedback" => return self.session(state),
+            "create" | "join" | "isMeetingRunning" | "getMeetingInfo" | "end" | "insertDocument"
+            | "sendChatMessage" => match self.filled("meetingID") {
+                None => failed("missingParamMeetingID", "You must specify a meeting ID for the meeting."),
+                Some(id) => return self.of_meeting(id, state),
+            },
             _ => failed("unsupportedRequest", "This request is not supported."),
         };
         Answer::Document(document)
@@ -86,6 +88,7 @@ impl Call<'_> {
                     })
                 }
             },
+            "sendChatMessage" => self.chat(id, state),
             _ => end(id, state),
         })
     }
@@ -166,6 +169,9 @@ impl Call<'_> {
         }
         meeting.xml = None;
         let token = state.chance.word(16);
+        if state.sessions.len() < 10_000 {
+            state.sessions.insert(token.clone(), id.to_owned());
+        }
         let url = format!("http://127.0.0.1:{}/html5client/?sessionToken={token}", self.port);
         if self.param("redirect") != Some("false") {
             return Answer::Redirect(url);
@@ -229,7 +235,7 @@ fn end(id: &str, state: &mut FakeState) -> String {
     })
 }
 
-fn success(fill: impl FnOnce(&mut String)) -> String {
+pub(super) fn success(fill: impl FnOnce(&mut String)) -> String {
     let mut out = String::with_capacity(1_024);
     out.push_str(OPEN);
     fill(&mut out);

@@ -234,6 +234,10 @@ fn send(out: &mut Vec<u8>, decided: Answer, mode: &Mode, ending: Ending) -> Endi
             answer(out, 302, XML, Some(&location), b"", close);
             0
         }
+        Answer::Json(text) => {
+            answer(out, 200, "application/json", None, text.as_bytes(), close);
+            text.len()
+        }
         Answer::Document(document) => {
             let document = match mode {
                 Mode::Huge(size) => padded(document, *size),

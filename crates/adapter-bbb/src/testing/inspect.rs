@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{FakeBbb, FakeError, FakeMeeting, FakeState, LoggedRequest, MeetingSpec};
+use super::{FakeBbb, FakeError, FakeHook, FakeMeeting, FakeState, LoggedRequest, MeetingSpec};
 
 /// Meetings.
 impl FakeBbb {
@@ -101,6 +101,24 @@ impl FakeBbb {
     #[must_use]
     pub fn count(&self, call: &str) -> u64 {
         self.shared.state().count(call)
+    }
+
+    /// Copies of the hooks, in the order in which they were registered.
+    #[must_use]
+    pub fn hooks(&self) -> Vec<FakeHook> {
+        self.shared.state().hooks.clone()
+    }
+
+    /// Forgets every hook, as a server does whose receivers fail too often.
+    pub fn forget_hooks(&self) {
+        self.shared.state().hooks.clear();
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Copies of the bodies of feedbacks, oldest first.
+    #[must_use]
+    pub fn feedback(&self) -> Vec<String> {
+        self.shared.state().feedback.clone()
     }
 
     /// How many meetings were ever made by a `create`.

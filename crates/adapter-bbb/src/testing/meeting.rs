@@ -99,6 +99,8 @@ pub struct FakeMeeting {
     pub body: Vec<u8>,
     /// Bodies of the documents inserted later.
     pub documents: Vec<Vec<u8>>,
+    /// Chat messages from outside: who is said to have written them, and what.
+    pub chat: Vec<(String, String)>,
     pub(super) joined: Vec<Attendee>,
     pub(super) xml: Option<String>,
 }
@@ -128,6 +130,7 @@ impl FakeMeeting {
             params,
             body,
             documents: Vec::new(),
+            chat: Vec::new(),
             joined: Vec::new(),
             xml: None,
         }

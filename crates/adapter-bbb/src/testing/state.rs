@@ -6,6 +6,7 @@ use balancer_core::WallClock;
 use super::hold::{Gate, Stage};
 use super::meeting::{Chance, FakeMeeting};
 use super::mode::Rules;
+use super::outside::FakeHook;
 
 /// Requests kept in the log unless told otherwise.
 pub(super) const LOG_LIMIT: usize = 10_000;
@@ -50,6 +51,11 @@ impl LoggedRequest {
 #[derive(Debug)]
 pub struct FakeState {
     pub(super) meetings: BTreeMap<String, FakeMeeting>,
+    pub(super) hooks: Vec<FakeHook>,
+    pub(super) last_hook: u64,
+    /// Meetings by session token.
+    pub(super) sessions: BTreeMap<String, String>,
+    pub(super) feedback: Vec<String>,
     pub(super) ended: Vec<String>,
     pub(super) created: u64,
     pub(super) connections: u64,
@@ -69,6 +75,10 @@ impl FakeState {
     pub(super) fn new(seed: u64, clock: WallClock) -> Self {
         Self {
             meetings: BTreeMap::new(),
+            hooks: Vec::new(),
+            last_hook: 0,
+            sessions: BTreeMap::new(),
+            feedback: Vec::new(),
             ended: Vec::new(),
             created: 0,
             connections: 0,
@@ -94,6 +104,18 @@ impl FakeState {
     /// All meetings, by id.
     pub fn meetings(&self) -> impl ExactSizeIterator<Item = &FakeMeeting> {
         self.meetings.values()
+    }
+
+    /// Hooks, in the order in which they were registered.
+    #[must_use]
+    pub fn hooks(&self) -> &[FakeHook] {
+        &self.hooks
+    }
+
+    /// Bodies of the feedbacks, oldest first.
+    #[must_use]
+    pub fn feedback(&self) -> &[String] {
+        &self.feedback
     }
 
     /// Ids of the meetings that were ended by a call, in order.

@@ -135,7 +135,7 @@ async fn health_is_told_in_three_ways() {
     let reply = served.ask(&get("/bigbluebutton/api")).await;
     assert!(reply.body.contains("<version>2.0</version>"), "{reply:?}");
     assert!(reply.head.contains("content-type: application/xml; charset=utf-8"), "{reply:?}");
-    let reply = served.ask(&get("/bigbluebutton/api/hooks/list")).await;
+    let reply = served.ask(&get("/bigbluebutton/api/setConfigXML")).await;
     assert!(reply.status == 200 && reply.body.contains("unsupportedRequest"), "{reply:?}");
 }
 

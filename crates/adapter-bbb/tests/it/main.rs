@@ -1,13 +1,20 @@
 //! Tests against the public interface, with real servers: Redis, fake BigBlueButton servers, our own HTTP server.
 #![allow(clippy::unwrap_used)]
 
+mod addresses;
+mod callbacks;
 mod failover;
+mod hooks;
 mod http;
 mod metrics;
+mod pass_on;
 mod placing;
 mod plan;
+mod receiver;
 mod redis_server;
 mod schedules;
 mod secrets;
 mod stage;
 mod store;
+mod surfaces;
+mod weaknesses;

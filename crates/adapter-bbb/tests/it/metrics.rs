@@ -14,7 +14,14 @@ async fn figures_agree_with_what_happened() {
     assert!(process.create("m0").await.ok());
     assert!(process.join("m0").await.location.is_some());
     process.poll().await;
-    let head = RequestHead { method: "GET", path: "/metrics", query: "", host: Some("anything"), content_type: None };
+    let head = RequestHead {
+        method: "GET",
+        path: "/metrics",
+        query: "",
+        host: Some("anything"),
+        content_type: None,
+        ..RequestHead::default()
+    };
     let answer = process.service.handle(head, Payload::Whole(bytes::Bytes::new())).await;
     let text = String::from_utf8(answer.body().to_vec()).unwrap();
     let value = |sample: &str| -> f64 {

@@ -106,7 +106,14 @@ async fn no_secret_is_logged_or_shown() {
         ttl: Duration::from_secs(1),
     };
     let (path, query) = signed("create", &create("shown"));
-    let head = RequestHead { method: "GET", path: &path, query: &query, host: None, content_type: None };
+    let head = RequestHead {
+        method: "GET",
+        path: &path,
+        query: &query,
+        host: None,
+        content_type: None,
+        ..RequestHead::default()
+    };
     let patch = ServerPatch { secret: Some(Secret::new("server-secret-patch")), ..ServerPatch::default() };
     let payload = Payload::Whole(Bytes::from_static(add.as_bytes()));
     let data = format!("{look:?} {listed:?} {claim:?} {head:?} {patch:?} {payload:?}");

@@ -17,6 +17,8 @@ use crate::redis_server::RedisServer;
 
 /// The balancer's own secret.
 pub(crate) const SECRET: &str = "balancer-secret-Xq71";
+/// The host name that calls are made to.
+pub(crate) const HOST: &str = "bbb.example.com";
 /// Longest wait for anything that must happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -119,8 +121,9 @@ pub(crate) async fn call(service: &BbbService, name: &str, query: &str, body: Op
         method: if body.is_some() { "POST" } else { "GET" },
         path: &path,
         query: &query,
-        host: None,
+        host: Some(HOST),
         content_type: body.map(|_| "application/json"),
+        ..RequestHead::default()
     };
     let payload = Payload::Whole(body.map_or(Bytes::new(), |b| Bytes::from(b.to_owned())));
     let r = timeout(PATIENCE * 2, service.handle(head, payload)).await.expect("the balancer answers");

@@ -72,6 +72,7 @@ keys! {
         url_host HOST ["URL_HOST"] "" "Host name that requests must have; any when not set";
         port PORT ["PORT"] "3000" "TCP port to listen on, on every address";
         bind ADDRESS ["BIND"] "" "Where to listen instead: 127.0.0.1:3000, tcp://0.0.0.0:3000 or unix:///run/bbb.sock";
+        admin_bind ADDRESS ["BALANCER_ADMIN_BIND"] "" "Answer operators' calls and figures here alone, not where front-ends call";
         threads N ["BALANCER_THREADS" "WEB_CONCURRENCY" "RAILS_MAX_THREADS"] "0" "Worker threads; 0 is one per processor";
     }
     "Secrets and checksums" {
@@ -79,6 +80,7 @@ keys! {
         loadbalancer_secrets LIST ["LOADBALANCER_SECRETS"] "" "Further secrets, separated by colons" => Secret;
         loadbalancer_checksum_algorithm LIST ["LOADBALANCER_CHECKSUM_ALGORITHM"] "SHA1:SHA256:SHA512"
             "Accepted checksum algorithms, separated by colons";
+        signed_forms BOOL ["BALANCER_SIGNED_FORMS"] "false" "Refuse forms whose checksum does not cover their body";
     }
     "Store" {
         redis_url URL ["REDIS_URL"] "" "Keep servers and meetings in Redis: redis://, rediss://, redis+sentinel:// or unix://" => Url;
@@ -111,6 +113,10 @@ keys! {
         get_meetings_api_disabled BOOL ["GET_MEETINGS_API_DISABLED"] "false" "Answer getMeetings with an empty list";
         voice_bridge_len N ["VOICE_BRIDGE_LEN"] "9" "Digits of a voice bridge number";
         use_external_voice_bridge BOOL ["USE_EXTERNAL_VOICE_BRIDGE"] "false" "Try a front-end's own voiceBridge first";
+    }
+    "Callbacks" {
+        callback_allow NETWORKS ["BALANCER_CALLBACK_ALLOW"] "" "Private networks that callbacks and documents may lead to: 10.0.0.0/8,fd00::/8; private is all";
+        relay_recording_ready BOOL ["BALANCER_RELAY_RECORDING_READY"] "false" "Have servers tell the balancer that a recording is ready, and tell the front-end";
     }
     "Output" {
         build_number TEXT ["BUILD_NUMBER"] "" "What the API reports as its build";

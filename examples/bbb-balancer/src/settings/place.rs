@@ -16,6 +16,16 @@ pub(super) fn listen(r: &mut Reader<'_>) -> Listen {
     r.with("bind", |text| bound(text, port)).unwrap_or(usual)
 }
 
+/// Where operators' calls are answered, when that is apart; a port has to be named.
+pub(super) fn admin_listen(r: &mut Reader<'_>) -> Option<Listen> {
+    r.text("admin_bind")?;
+    let found = r.with("admin_bind", |text| bound(text, 0))?;
+    if matches!(&found, Listen::Tcp(at) if at.port() == 0) && !r.found("admin_bind").text.ends_with(":0") {
+        r.refuse("admin_bind", "names no port: write 127.0.0.1:3001");
+    }
+    Some(found)
+}
+
 /// `HOST:PORT`, `HOST`, either after `tcp://`, or `unix://PATH`.
 fn bound(text: &str, port: u16) -> Result<Listen, String> {
     let want = || {

@@ -49,7 +49,7 @@ pub(super) fn push_clean(out: &mut Vec<u8>, raw: &[u8]) {
     }
 }
 
-fn open_success(out: &mut Vec<u8>) {
+pub(super) fn open_success(out: &mut Vec<u8>) {
     out.extend_from_slice(DECLARATION);
     out.extend_from_slice(b"<response>\n");
     push_element(out, "returncode", "SUCCESS");

@@ -78,7 +78,8 @@ impl Cast {
         let (path, query) = signed(name, query);
         let method = if body.is_some() { "POST" } else { "GET" };
         let content_type = body.map(|_| "application/json");
-        let head = RequestHead { method, path: &path, query: &query, host: None, content_type };
+        let head =
+            RequestHead { method, path: &path, query: &query, host: None, content_type, ..RequestHead::default() };
         let payload = Payload::Whole(body.map_or(Bytes::new(), |b| Bytes::from(b.to_owned())));
         let r = self.services[process].handle(head, payload).await;
         let location = r.headers().get("location").map(|v| v.to_str().unwrap().to_owned());

@@ -1,0 +1,134 @@
+//! No address that a front-end names leads into a private network.
+
+use std::time::Duration;
+
+use adapter_bbb::{AddressRules, CallbackUrls, Payload, RequestHead};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+
+use crate::receiver::Receiver;
+use crate::stage::{HOST, Process, SECRET, Stage, patient, signed, until};
+
+/// Another name of this machine, which only a resolver knows.
+const NAME: &str = "2130706433";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_callback_reaches_a_private_address_by_whichever_name() {
+    let stage = Stage::memory(0).await;
+    let receiver = Receiver::start().await;
+    let mut o = patient();
+    o.callbacks.first_pause = Duration::from_millis(1);
+    let process = Process::start(o, stage.store.clone(), true).await;
+    let store = stage.store.callback_store();
+    // As if they had been kept before the rules were made.
+    for host in ["127.0.0.1", "localhost", "127.1", NAME, "[::ffff:127.0.0.1]"] {
+        let mut urls = CallbackUrls::default();
+        urls.recording_ready = Some(format!("http://{host}:{}/x", receiver.port));
+        store.keep_urls("m", &urls, Duration::from_secs(60)).await.unwrap();
+        assert!(process.service.cluster().recording_ready("m", "r").await.unwrap());
+    }
+    let figures = async || {
+        let head = RequestHead { method: "GET", path: "/metrics", ..RequestHead::default() };
+        let answer = process.service.handle(head, Payload::Whole(Bytes::new())).await;
+        String::from_utf8(answer.body().to_vec()).unwrap()
+    };
+    // Numbers are given up at once; names are tried again, since they may lead elsewhere tomorrow.
+    until("all were tried", async || {
+        let text = figures().await;
+        text.contains("{outcome=\"given_up\"} 3\n") && !text.contains("{outcome=\"retried\"} 0\n")
+    })
+    .await;
+    assert_eq!(store.queued().await.unwrap(), 2);
+    assert!(receiver.arrived().is_empty());
+}
+
+#[tokio::test]
+async fn a_private_callback_of_a_create_is_left_out() {
+    let stage = Stage::memory(1).await;
+    let mut o = patient();
+    o.url_host = Some(HOST.into());
+    let process = stage.process(o).await;
+    for (n, url) in ["http%3A%2F%2F169.254.169.254%2F", "file%3A%2F%2F%2Fetc%2Fpasswd", ""].iter().enumerate() {
+        let query = format!("meetingID=m{n}&meta_analytics-callback-url={url}&meta_bn-recording-ready-url={url}");
+        assert!(process.call("create", &query).await.ok(), "a meeting is not lost for it");
+        let meeting = stage.fakes[0].meeting(&format!("m{n}")).unwrap();
+        assert_eq!(meeting.param("meta_analytics-callback-url"), None);
+        assert_eq!(meeting.param("meta_bn-recording-ready-url"), None);
+        let kept = stage.store.callback_store().urls(&format!("m{n}")).await.unwrap();
+        assert_eq!(kept, CallbackUrls::default());
+    }
+}
+
+fn list(url: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\"?><modules><module name=\"presentation\"><document url=\"{url}\"/></module></modules>"
+    )
+}
+
+/// Posts XML; as a stream of small pieces when `pieces` says so.
+async fn post(process: &Process, call: &str, query: &str, body: &str, pieces: bool) -> String {
+    let (path, query) = signed(call, query);
+    let head = RequestHead {
+        method: "POST",
+        path: &path,
+        query: &query,
+        host: Some(HOST),
+        content_type: Some("application/xml"),
+        ..RequestHead::default()
+    };
+    let body = Bytes::from(body.to_owned());
+    let payload = if pieces {
+        let whole = Full::new(body).map_err(|never| match never {});
+        Payload::Stream(http_body_util::Either::Right(BodyExt::boxed(whole)))
+    } else {
+        Payload::Whole(body)
+    };
+    String::from_utf8(process.service.handle(head, payload).await.body().to_vec()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_server_is_led_to_a_private_document() {
+    let stage = Stage::memory(1).await;
+    let process = stage.process(patient()).await;
+    assert!(process.create("m").await.ok());
+    let private =
+        ["http://127.0.0.1/x.pdf", "http://169.254.169.254/", "http://[::1]/", "http://127.1/", "file:///etc/passwd"];
+    for url in private.into_iter().map(str::to_owned).chain([format!("http://{NAME}/")]) {
+        for pieces in [false, true] {
+            let answer = post(&process, "insertDocument", "meetingID=m", &list(&url), pieces).await;
+            assert!(answer.contains("invalidDocument"), "{url}: {answer}");
+        }
+        let answer = post(&process, "create", "meetingID=new", &list(&url), false).await;
+        assert!(answer.contains("invalidDocument"), "{url}: {answer}");
+        let encoded: String = form_urlencoded::byte_serialize(url.as_bytes()).collect();
+        let answer = process.call("create", &format!("meetingID=new&preUploadedPresentation={encoded}")).await;
+        assert_eq!(answer.text("messageKey"), "invalidDocument", "{url}");
+    }
+    let hidden = "<!DOCTYPE x [<!ENTITY u \"http://127.0.0.1/\">]><modules><document url=\"&u;\"/></modules>";
+    assert!(post(&process, "insertDocument", "meetingID=m", hidden, true).await.contains("invalidDocument"));
+    assert!(stage.fakes[0].meeting("new").is_none());
+    assert!(stage.fakes[0].meeting("m").unwrap().documents.is_empty());
+    // Public ones, and names that nobody here knows, go through as they came.
+    for (n, url) in ["http://8.8.8.8/a.pdf", "http://slides.invalid/\u{e4}.pdf"].iter().enumerate() {
+        for pieces in [false, true] {
+            let answer = post(&process, "insertDocument", "meetingID=m", &list(url), pieces).await;
+            assert!(answer.contains("SUCCESS"), "{url}: {answer}");
+        }
+        assert_eq!(stage.fakes[0].meeting("m").unwrap().documents.len(), 2 * (n + 1));
+    }
+    assert_eq!(stage.fakes[0].meeting("m").unwrap().documents[2], list("http://slides.invalid/\u{e4}.pdf").as_bytes());
+}
+
+#[tokio::test]
+async fn what_is_allowed_goes_through() {
+    let stage = Stage::memory(1).await;
+    let mut o = patient();
+    o.callbacks.allow = "10.0.0.0/8".parse().unwrap();
+    let process = stage.process(o).await;
+    assert!(post(&process, "create", "meetingID=m", &list("http://10.1.2.3/x.pdf"), false).await.contains("SUCCESS"));
+    let answer = post(&process, "insertDocument", "meetingID=m", &list("http://192.168.1.1/"), false).await;
+    assert!(answer.contains("192.168.1.1 is a private address"), "{answer}");
+    let all: AddressRules = "private".parse().unwrap();
+    assert!(all.check("http://127.0.0.1/").is_ok());
+    assert!(!answer.contains(SECRET));
+}
