@@ -2,8 +2,10 @@
 
 use quick_xml::escape::unescape;
 
-/// The longest address, and the longest name of anything.
+/// The longest address.
 const MAX_VALUE: usize = 8 << 10;
+/// How much is kept of a name.
+const MAX_NAME: usize = 256;
 /// The longest declaration that is looked at.
 const MAX_DECLARATION: usize = 256;
 /// The most addresses of one list.
@@ -39,6 +41,8 @@ enum At {
 #[derive(Debug)]
 pub(crate) struct DocumentScan {
     at: At,
+    /// How the document begins, as far as it was seen.
+    head: [u8; 4],
     seen: usize,
     name: Vec<u8>,
     value: Vec<u8>,
@@ -48,7 +52,7 @@ pub(crate) struct DocumentScan {
 
 impl Default for DocumentScan {
     fn default() -> Self {
-        Self { at: At::Text, seen: 0, name: Vec::new(), value: Vec::new(), wanted: false, urls: 0 }
+        Self { at: At::Text, head: [0; 4], seen: 0, name: Vec::new(), value: Vec::new(), wanted: false, urls: 0 }
     }
 }
 
@@ -59,10 +63,15 @@ impl DocumentScan {
     ///
     /// What a list of documents never has, and would hide addresses from us: a document type, another encoding.
     pub(crate) fn feed(&mut self, bytes: &[u8], urls: &mut Vec<String>) -> Result<(), &'static str> {
-        if self.seen < 4 && bytes.iter().take(4 - self.seen).any(|byte| matches!(byte, 0 | 0xfe | 0xff)) {
-            return Err("it is not in UTF-8");
+        if self.seen < self.head.len() {
+            for byte in bytes.iter().take(self.head.len() - self.seen) {
+                self.head[self.seen] = *byte;
+                self.seen += 1;
+            }
+            if is_wide(&self.head[..self.seen]) {
+                return Err("it is not in UTF-8");
+            }
         }
-        self.seen = self.seen.saturating_add(bytes.len());
         let mut rest = bytes;
         while let Some((&byte, after)) = rest.split_first() {
             rest = after;
@@ -102,8 +111,12 @@ impl DocumentScan {
                 match self.name.as_slice() {
                     b"--" => At::Comment(0),
                     b"[CDATA[" => At::Section(0),
-                    begun if b"--".starts_with(begun) || b"[CDATA[".starts_with(begun) => At::Bang,
-                    _ => return Err("it has a document type"),
+                    b"DOCTYPE" | b"ENTITY" => return Err("it has a document type"),
+                    begun if [&b"--"[..], b"[CDATA[", b"DOCTYPE", b"ENTITY"].iter().any(|w| w.starts_with(begun)) => {
+                        At::Bang
+                    }
+                    // No document at all.
+                    _ => At::Text,
                 }
             }
             At::Comment(dashes) => match (byte, dashes) {
@@ -132,8 +145,11 @@ impl DocumentScan {
             }
             At::Name if byte == b'=' || is_blank(byte) => At::Equals,
             At::Name => {
-                self.name.push(byte);
-                if self.name.len() > MAX_VALUE { return Err("a name is too long") } else { At::Name }
+                // Nothing that is wanted has a long one.
+                if self.name.len() < MAX_NAME {
+                    self.name.push(byte);
+                }
+                At::Name
             }
             At::Equals if matches!(byte, b'"' | b'\'') => {
                 self.value.clear();
@@ -166,6 +182,19 @@ impl DocumentScan {
         };
         Ok(())
     }
+}
+
+/// Whether a document that begins so is in an encoding of more than a byte for each letter, or in one where the letters
+/// have other numbers.
+fn is_wide(head: &[u8]) -> bool {
+    let begins = |with: &[u8]| head.starts_with(with);
+    begins(b"\xfe\xff")
+        || begins(b"\xff\xfe")
+        || begins(b"<\0")
+        || begins(b"\0<")
+        || begins(b"\0\0\0<")
+        || begins(b"\0\0\xfe\xff")
+        || begins(b"\x4c\x6f\xa7\x94")
 }
 
 fn is_blank(byte: u8) -> bool {
@@ -219,6 +248,8 @@ mod tests {
             b"<modules><document url='&x;'/></modules>",
             b"\xff\xfe<\0m\0",
             b"\0<\0m",
+            b"\0\0\0<",
+            b"\x4c\x6f\xa7\x94",
             b"<?xml version='1.0' encoding='UTF-7'?><modules/>",
             b"<?xml version='1.0' encoding='EBCDIC-CP-US'?><modules/>",
         ] {
