@@ -1,6 +1,6 @@
 //! Polling: one `getMeetings` per server and round, and its version now and then.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Weak;
 
 use async_trait::async_trait;
@@ -33,6 +33,8 @@ pub(crate) struct Listing {
     /// Those that may be bound when they are bound nowhere: no breakout rooms, which belong to another meeting, and
     /// nothing that was ended and is only listed still.
     pub(super) adoptable: HashMap<String, Adoptable>,
+    /// Breakout rooms.
+    pub(super) breakouts: HashSet<String>,
     /// Load by the formula.
     pub(crate) load: f64,
     /// The figures of the status table.
@@ -95,6 +97,7 @@ impl HealthProbe<BbbServer> for Probe {
             (m.id.to_string(), Adoptable { moderator_pw, voice_bridge: m.voice_bridge.trim().to_owned() })
         });
         let adoptable = adoptable.collect();
+        let breakouts = list.iter().filter(|m| m.breakout).map(|m| m.id.to_string()).collect();
         let known = cluster.record(target.id()).and_then(|r| r.bbb_version);
         let up = cluster.pool.verdict(target.id()).is_some_and(|v| v.health == Health::Up);
         let version = if known.is_some() && up {
@@ -110,7 +113,8 @@ impl HealthProbe<BbbServer> for Probe {
             largest_meeting: figures.largest_meeting,
             videos: figures.videos,
         };
-        let listing = Listing { began_ms, people, adoptable, load: figures.load, figures: numbers, version, draining };
+        let listing =
+            Listing { began_ms, people, adoptable, breakouts, load: figures.load, figures: numbers, version, draining };
         lock(&cluster.lists).insert(target.id().clone(), listing.clone());
         // Before the pool hears that it answers, and gives it new meetings.
         cluster.bind_first(target.id(), &listing).await;
@@ -206,6 +210,15 @@ impl Cluster {
         self.store.record_poll(id, record).await?;
         self.note_online(id, online);
         Ok(())
+    }
+
+    /// The server whose last list shows this breakout room.
+    pub(crate) fn lists_breakout(&self, id: &str) -> Option<std::sync::Arc<BbbServer>> {
+        let lists = lock(&self.lists);
+        let shows = |list: &Listing| list.breakouts.contains(id);
+        let server = lists.iter().find(|(_, list)| shows(list)).map(|(server, _)| server.clone());
+        drop(lists);
+        self.server(&server?)
     }
 
     /// Whether a server's last list of meetings is current.

@@ -220,7 +220,16 @@ mod tests {
         let detail = Adoptable { moderator_pw: Secret::new("mp"), voice_bridge: String::new() };
         let adoptable = ids.iter().filter(|(id, _)| !id.ends_with("(breakout)"));
         let adoptable = adoptable.map(|(id, _)| ((*id).to_owned(), detail.clone())).collect();
-        Listing { began_ms, people, adoptable, load: 0.0, figures: Figures::default(), version: None, draining: false }
+        Listing {
+            began_ms,
+            people,
+            adoptable,
+            breakouts: std::collections::HashSet::new(),
+            load: 0.0,
+            figures: Figures::default(),
+            version: None,
+            draining: false,
+        }
     }
 
     #[test]

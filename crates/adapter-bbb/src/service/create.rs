@@ -20,7 +20,10 @@ use crate::cluster::{Cluster, lock};
 use crate::server::BbbServer;
 use crate::store::{MeetingClaim, MeetingRecord, ServerState};
 
+mod breakout;
 mod settled;
+
+use breakout::parent_of;
 
 /// How often one request looks, places or sends before it gives up.
 const ATTEMPTS: usize = 24;
@@ -148,6 +151,8 @@ struct Creation<'a> {
     /// Servers where the meeting may have been created although nobody answered.
     doubtful: Vec<(Arc<BbbServer>, String)>,
     last: Option<Fault>,
+    /// Where this request bound a breakout room.
+    beside: Option<Binding>,
 }
 
 impl BbbService {
@@ -179,6 +184,7 @@ impl BbbService {
                 tried: Vec::new(),
                 doubtful: Vec::new(),
                 last: None,
+                beside: None,
             };
             let done = c.run().await;
             let (doubtful, id) = (std::mem::take(&mut c.doubtful), id.clone());
@@ -225,17 +231,26 @@ impl Creation<'_> {
                     continue;
                 }
                 Some(m) => match self.next(&m, look.server).await? {
-                    Next::Stay(server) => match self.repeat(&m, &server).await? {
-                        Some(done) => return Ok(done),
-                        None => {
+                    Next::Stay(server) => match self.repeat(&m, &server).await {
+                        Ok(Some(done)) => return Ok(done),
+                        Ok(None) => {
                             attempts += 1;
                             continue;
+                        }
+                        Err(f) => {
+                            self.forget_breakout(&m).await;
+                            return Err(f);
                         }
                     },
                     Next::Move => Some(m.binding),
                 },
                 None => None,
             };
+            if let Some(parent) = parent_of(self.params) {
+                self.bind_beside(parent, over.as_ref()).await?;
+                attempts += 1;
+                continue;
+            }
             if let Some(done) = self.place(over.as_ref(), filter.as_ref(), wish.as_ref()).await? {
                 return Ok(done);
             }
@@ -260,6 +275,8 @@ impl Creation<'_> {
         }
         match (state, online) {
             (_, false) => Ok(Next::Move),
+            // Just bound beside its parent, by this request: whether the server takes new meetings does not matter.
+            _ if self.beside.as_ref() == Some(&m.binding) => Ok(Next::Stay(server)),
             (ServerState::Enabled, true) => Ok(Next::Stay(server)),
             (ServerState::Cordoned, true) => {
                 // A server that is being drained keeps what it has and must not get a meeting back that ended there.
@@ -313,7 +330,8 @@ impl Creation<'_> {
             } else {
                 // It had ended there and begins anew, perhaps while somebody ended it or a sweep forgot it.
                 let stands = self.bind_anew(server, m).await?;
-                if stands {
+                // Breakout rooms count nothing by the formula.
+                if stands && parent_of(self.params).is_none() {
                     // A new meeting for the server, although not for us: it counts until a poll measures it.
                     self.cluster.arrived(&m.binding.backend, server, self.cluster.options.new_meeting);
                 }

@@ -77,8 +77,15 @@ impl BbbService {
 
     pub(super) async fn get_meeting_info(&self, params: &Params<'_>) -> Done {
         let id = meeting_id(params)?;
-        let home = self.cluster.home(id).await?.ok_or(Fault::MeetingNotFound)?;
+        let Some(home) = self.cluster.home(id).await? else { return self.breakout_info(id).await };
         self.ask_about(&home, "getMeetingInfo").await
+    }
+
+    /// Breakout rooms that a server made by itself are bound nowhere, yet `getMeetings` lists them.
+    async fn breakout_info(&self, id: &str) -> Done {
+        let server = self.cluster.lists_breakout(id).ok_or(Fault::MeetingNotFound)?;
+        let answer = self.cluster.ask(&server, "getMeetingInfo", &only_id(id), None, false).await;
+        relay(&answer.map_err(|_| Fault::AccessMeetingFailed)?, Fault::AccessMeetingFailed)
     }
 
     async fn ask_about(&self, home: &Home, call: &str) -> Done {

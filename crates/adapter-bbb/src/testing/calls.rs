@@ -107,6 +107,9 @@ impl Call<'_> {
             None if *state.rules.mode("create") == Mode::Full || state.meetings.len() >= MEETING_LIMIT => {
                 return failed("tooManyMeetings", "This server takes no more meetings.");
             }
+            None if self.is_lost_breakout(state) => {
+                return failed("noParentMeeting", "The meeting of this breakout room does not run here.");
+            }
             None => {
                 let now = state.clock.now_ms();
                 let meeting = FakeMeeting::new(id, self.kept(), self.body.to_vec(), now, &mut state.chance);
@@ -132,6 +135,12 @@ impl Call<'_> {
             element(out, "messageKey", key);
             element(out, "message", message);
         })
+    }
+
+    /// A breakout room lives where its parent does, or not at all.
+    fn is_lost_breakout(&self, state: &FakeState) -> bool {
+        self.param("isBreakout") == Some("true")
+            && !self.filled("parentMeetingID").is_some_and(|parent| state.meetings.contains_key(parent))
     }
 
     /// The parameters a meeting remembers: without the checksum, each name once.

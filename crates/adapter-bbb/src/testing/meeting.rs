@@ -126,7 +126,7 @@ impl FakeMeeting {
             participants: 0,
             moderators: 0,
             videos: 0,
-            breakout: false,
+            breakout: find("isBreakout").is_some_and(|is| is == "true"),
             params,
             body,
             documents: Vec::new(),

@@ -1,5 +1,6 @@
 //! Where meetings go, and where they stay: fake servers, and a real Redis where two processes matter.
 
+mod breakouts;
 mod failing;
 mod following;
 mod levels;
