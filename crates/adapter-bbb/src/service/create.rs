@@ -1,12 +1,10 @@
 //! `create`: one server for everybody, found again, moved off a dead one, tried elsewhere when one fails.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use balancer_core::{
-    Ask, Backend, BackendId, Binding, Claim, Claimer, Clause, Decision, Filter, Health, Lease, Placed, RouteError,
-    StickError, StickKey, Want, random,
+    Ask, Backend, BackendId, Binding, Clause, Decision, Filter, Health, Lease, Placed, RouteError, StickKey, random,
 };
 use bytes::Bytes;
 use http::Response;
@@ -14,94 +12,24 @@ use tokio::time::Instant;
 
 use super::meeting::only_id;
 use super::{BbbService, Counts, Done, callbacks, documents, relay, store_fault};
-use crate::api::{CreateContext, Fault, Params, Reply, TagWish, VoiceBridges, create_params, effective_tag};
-use crate::client::{CallError, Upload};
+use crate::api::{Fault, Params, Reply, TagWish, effective_tag};
 use crate::cluster::{Cluster, lock};
 use crate::server::BbbServer;
-use crate::store::{MeetingClaim, MeetingRecord, ServerState};
+use crate::store::{MeetingRecord, ServerState};
 
 mod breakout;
+mod claim;
+mod send;
 mod settled;
 
 use breakout::parent_of;
+use claim::CreateClaim;
+use send::Sent;
 
 /// How often one request looks, places or sends before it gives up.
 const ATTEMPTS: usize = 24;
 /// How often it asks whether an end under way is over.
 const WAIT: Duration = Duration::from_millis(50);
-/// A refused connection is believed when it happens twice with this pause.
-const SECOND_PROBE: Duration = Duration::from_millis(100);
-/// How many numbers are tried for a voice bridge.
-const BRIDGES: usize = 10;
-/// How many others are tried when all of these are taken.
-const MORE_BRIDGES: usize = 100;
-
-/// The claim of a create: the binding with password and voice bridge, in one step.
-pub(super) struct CreateClaim<'a> {
-    cluster: &'a Cluster,
-    id: &'a str,
-    moderator_pw: String,
-    bridges: Vec<String>,
-    stored: Mutex<Option<MeetingRecord>>,
-}
-
-impl<'a> CreateClaim<'a> {
-    fn new(cluster: &'a Cluster, id: &'a str, params: &Params<'_>) -> Self {
-        let moderator_pw = params.present("moderatorPW").map_or_else(password, str::to_owned);
-        let o = &cluster.options;
-        let wished = params.present("voiceBridge").filter(|_| o.external_voice_bridge).map(str::to_owned);
-        let bridges = wished.into_iter().chain(VoiceBridges::new(id, o.voice_digits)).take(BRIDGES).collect();
-        Self { cluster, id, moderator_pw, bridges, stored: Mutex::default() }
-    }
-}
-
-/// Eight random letters and digits.
-fn password() -> String {
-    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    (0..8)
-        .map(|_| {
-            let at = usize::try_from(random() % 62).unwrap_or(0);
-            char::from(ALPHABET[at])
-        })
-        .collect()
-}
-
-#[async_trait]
-impl Claimer for CreateClaim<'_> {
-    async fn claim(
-        &self,
-        _key: &StickKey,
-        over: Option<&Binding>,
-        want: &Want,
-        ttl: Duration,
-    ) -> Result<Claim, StickError> {
-        let multiplier = self.cluster.server(&want.backend).map_or(1.0, |s| s.multiplier());
-        let claim = MeetingClaim {
-            id: self.id,
-            over,
-            want,
-            moderator_pw: &self.moderator_pw,
-            bridges: &self.bridges,
-            load: self.cluster.options.new_meeting * multiplier,
-            adopt: false,
-            registered: true,
-            ttl,
-        };
-        let store = &self.cluster.store;
-        let mut claimed = store.claim_meeting(&claim).await?;
-        if let Claim::Won(own) = &claimed.claim
-            && claimed.meeting.as_ref().is_some_and(|m| m.voice_bridge.is_empty())
-        {
-            // Every number that follows from the id is taken: any other does.
-            let more = VoiceBridges::new(&random().to_string(), self.cluster.options.voice_digits);
-            let more: Vec<String> = more.take(MORE_BRIDGES).collect();
-            let again = MeetingClaim { over: Some(own), bridges: &more, load: 0.0, ..claim };
-            claimed = store.claim_meeting(&again).await?;
-        }
-        *lock(&self.stored) = claimed.meeting;
-        Ok(claimed.claim)
-    }
-}
 
 /// Which servers may take a meeting with this tag wish.
 pub(super) fn filter_of(wish: Option<&TagWish>) -> Option<Filter> {
@@ -118,16 +46,6 @@ pub(super) fn filter_of(wish: Option<&TagWish>) -> Option<Filter> {
         }
     };
     Filter::ladder(rungs).ok()
-}
-
-/// What sending `create` to one server came to.
-enum Sent {
-    /// The server answered.
-    Answer(Bytes),
-    /// It certainly did not get the request, twice.
-    NotThere,
-    /// Nobody knows whether it created the meeting.
-    Unknown(Fault),
 }
 
 /// What to do with a meeting that is bound.
@@ -447,30 +365,6 @@ impl Creation<'_> {
         self.last = Some(Fault::CreateFailed);
         if self.cluster.pool.verdict(id).is_some_and(|v| v.health == Health::Up) {
             let _ = self.cluster.pool.declare(id, Health::Suspect, "a create found it failing");
-        }
-    }
-
-    async fn send(&self, server: &Arc<BbbServer>, m: &MeetingRecord, password: Option<&str>) -> Sent {
-        let o = &self.cluster.options;
-        let mut context = CreateContext::new(&m.voice_bridge);
-        // The stored password goes along when the meeting is made; a client's own one always wins.
-        context.moderator_pw = password.filter(|_| self.params.present("moderatorPW").is_none());
-        context.server_tag = server.tag();
-        context.max_duration_minutes = o.max_duration;
-        let params = create_params(self.params, &context, &o.create);
-        let mut second = false;
-        loop {
-            let upload = self.document.clone().map(Upload::xml);
-            match self.cluster.ask(server, "create", &params, upload, false).await {
-                Ok(bytes) if Reply::parse(&bytes).is_ok() => return Sent::Answer(bytes),
-                Ok(_) => return Sent::Unknown(Fault::NoReturncode),
-                Err(CallError::Refused { .. }) if second => return Sent::NotThere,
-                Err(CallError::Refused { .. }) => {
-                    second = true;
-                    tokio::time::sleep(SECOND_PROBE).await;
-                }
-                Err(_) => return Sent::Unknown(Fault::CreateFailed),
-            }
         }
     }
 }

@@ -7,6 +7,8 @@ use tokio::time::{Instant, timeout};
 
 use super::*;
 
+mod outside;
+
 const SOON: Duration = Duration::from_secs(10);
 
 /// A client of a few lines over one connection.
@@ -130,7 +132,7 @@ async fn a_meeting_lives_and_ends() {
     }
     assert_eq!(client.call(&fake, "end", "meetingID=+").await.key(), "missingParamMeetingID");
     assert_eq!(client.call(&fake, "getRecordings", "").await.key(), "noRecordings");
-    assert_eq!(client.call(&fake, "hooks/list", "").await.key(), "unsupportedRequest");
+    assert_eq!(client.call(&fake, "setConfigXML", "").await.key(), "unsupportedRequest");
     assert_eq!(fake.inspect(|state| state.ended().to_vec()), ["a b"]);
     assert_eq!((fake.connections_accepted(), fake.bad_checksums()), (1, 0));
 }

@@ -220,3 +220,17 @@ fn keys_are_consistent() {
     let found = sources(&[], &[], "").unwrap().find(key("port").unwrap());
     assert!(found.source == Source::Default && found.text == "3000");
 }
+
+#[test]
+fn what_is_private_is_allowed_by_name_only() {
+    let s = read(&[], &[], "").unwrap();
+    assert!(s.admin_listen.is_none() && !s.signed_forms && !s.relay_recording_ready);
+    assert!(s.callback_allow.check("http://10.0.0.1/").is_err());
+    let env = [("BALANCER_CALLBACK_ALLOW", "10.0.0.0/8, fd00::/8"), ("BALANCER_ADMIN_BIND", "127.0.0.1:3001")];
+    let s = read(&[], &env, "signed_forms = true\n").unwrap();
+    assert_eq!(s.admin_listen, Some(Listen::Tcp("127.0.0.1:3001".parse().unwrap())));
+    assert!(s.signed_forms && s.callback_allow.check("http://10.0.0.1/").is_ok());
+    assert!(s.callback_allow.check("http://192.168.0.1/").is_err());
+    let said = errors(&[], &[("BALANCER_CALLBACK_ALLOW", "10.0.0.0/99"), ("BALANCER_ADMIN_BIND", "127.0.0.1")], "");
+    assert!(said.contains("\"10.0.0.0/99\" is no network") && said.contains("names no port"), "{said}");
+}

@@ -249,6 +249,19 @@ async fn nothing_is_answered_before_running_meetings_are_known_again() {
     assert_eq!(asked.await.unwrap(), Ok(fake.port()));
 }
 
+#[test]
+fn operators_calls_are_answered_apart() {
+    let apart = free_port();
+    let balancer = Balancer::with(&[("BALANCER_ADMIN_BIND", &format!("127.0.0.1:{apart}"))], &["--memory"]);
+    let servers = signed("/scalelite/api", "getServers", &[], SECRET);
+    let meetings = signed("/bigbluebutton/api", "getMeetings", &[], SECRET);
+    let is_shown = |port, path: &str| !http(port, "GET", path, "").2.contains("unsupportedRequest");
+    until("both are served", || (TcpStream::connect(("127.0.0.1", apart)).is_ok()).then_some(()));
+    assert!(is_shown(apart, &servers) && is_shown(apart, "/metrics") && !is_shown(apart, &meetings));
+    assert!(!is_shown(balancer.port, &servers) && !is_shown(balancer.port, "/metrics"));
+    assert!(is_shown(balancer.port, &meetings));
+}
+
 /// Not a test of its own: the process of one fake server, which another test starts and kills.
 #[tokio::test]
 async fn fake_server_process() {

@@ -4,12 +4,13 @@ use super::*;
 
 #[test]
 fn the_table_of_routes() {
-    let both = "isMeetingRunning getMeetingInfo getMeetings create end getRecordings updateRecordings";
+    let both = "isMeetingRunning getMeetingInfo getMeetings create end getRecordings updateRecordings \
+                sendChatMessage getJoinUrl hooks/create hooks/list hooks/destroy";
     let rows = [
         ("/bigbluebutton/api/", both, true, true, true),
         ("/bigbluebutton/api/", "join publishRecordings deleteRecordings", true, false, true),
-        ("/bigbluebutton/api/", "insertDocument", false, true, true),
-        ("/bigbluebutton/api/", "analytics_callback", false, true, false),
+        ("/bigbluebutton/api/", "insertDocument feedback", false, true, true),
+        ("/bigbluebutton/api/", "analytics_callback recording_ready_callback", false, true, false),
         ("/scalelite/api/", "getTenants getTenantInfo getServers getServerInfo", true, false, true),
         (
             "/scalelite/api/",

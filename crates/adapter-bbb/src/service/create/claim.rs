@@ -1,0 +1,83 @@
+//! The claim of a create: the binding with password and voice bridge.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use balancer_core::{Binding, Claim, Claimer, StickError, StickKey, Want, random};
+
+use crate::api::{Params, VoiceBridges};
+use crate::cluster::{Cluster, lock};
+use crate::store::{MeetingClaim, MeetingRecord};
+
+/// How many numbers are tried for a voice bridge.
+const BRIDGES: usize = 10;
+/// How many others are tried when all of these are taken.
+const MORE_BRIDGES: usize = 100;
+
+/// The claim of a create: the binding with password and voice bridge, in one step.
+pub(super) struct CreateClaim<'a> {
+    cluster: &'a Cluster,
+    id: &'a str,
+    moderator_pw: String,
+    bridges: Vec<String>,
+    pub(super) stored: Mutex<Option<MeetingRecord>>,
+}
+
+impl<'a> CreateClaim<'a> {
+    pub(super) fn new(cluster: &'a Cluster, id: &'a str, params: &Params<'_>) -> Self {
+        let moderator_pw = params.present("moderatorPW").map_or_else(password, str::to_owned);
+        let o = &cluster.options;
+        let wished = params.present("voiceBridge").filter(|_| o.external_voice_bridge).map(str::to_owned);
+        let bridges = wished.into_iter().chain(VoiceBridges::new(id, o.voice_digits)).take(BRIDGES).collect();
+        Self { cluster, id, moderator_pw, bridges, stored: Mutex::default() }
+    }
+}
+
+/// Eight random letters and digits.
+fn password() -> String {
+    const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    (0..8)
+        .map(|_| {
+            let at = usize::try_from(random() % 62).unwrap_or(0);
+            char::from(ALPHABET[at])
+        })
+        .collect()
+}
+
+#[async_trait]
+impl Claimer for CreateClaim<'_> {
+    async fn claim(
+        &self,
+        _key: &StickKey,
+        over: Option<&Binding>,
+        want: &Want,
+        ttl: Duration,
+    ) -> Result<Claim, StickError> {
+        let multiplier = self.cluster.server(&want.backend).map_or(1.0, |s| s.multiplier());
+        let claim = MeetingClaim {
+            id: self.id,
+            over,
+            want,
+            moderator_pw: &self.moderator_pw,
+            bridges: &self.bridges,
+            load: self.cluster.options.new_meeting * multiplier,
+            adopt: false,
+            registered: true,
+            ttl,
+        };
+        let store = &self.cluster.store;
+        let mut claimed = store.claim_meeting(&claim).await?;
+        if let Claim::Won(own) = &claimed.claim
+            && claimed.meeting.as_ref().is_some_and(|m| m.voice_bridge.is_empty())
+        {
+            // Every number that follows from the id is taken: any other does.
+            let more = VoiceBridges::new(&random().to_string(), self.cluster.options.voice_digits);
+            let more: Vec<String> = more.take(MORE_BRIDGES).collect();
+            let again = MeetingClaim { over: Some(own), bridges: &more, load: 0.0, ..claim };
+            claimed = store.claim_meeting(&again).await?;
+        }
+        *lock(&self.stored) = claimed.meeting;
+        Ok(claimed.claim)
+    }
+}
