@@ -457,6 +457,7 @@ impl Cluster {
         };
         self.sweep().await;
         self.sync().await?;
+        self.forget_old_hooks().await;
         self.match_hooks().await;
         Ok(outcomes)
     }

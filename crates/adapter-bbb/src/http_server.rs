@@ -16,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::client::CallBody;
@@ -38,6 +38,8 @@ pub struct HttpLimits {
     pub form: usize,
     /// Bodies with slides in bytes. Default 64 MiB.
     pub slides: usize,
+    /// Bytes of bodies with slides that are held at once; further ones wait until there is room. Default 512 MiB.
+    pub slides_held: usize,
     /// Longest time from the first byte of a head to its last. Default 10 s.
     pub head_time: Duration,
     /// Longest time between two requests of a connection. Default 60 s.
@@ -53,6 +55,7 @@ impl Default for HttpLimits {
             head: 64 << 10,
             form: 1 << 20,
             slides: 64 << 20,
+            slides_held: 512 << 20,
             head_time: Duration::from_secs(10),
             idle: Duration::from_secs(60),
             request: Duration::from_secs(120),
@@ -158,6 +161,7 @@ impl HttpServer {
     /// Dropping the future closes the listener and leaves running connections to themselves.
     pub async fn serve(self, shutdown: impl Future<Output = ()>, grace: Duration) {
         let slots = Arc::new(Semaphore::new(self.limits.connections));
+        let room = Arc::new(Semaphore::new(kib(self.limits.slides_held)));
         let (stop, stopping) = tokio::sync::watch::channel(false);
         tokio::pin!(shutdown);
         loop {
@@ -180,8 +184,9 @@ impl HttpServer {
                 }
             };
             let (service, limits, stopping) = (self.service.clone(), self.limits, stopping.clone());
+            let room = room.clone();
             tokio::spawn(async move {
-                connection(stream, service, limits, stopping).await;
+                connection(stream, service, limits, room, stopping).await;
                 drop(permit);
             });
         }
@@ -211,16 +216,17 @@ async fn connection(
     stream: Watched,
     service: BbbService,
     limits: HttpLimits,
+    room: Arc<Semaphore>,
     mut stopping: tokio::sync::watch::Receiver<bool>,
 ) {
     let phase = stream.phase();
     let on_request = {
         let phase = phase.clone();
         service_fn(move |request: Request<Incoming>| {
-            let (service, phase) = (service.clone(), phase.clone());
+            let (service, phase, room) = (service.clone(), phase.clone(), room.clone());
             phase.enter(Phase::BUSY);
             async move {
-                let answer = respond(&service, request, &limits).await;
+                let answer = respond(&service, request, &limits, &room).await;
                 phase.enter(Phase::IDLE);
                 Ok::<_, Infallible>(answer)
             }
@@ -269,7 +275,30 @@ fn value(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|v| v.to_str().ok())
 }
 
-async fn respond(service: &BbbService, request: Request<Incoming>, limits: &HttpLimits) -> Response<Full<Bytes>> {
+/// Slides stay until the meeting is made, since another server may need them, also when nobody waits for the answer any
+/// more: so long there is no room for others.
+struct Slides {
+    whole: Bytes,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Slides {
+    fn as_ref(&self) -> &[u8] {
+        &self.whole
+    }
+}
+
+/// Permits for so many bytes, in KiB.
+fn kib(bytes: usize) -> usize {
+    bytes.div_ceil(1024).clamp(1, Semaphore::MAX_PERMITS >> 1)
+}
+
+async fn respond(
+    service: &BbbService,
+    request: Request<Incoming>,
+    limits: &HttpLimits,
+    room: &Arc<Semaphore>,
+) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     // The reader's own limit is that of its buffer, which may fill beyond it with one read.
     if head_size(&parts) > limits.head {
@@ -292,6 +321,13 @@ async fn respond(service: &BbbService, request: Request<Incoming>, limits: &Http
     }
     let limit = if plan == BodyPlan::Form { limits.form } else { limits.slides };
     let work = async {
+        let permit = if plan == BodyPlan::Slides && !body.is_end_stream() && body.size_hint().lower() <= limit as u64 {
+            let most = body.size_hint().exact().and_then(|n| usize::try_from(n).ok()).unwrap_or(limit);
+            let permits = kib(most).min(kib(limits.slides_held));
+            room.clone().acquire_many_owned(u32::try_from(permits).unwrap_or(u32::MAX)).await.ok()
+        } else {
+            None
+        };
         let payload = if body.is_end_stream() {
             Payload::Whole(Bytes::new())
         } else if body.size_hint().lower() > limit as u64 {
@@ -300,7 +336,12 @@ async fn respond(service: &BbbService, request: Request<Incoming>, limits: &Http
             Payload::Stream(CallBody::Right(Limited::new(body, limit).boxed()))
         } else {
             match Limited::new(body, limit).collect().await {
-                Ok(all) => Payload::Whole(all.to_bytes()),
+                Ok(all) => match permit {
+                    Some(permit) => {
+                        Payload::Whole(Bytes::from_owner(Slides { whole: all.to_bytes(), _permit: permit }))
+                    }
+                    None => Payload::Whole(all.to_bytes()),
+                },
                 Err(e) if e.is::<LengthLimitError>() => return too_large(limit),
                 Err(_) => return plain(StatusCode::BAD_REQUEST, "the request's body broke off"),
             }

@@ -177,6 +177,7 @@ fn limits(s: &Settings) -> HttpLimits {
     l.head = s.limits.head;
     l.form = s.limits.form;
     l.slides = s.limits.slides;
+    l.slides_held = s.limits.slides_held;
     l.head_time = s.limits.head_time;
     l.idle = s.limits.idle;
     l

@@ -59,6 +59,8 @@ pub(crate) struct Limits {
     pub(crate) form: usize,
     /// Body with slides, bytes.
     pub(crate) slides: usize,
+    /// Bodies with slides held at once, bytes.
+    pub(crate) slides_held: usize,
     /// A server's answer, bytes.
     pub(crate) reply: usize,
     /// Longest time for a head to arrive.
@@ -216,6 +218,7 @@ impl Settings {
                 head: r.bytes("max_head", 8 << 10, 1 << 20),
                 form: r.bytes("max_form", 1 << 10, 64 << 20),
                 slides: r.bytes("max_slides", 1 << 10, 1 << 30),
+                slides_held: r.bytes("max_slides_held", 1 << 20, 1 << 40),
                 reply: r.bytes("max_reply", 64 << 10, 1 << 30),
                 head_time: r.seconds("head_timeout", 600.0),
                 idle: r.seconds("idle_timeout", 3600.0),

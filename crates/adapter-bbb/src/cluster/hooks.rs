@@ -9,6 +9,9 @@ use crate::api::{Algorithm, HookEntry, Params, Reply, hooks, signed_url};
 use crate::server::BbbServer;
 use crate::store::{Hook, HookBook};
 
+/// How many hooks of meetings are looked at in one round, whether their meetings are over.
+const LOOKS: usize = 64;
+
 /// Why a server does not have the hooks it should have.
 type Trouble = String;
 
@@ -48,7 +51,24 @@ impl Cluster {
                 () = self.came_online.notified() => {}
                 () = tokio::time::sleep(self.options.poll_interval) => {}
             }
+            self.forget_old_hooks().await;
             self.match_hooks().await;
+        }
+    }
+
+    /// Removes hooks of single meetings that are over: asked for longer ago than a meeting stays known, and not known.
+    pub(crate) async fn forget_old_hooks(&self) {
+        let store = self.store.callback_store();
+        let Ok(book) = store.hooks().await else { return };
+        let life = u64::try_from(self.options.meeting_ttl.as_millis()).unwrap_or(u64::MAX);
+        let now = self.store_ms();
+        let old = book.hooks.iter().filter(|hook| hook.since_ms.saturating_add(life) < now);
+        let old = old.filter_map(|hook| Some((hook.id, hook.meeting.as_deref()?)));
+        for (id, meeting) in old.take(LOOKS) {
+            if self.store.look(meeting).await.is_ok_and(|look| look.meeting.is_none()) {
+                // What fails is tried again the next time.
+                let _ = store.remove_hook(id).await;
+            }
         }
     }
 

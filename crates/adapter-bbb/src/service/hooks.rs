@@ -34,6 +34,7 @@ impl BbbService {
         let refused = |why: &str| failed("createHookError", &format!("The callbackURL cannot be used: {why}"));
         self.cluster.options.callbacks.allow.check_resolved(url).await.map_err(|e| refused(&e.to_string()))?;
         let mut hook = Hook::new(url);
+        hook.since_ms = self.cluster.store_ms();
         for (name, into) in [("meetingID", &mut hook.meeting), ("eventID", &mut hook.events)] {
             let value = params.present(name);
             if value.is_some_and(|value| value.len() > MAX_TEXT) {

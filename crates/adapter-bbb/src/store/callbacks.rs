@@ -31,12 +31,15 @@ pub struct Hook {
     /// Whether it gets events as servers keep them.
     #[serde(default)]
     pub raw: bool,
+    /// When it was asked for by the store's clock, in milliseconds since the epoch.
+    #[serde(default)]
+    pub since_ms: u64,
 }
 
 impl Hook {
     /// A hook for every event of every meeting.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { id: 0, url: url.into(), meeting: None, events: None, raw: false }
+        Self { id: 0, url: url.into(), meeting: None, events: None, raw: false, since_ms: 0 }
     }
 }
 

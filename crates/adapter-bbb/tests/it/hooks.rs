@@ -1,7 +1,11 @@
 //! Hooks reach every server, also one that comes later, comes back or forgot them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use adapter_bbb::testing::{FakeBbb, Meetings, Mode};
 use adapter_bbb::{BbbOptions, ServerState};
+use balancer_core::WallClock;
 
 use crate::stage::{Answer, PATIENCE, Process, Stage, patient};
 
@@ -107,6 +111,25 @@ async fn a_changed_hook_is_changed_everywhere_and_those_of_others_stay() {
     assert_eq!(hooks.len(), 2, "{hooks:?}");
     assert!(hooks.iter().any(|h| h.url == "http://others.example"), "{hooks:?}");
     assert!(hooks.iter().any(|h| h.url == "http://127.0.0.1/a" && h.raw), "{hooks:?}");
+}
+
+#[tokio::test]
+async fn a_hook_of_a_meeting_that_is_over_goes_by_itself() {
+    let stage = Stage::memory(1).await;
+    let mut o = options();
+    let now = Arc::new(AtomicU64::new(1_800_000_000_000));
+    let clock = now.clone();
+    o.clock = WallClock::from_fn(move || clock.load(Ordering::Relaxed));
+    let process = stage.process(o).await;
+    assert!(process.create("runs").await.ok());
+    for (n, meeting) in ["&meetingID=runs", "&meetingID=over", ""].iter().enumerate() {
+        assert!(create(&process, &format!("{A}{n}"), meeting).await.ok());
+    }
+    process.poll().await;
+    assert_eq!(urls(&stage.fakes[0]).len(), 3);
+    now.fetch_add(2 * 86_400_000, Ordering::Relaxed);
+    process.poll().await;
+    assert_eq!(urls(&stage.fakes[0]), ["http://127.0.0.1/a0", "http://127.0.0.1/a2"]);
 }
 
 #[tokio::test]

@@ -111,3 +111,21 @@ async fn a_signed_form_cannot_be_sent_again_with_other_values() {
     // Nothing else has changed: a query, and XML, whose query is signed.
     assert!(strict.create("m5").await.ok());
 }
+
+#[tokio::test]
+async fn nothing_from_outside_begins_a_header() {
+    let stage = Stage::memory(1).await;
+    let process = stage.process(patient()).await;
+    assert!(process.create("m").await.ok());
+    let forged = "%0d%0aSet-Cookie%3A%20a%3Db%00%e2%80%a8";
+    let query = format!("meetingID=m&fullName=A{forged}&password=ap&{forged}=x&logoutURL={forged}");
+    let answer = process.call("join", &query).await;
+    let location = answer.location.unwrap();
+    assert!(location.bytes().all(|byte| byte.is_ascii_graphic()), "{location}");
+    assert!(stage.fakes[0].perform(&location, b"").unwrap().contains("/html5client/"));
+    // What is told of servers that are missing, and what a server says of itself.
+    let hook = process.call("hooks/create", &format!("callbackURL=http%3A%2F%2Fa.example%2F{forged}")).await;
+    assert_eq!(hook.text("messageKey"), "createHookError");
+    let added = process.post("addServer", r#"{"server":{"url":"http://a.example/\r\nX: y/api","secret":"s"}}"#).await;
+    assert_eq!(added.status, 400, "{added:?}");
+}
