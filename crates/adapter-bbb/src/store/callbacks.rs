@@ -1,6 +1,7 @@
 //! What is kept beside meetings for those who want to hear of them: hooks, callback addresses, and what waits to be
 //! delivered.
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,7 +15,7 @@ pub const MAX_HOOKS: usize = 1_000;
 pub(crate) const HOOK_MEMORY: Duration = Duration::from_secs(30 * 86_400);
 
 /// An address that hears of events.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Hook {
     /// Its number; the store gives it.
@@ -55,7 +56,7 @@ pub enum HookAdded {
 }
 
 /// All hooks, and what servers may still have of removed ones.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct HookBook {
     /// The hooks, by number.
     pub hooks: Vec<Hook>,
@@ -64,7 +65,7 @@ pub struct HookBook {
 }
 
 /// Where a meeting's front-end wants to be called.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct CallbackUrls {
     /// For the statistics of the meeting.
@@ -87,7 +88,7 @@ pub enum DeliveryKind {
 }
 
 /// A callback that waits to be delivered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Delivery {
     /// Its number; the store gives it.
@@ -109,6 +110,59 @@ impl Delivery {
     /// One that was never tried.
     pub fn new(kind: DeliveryKind, url: impl Into<String>, body: impl Into<String>, since_ms: u64) -> Self {
         Self { id: 0, kind, url: url.into(), body: body.into(), since_ms, attempts: 0 }
+    }
+}
+
+/// An address as it may be shown: a path or query may hold a front-end's own token.
+struct Shown<'a>(&'a str);
+
+impl fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", self.0));
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        write!(f, "{scheme}://{host}/...")
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hook")
+            .field("id", &self.id)
+            .field("url", &Shown(&self.url))
+            .field("meeting", &self.meeting)
+            .field("events", &self.events)
+            .field("raw", &self.raw)
+            .field("since_ms", &self.since_ms)
+            .finish()
+    }
+}
+
+impl fmt::Debug for HookBook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let removed: Vec<Shown<'_>> = self.removed.iter().map(|url| Shown(url)).collect();
+        f.debug_struct("HookBook").field("hooks", &self.hooks).field("removed", &removed).finish()
+    }
+}
+
+impl fmt::Debug for CallbackUrls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallbackUrls")
+            .field("analytics", &self.analytics.as_deref().map(Shown))
+            .field("recording_ready", &self.recording_ready.as_deref().map(Shown))
+            .finish()
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery")
+            .field("id", &self.id)
+            .field("kind", &self.kind)
+            .field("url", &Shown(&self.url))
+            .field("since_ms", &self.since_ms)
+            .field("attempts", &self.attempts)
+            .finish_non_exhaustive()
     }
 }
 
@@ -190,4 +244,20 @@ pub trait CallbackStore: Send + Sync {
     ///
     /// As for [`hooks`](Self::hooks).
     async fn queued(&self) -> Result<u64, StickError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_token_of_a_front_end_is_shown() {
+        let url = "https://user:hunter2@a.example:8443/hunter2?token=hunter2#hunter2";
+        let mut urls = CallbackUrls::default();
+        (urls.analytics, urls.recording_ready) = (Some(url.into()), Some(url.into()));
+        let book = HookBook { hooks: vec![Hook::new(url)], removed: vec![url.into()] };
+        let delivery = Delivery::new(DeliveryKind::Analytics, url, "{\"a\":\"hunter2\"}", 1);
+        let shown = format!("{urls:?} {book:?} {delivery:?}");
+        assert!(!shown.contains("hunter2") && shown.contains("https://a.example:8443/..."), "{shown}");
+    }
 }
