@@ -6,7 +6,7 @@ use super::Finding;
 use super::scene::replace;
 
 /// First words of sections, for spelling.
-const KNOWN: [&str; 86] = [
+const KNOWN: [&str; 88] = [
     "acl",
     "backlog",
     "balance",
@@ -72,6 +72,7 @@ const KNOWN: [&str; 86] = [
     "pidfile",
     "presetenv",
     "rate-limit",
+    "resetenv",
     "retries",
     "retry-on",
     "server",
@@ -89,6 +90,7 @@ const KNOWN: [&str; 86] = [
     "tcp-request",
     "timeout",
     "ulimit-n",
+    "unsetenv",
     "use-server",
     "use_backend",
     "user",

@@ -120,6 +120,21 @@ fn findings_of_circumstances_are_as_recorded() {
     }
 }
 
+fn rules_of(text: &str) -> String {
+    let found = doctor().check(&[ConfigFile::parse("x", text).unwrap()]);
+    found
+        .iter()
+        .map(|one| format!("{}:{}:{}", one.line, one.level, one.rule.trim_start_matches("BLC-")))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[test]
+fn words_of_the_environment_are_known() {
+    assert_eq!(rules_of("global\n resetenv PATH\n unsetenv X\n presetenv Y 1\n"), "");
+    assert_eq!(rules_of("global\n presetenvs Y 1\n"), "2:error:H005");
+}
+
 #[test]
 fn every_rule_is_in_a_recording() {
     let texts: String = std::fs::read_dir(golden())
