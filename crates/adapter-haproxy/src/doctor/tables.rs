@@ -1,8 +1,8 @@
 //! Stick tables and the peers that share them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::{ConfigLine, SectionKind};
+use crate::config::{ConfigLine, SectionKind, quote_word};
 
 use super::Finding;
 use super::scene::{Part, Scene, append, below, replace};
@@ -28,12 +28,30 @@ pub(super) fn check(scene: &Scene<'_>, host: Option<&str>, found: &mut Vec<Findi
     }
     let global = scene.of_kind(SectionKind::Global).next();
     let said = scene.of_kind(SectionKind::Global).flat_map(|global| global.own(&["localpeer"])).last();
+    let everywhere = everywhere(scene);
     for part in scene.of_kind(SectionKind::Peers) {
         for line in part.own(&["table"]) {
             table(part, line, v6, found);
         }
-        peers(part, global, said, host, found);
+        peers(part, global, said, host, &everywhere, found);
     }
+}
+
+/// The members of a peers section.
+fn members<'a>(part: &Part<'a>) -> Vec<&'a ConfigLine> {
+    part.body.iter().filter(|line| matches!(line.keyword(), "peer" | "server") && line.words.len() > 1).collect()
+}
+
+/// The names that every peers section has: only of these can the host be one.
+fn everywhere<'a>(scene: &Scene<'a>) -> BTreeSet<&'a str> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut sections = 0;
+    for part in scene.of_kind(SectionKind::Peers) {
+        sections += 1;
+        let names: BTreeSet<&str> = members(part).iter().map(|line| line.word(1)).collect();
+        names.into_iter().for_each(|name| *counts.entry(name).or_default() += 1);
+    }
+    counts.into_iter().filter(|(_, count)| *count == sections).map(|(name, _)| name).collect()
 }
 
 /// Tables by the names rules call them; peers sections as `NAME/`.
@@ -106,16 +124,18 @@ fn peers(
     global: Option<&Part<'_>>,
     said: Option<&ConfigLine>,
     host: Option<&str>,
+    everywhere: &BTreeSet<&str>,
     found: &mut Vec<Finding>,
 ) {
-    let members: Vec<&ConfigLine> =
-        part.body.iter().filter(|line| matches!(line.keyword(), "peer" | "server") && line.words.len() > 1).collect();
+    let members = members(part);
     let number = part.head.number;
     let local = said.map(|line| line.word(1)).or(host);
     let names: Vec<&str> = members.iter().map(|line| line.word(1)).collect();
     let bare: Vec<&str> = members.iter().filter(|line| line.words.len() == 2).map(|line| line.word(1)).collect();
     // The one without an address is meant to be this host: then one line in the global section says so.
     let meant = (bare.len() == 1).then(|| bare[0]).or_else(|| (names.len() == 1).then(|| names[0]));
+    let plain = |name: &&str| quote_word(name).is_ok_and(|quoted| quoted == **name);
+    let meant = meant.filter(plain).filter(|name| everywhere.contains(name));
     let cure = |finding: Finding| match (meant, global, said) {
         (Some(name), Some(global), None) => {
             finding.with_fix([below(global.file, global.head, &format!("localpeer {name}"))])

@@ -136,6 +136,18 @@ fn words_of_the_environment_are_known() {
 }
 
 #[test]
+fn a_host_is_named_only_as_every_peers_section_names_it() {
+    let fixes = |text: &str| {
+        let found = doctor().check(&[ConfigFile::parse("x", text).unwrap()]);
+        found.iter().filter(|one| one.rule == "BLC-H050").map(|one| one.fix.is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(fixes("peers p\n server a\n"), [true]);
+    assert_eq!(fixes("peers p\n server a\npeers q\n server a\n"), [true, true]);
+    assert_eq!(fixes("peers p\n server a\npeers q\n server b\n"), [false, false]);
+    assert_eq!(fixes("peers p\n server a\\ b\n"), [false]);
+}
+
+#[test]
 fn every_rule_is_in_a_recording() {
     let texts: String = std::fs::read_dir(golden())
         .unwrap()
