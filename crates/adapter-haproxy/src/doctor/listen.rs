@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::config::{ConfigFile, ConfigLine, SectionKind};
 
-use super::Finding;
 use super::scene::{Part, Scene, remove, replace};
+use super::{Finding, Level};
 
 /// How many listeners of one port are compared with each other.
 const SAME_PORT: usize = 1000;
@@ -70,9 +70,8 @@ pub(super) fn check(scene: &Scene<'_>, found: &mut Vec<Finding>) {
         for bind in part.binds() {
             ports(part, bind, found);
         }
-        let shared = part.setting(&["default-server"]);
         for server in part.servers() {
-            tls_to(part, server, shared, lenient, found);
+            tls_to(part, server, lenient, found);
         }
     }
     for part in scene.of_kind(SectionKind::Global) {
@@ -107,11 +106,16 @@ fn ports(part: &Part<'_>, bind: &ConfigLine, found: &mut Vec<Finding>) {
     }
 }
 
-fn tls_to(part: &Part<'_>, server: &ConfigLine, shared: Option<&ConfigLine>, lenient: bool, found: &mut Vec<Finding>) {
-    let has = |word: &str| server.words.iter().skip(3).any(|other| other.text == word);
-    let inherited = |word: &str| shared.is_some_and(|line| line.position(word).is_some());
-    let ssl = has("ssl") || inherited("ssl");
-    let verify = has("verify") || inherited("verify");
+fn tls_to(part: &Part<'_>, server: &ConfigLine, lenient: bool, found: &mut Vec<Finding>) {
+    let own = server.words.iter().skip(3).map(|word| &*word.text);
+    let words: Vec<&str> = part.inherited(server).chain(own).collect();
+    let has = |word: &str| words.contains(&word);
+    // The last one counts.
+    let on = |word: &str| {
+        let last = words.iter().rev().find(|other| other.strip_prefix("no-").unwrap_or(other) == word);
+        last.is_some_and(|last| *last == word)
+    };
+    let (ssl, verify) = (on("ssl"), has("verify"));
     let name = server.word(1);
     let port = server.word(2).rsplit_once(':').map_or("", |(_, port)| port);
     if port == "443" && !ssl && part.mode == "http" {
@@ -119,12 +123,12 @@ fn tls_to(part: &Part<'_>, server: &ConfigLine, shared: Option<&ConfigLine>, len
         let help = "add ssl verify required ca-file @system-ca (and sni), or send to its plain port";
         found.push(Finding::new("BLC-H012", part.file, server.number, text, help));
     }
-    if ssl && !verify && !has("ca-file") && !inherited("ca-file") && !lenient {
+    if ssl && !verify && !has("ca-file") && !lenient {
         let text = format!("server {name} has ssl and nothing about verification: HAProxy does not start");
         let help = "add verify required ca-file FILE, or verify none if you mean that";
         found.push(Finding::new("BLC-H013", part.file, server.number, text, help));
     }
-    if let Some(at) = server.position("verify").filter(|_| !ssl && !has("check-ssl")) {
+    if let Some(at) = server.position("verify").filter(|_| !ssl && !on("check-ssl")) {
         let text = format!("verify has no effect on server {name}: it is not asked for TLS");
         let finding = Finding::new("BLC-H014", part.file, server.number, text, "delete it, or add ssl");
         found.push(finding.with_fix([remove(server, at, at + 2)]));
@@ -155,7 +159,12 @@ pub fn haproxy_listeners(file: &ConfigFile) -> Vec<Listener> {
         for line in file.lines_of(section) {
             let word = match section.kind {
                 SectionKind::Global if line.starts(&["stats", "socket"]) => line.words.get(2),
-                SectionKind::Frontend | SectionKind::Listen | SectionKind::Peers if line.keyword() == "bind" => {
+                // On an interface or in a namespace of its own it is in nobody's way.
+                SectionKind::Frontend | SectionKind::Listen | SectionKind::Peers
+                    if line.keyword() == "bind"
+                        && line.position("interface").is_none()
+                        && line.position("namespace").is_none() =>
+                {
                     line.words.get(1)
                 }
                 _ => None,
@@ -213,17 +222,31 @@ pub fn listener_clashes(listeners: &[Listener]) -> Vec<Finding> {
             }
             continue;
         };
+        let alone = (early.program, late.program) == ("haproxy", "haproxy");
+        // HAProxy starts with both: the system then deals connections out, or gives them to the closer address.
+        let (level, so, help) = match (alone, wild(&early.host) == wild(&late.host)) {
+            (true, true) => {
+                let so = "chance decides which of them gets a connection";
+                (Level::Warning, so, "give one of them another port or address, or delete it")
+            }
+            (true, false) => (
+                Level::Note,
+                "the one of all addresses gets what is left",
+                "if that is meant, nothing; else delete one",
+            ),
+            (false, _) => (
+                super::rules::level("BLC-H015"),
+                "the second to start cannot",
+                "move nginx to another port in all of its files and name that port in HAProxy's server lines",
+            ),
+        };
         let text = format!(
-            "{} listens on {}:{} here and {} on {}:{} at {}:{}: the second to start cannot",
+            "{} listens on {}:{} here and {} on {}:{} at {}:{}: {so}",
             late.program, late.host, late.port, early.program, early.host, early.port, early.file, early.line
         );
-        let help = match (early.program, late.program) {
-            ("haproxy", "haproxy") => "give one of them another port or address",
-            _ => "move nginx to another port in all of its files and name that port in HAProxy's server lines",
-        };
         found.push(Finding {
             rule: "BLC-H015",
-            level: super::rules::level("BLC-H015"),
+            level,
             file: late.file.clone(),
             line: late.line,
             text,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::{ConfigLine, SectionKind};
+use crate::config::{ConfigLine, Edit, SectionKind, quote_word};
 use crate::version::HaproxyVersion;
 
 use super::scene::{Part, Scene, append, below, replace};
@@ -22,10 +22,10 @@ pub(super) fn check(version: HaproxyVersion, scene: &Scene<'_>, found: &mut Vec<
 
 /// Servers by name: HAProxy does not start while one of them cannot be resolved.
 fn names(part: &Part<'_>, found: &mut Vec<Finding>) {
-    if part.setting(&["default-server"]).is_some_and(|line| line.position("init-addr").is_some()) {
-        return;
-    }
     for server in part.servers().filter(|line| line.position("init-addr").is_none() && !line.words[2].variable) {
+        if part.inherited(server).any(|word| word == "init-addr") {
+            continue;
+        }
         let address = server.word(2);
         let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
         let name =
@@ -96,15 +96,38 @@ fn servers(part: &Part<'_>, found: &mut Vec<Finding>) {
     let stuck = part.body.iter().any(|line| line.keyword() == "stick");
     let without: Vec<&ConfigLine> = part.servers().filter(|line| line.position("id").is_none()).collect();
     let Some(first) = without.first().filter(|_| (stuck || hashed) && part.servers().count() > 1) else { return };
-    let taken: BTreeSet<u32> = part.servers().filter_map(|line| line.after("id")?.text.parse().ok()).collect();
-    let mut free = (1..).filter(|id| !taken.contains(id));
-    let edits: Vec<_> = without.iter().map(|line| append(line, &format!("id {}", free.next().unwrap_or(1)))).collect();
+    let edits = numbers(part).unwrap_or_default().into_iter().map(|(line, id)| append(line, &format!("id {id}")));
+    let edits: Vec<_> = edits.collect();
     let text = format!(
         "{}: servers without id are known by their position; taking one out moves rooms of others",
         part.title()
     );
     let help = "give each server an id and never use one again";
-    found.push(Finding::new("BLC-H029", part.file, first.number, text, help).with_fix(edits));
+    let finding = Finding::new("BLC-H029", part.file, first.number, text, help);
+    found.push(if edits.is_empty() { finding } else { finding.with_fix(edits) });
+}
+
+/// The servers without an id, each with the one HAProxy gives it: no room moves when it is written down. `None` where
+/// the lines do not tell.
+fn numbers<'a>(part: &Part<'a>) -> Option<Vec<(&'a ConfigLine, u32)>> {
+    if part.body.iter().any(|line| line.keyword().starts_with('.') || line.keyword() == "server-template") {
+        return None;
+    }
+    let stated = |line: &ConfigLine| line.after("id").map(|id| id.text.parse::<u32>().ok());
+    let taken: BTreeSet<u32> = part.servers().filter_map(stated).collect::<Option<_>>()?;
+    let mut out = Vec::new();
+    // The counter moves with every line, whether or not the line has an id of its own.
+    let mut next = 1;
+    for line in part.servers() {
+        if stated(line).is_none() {
+            while taken.contains(&next) {
+                next += 1;
+            }
+            out.push((line, next));
+        }
+        next += 1;
+    }
+    Some(out)
 }
 
 fn cookies(part: &Part<'_>, found: &mut Vec<Finding>) {
@@ -114,14 +137,22 @@ fn cookies(part: &Part<'_>, found: &mut Vec<Finding>) {
         found.push(Finding::new("BLC-H035", part.file, part.head.number, text, "write mode http"));
         return;
     }
-    if cookie.position("dynamic").is_some() || part.setting(&["default-server", "cookie"]).is_some() {
+    if cookie.position("dynamic").is_some() {
         return;
     }
     for server in part.servers().filter(|line| line.position("cookie").is_none() && line.position("backup").is_none()) {
+        if part.inherited(server).any(|word| word == "cookie") {
+            continue;
+        }
         let name = server.word(1);
         let text = format!("server {name} has no cookie value: nobody is kept on it");
         let finding = Finding::new("BLC-H035", part.file, server.number, text, format!("add cookie {name}"));
-        found.push(finding.with_fix([append(server, &format!("cookie {name}"))]));
+        let value = quote_word(name).ok();
+        let edit = value.map(|value| append(server, &format!("cookie {value}")));
+        found.push(match edit {
+            Some(edit) => finding.with_fix([edit]),
+            None => finding,
+        });
     }
 }
 
@@ -150,7 +181,8 @@ fn headers(part: &Part<'_>, found: &mut Vec<Finding>) {
 }
 
 fn timeouts(scene: &Scene<'_>, found: &mut Vec<Finding>) {
-    let shared = scene.of_kind(SectionKind::Defaults).last();
+    let shared: BTreeMap<_, _> =
+        scene.of_kind(SectionKind::Defaults).map(|part| (part.body.as_ptr_range().start, part)).collect();
     let waits = [
         ("connect", "5s", "BLC-H024", Some("contimeout")),
         ("server", "50s", "BLC-H024", Some("srvtimeout")),
@@ -169,21 +201,37 @@ fn timeouts(scene: &Scene<'_>, found: &mut Vec<Finding>) {
             };
             needed && part.setting(&["timeout", name]).is_none() && old.is_none_or(|old| part.setting(&[old]).is_none())
         });
-        let parts: Vec<&Part<'_>> = missing.collect();
-        let Some(first) = parts.first() else { continue };
+        let wait = format!("timeout {name} {value}");
+        // One line in their defaults does for all; without defaults each proxy gets its own.
+        let mut homes: Vec<(&Part<'_>, Vec<Edit>)> = Vec::new();
+        let (mut seen, mut bare) = (BTreeSet::new(), BTreeMap::new());
+        for part in missing {
+            let home = shared.get(&part.defaults.as_ptr_range().start).copied();
+            let edit = |part: &Part<'_>| below(part.file, part.head, &wait);
+            match home {
+                Some(home) => {
+                    if seen.insert(home.body.as_ptr_range().start) {
+                        homes.push((home, vec![edit(home)]));
+                    }
+                }
+                None => {
+                    let at = *bare.entry(part.file.name()).or_insert(homes.len());
+                    match homes.get_mut(at) {
+                        Some((_, edits)) => edits.push(edit(part)),
+                        None => homes.push((part, vec![edit(part)])),
+                    }
+                }
+            }
+        }
         let text = match name {
             "tunnel" => {
-                "no timeout tunnel: a websocket lives as long as timeout server, however busy its room is".into()
+                "no timeout tunnel: a websocket lives as long as timeout server, however busy its room is".to_owned()
             }
             "http-request" => "no timeout http-request: a client may take for ever to send its request".into(),
             _ => format!("no timeout {name}: connections may hang for ever"),
         };
-        let wait = format!("timeout {name} {value}");
-        // One line in the defaults does for all; without defaults each proxy gets its own.
-        let home = shared.unwrap_or(first);
-        let homes = shared.map_or(parts.clone(), |shared| vec![shared]);
-        let here = homes.iter().filter(|part| part.file.name() == home.file.name());
-        let edits: Vec<_> = here.map(|part| below(part.file, part.head, &wait)).collect();
-        found.push(Finding::new(rule, home.file, home.head.number, text, wait).with_fix(edits));
+        for (home, edits) in homes {
+            found.push(Finding::new(rule, home.file, home.head.number, text.clone(), &*wait).with_fix(edits));
+        }
     }
 }

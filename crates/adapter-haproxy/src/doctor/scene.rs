@@ -22,7 +22,8 @@ pub(super) struct Part<'a> {
     pub(super) body: &'a [ConfigLine],
     /// `http` or `tcp`, its own or its defaults'.
     pub(super) mode: &'a str,
-    defaults: &'a [ConfigLine],
+    /// The lines of its defaults: their very body.
+    pub(super) defaults: &'a [ConfigLine],
 }
 
 impl<'a> Scene<'a> {
@@ -96,6 +97,14 @@ impl<'a> Part<'a> {
 
     pub(super) fn servers(&self) -> impl Iterator<Item = &'a ConfigLine> + use<'a> {
         self.body.iter().filter(|line| line.keyword() == "server" && line.words.len() >= 3)
+    }
+
+    /// What `default-server` lines say of this server, word by word: those of its defaults, and its own before it.
+    pub(super) fn inherited(&self, server: &ConfigLine) -> impl Iterator<Item = &'a str> + use<'a> {
+        let number = server.number;
+        let own = self.body.iter().take_while(move |line| line.number < number);
+        let shared = self.defaults.iter().chain(own).filter(|line| line.keyword() == "default-server");
+        shared.flat_map(|line| line.words.iter().skip(1)).map(|word| &*word.text)
     }
 
     pub(super) fn binds(&self) -> impl Iterator<Item = &'a ConfigLine> + use<'a> {

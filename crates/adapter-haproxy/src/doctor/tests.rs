@@ -129,10 +129,56 @@ fn rules_of(text: &str) -> String {
         .join(" ")
 }
 
+const WAITS: &str =
+    "timeout connect 5s\n timeout client 50s\n timeout server 50s\n timeout http-request 10s\n timeout tunnel 1h\n";
+
 #[test]
-fn words_of_the_environment_are_known() {
-    assert_eq!(rules_of("global\n resetenv PATH\n unsetenv X\n presetenv Y 1\n"), "");
-    assert_eq!(rules_of("global\n presetenvs Y 1\n"), "2:error:H005");
+fn waits_are_missed_in_the_defaults_that_lack_them() {
+    let text = format!(
+        "defaults one\n mode http\ndefaults two\n mode http\n {WAITS}frontend f from one\n bind :80\n \
+         default_backend b\nbackend b from one\n server s 192.0.2.1:80 id 1\nfrontend g from two\n bind :81\n \
+         default_backend b\n"
+    );
+    assert!(rules_of(&text).starts_with("1:warning:H024 1:warning:H024"), "{}", rules_of(&text));
+    let cured = doctor().cure(&ConfigFile::parse("x", text).unwrap()).unwrap();
+    assert_eq!((cured.fixed.len(), cured.left), (5, Vec::new()));
+    let text = String::from_utf8(cured.bytes).unwrap();
+    assert_eq!((text.matches("timeout").count(), text.find("timeout tunnel").is_some()), (10, true), "{text}");
+    // Where there are no defaults, one finding mends all proxies.
+    let cured = doctor().cure(&ConfigFile::parse("x", "frontend f\n bind :80\nfrontend g\n bind :81\n").unwrap());
+    let cured = cured.unwrap();
+    assert_eq!((cured.fixed.len(), String::from_utf8_lossy(&cured.bytes).matches("timeout client").count()), (1, 2));
+}
+
+#[test]
+fn servers_get_the_ids_they_have() {
+    let cured = |lines: &str| {
+        let text = format!("backend b\n balance source # meant: BLC-H046\n {WAITS}{lines}");
+        let cured = doctor().cure(&ConfigFile::parse("x", text).unwrap()).unwrap();
+        let text = String::from_utf8(cured.bytes).unwrap();
+        let ids = text.lines().filter_map(|line| Some(line.trim().strip_prefix("server ")?.to_owned()));
+        ids.map(|line| line.rsplit(' ').next().unwrap().to_owned()).collect::<Vec<_>>().join(" ")
+    };
+    let servers = |ids: [&str; 4]| ids.map(|id| format!(" server s{} 192.0.2.1:80{id}\n", id.len())).concat();
+    assert_eq!(cured(&servers(["", " id 10", "", " id 5"])), "1 10 3 5");
+    assert_eq!(cured(&servers(["", "", " id 1", ""])), "2 3 1 5");
+    assert_eq!(cured(" .if 1\n server a 192.0.2.1:80\n .endif\n server b 192.0.2.2:80\n"), "192.0.2.1:80 192.0.2.2:80");
+    assert_eq!(
+        cured(" server-template x 2 192.0.2.1:80\n server a 192.0.2.1:80\n server b 192.0.2.2:80\n"),
+        "192.0.2.1:80 192.0.2.2:80"
+    );
+}
+
+#[test]
+fn every_default_server_line_counts_for_the_servers_below() {
+    let of = |lines: &str| rules_of(&format!("backend b\n mode http\n {WAITS}{lines}"));
+    let server = "server s 192.0.2.1:443";
+    assert_eq!(of(&format!(" default-server ssl\n default-server check\n {server} verify none\n")), "");
+    assert_eq!(of(&format!(" default-server check-ssl\n server s 192.0.2.1:80 check verify none\n")), "");
+    assert_eq!(of(&format!(" {server}\n default-server ssl verify none\n")), "8:warning:H012");
+    assert_eq!(of(&format!(" default-server ssl verify none\n {server} no-ssl\n")), "9:warning:H012");
+    assert_eq!(of(" default-server check init-addr none\n default-server inter 1s\n server s a.example:80\n"), "");
+    assert_eq!(of(" cookie c insert\n default-server check cookie x\n server s 192.0.2.1:80\n"), "");
 }
 
 #[test]
@@ -145,6 +191,21 @@ fn a_host_is_named_only_as_every_peers_section_names_it() {
     assert_eq!(fixes("peers p\n server a\npeers q\n server a\n"), [true, true]);
     assert_eq!(fixes("peers p\n server a\npeers q\n server b\n"), [false, false]);
     assert_eq!(fixes("peers p\n server a\\ b\n"), [false]);
+}
+
+#[test]
+fn words_of_the_environment_are_known() {
+    assert_eq!(rules_of("global\n resetenv PATH\n unsetenv X\n presetenv Y 1\n"), "");
+    assert_eq!(rules_of("global\n presetenvs Y 1\n"), "2:error:H005");
+}
+
+#[test]
+fn listeners_of_one_haproxy_share_an_address() {
+    let of = |binds: &str| rules_of(&format!("frontend f\n mode tcp\n timeout client 5s\n{binds}"));
+    assert_eq!(of(" bind :80\n bind *:80\n"), "5:warning:H015");
+    assert_eq!(of(" bind :80\n bind 192.0.2.1:80\n"), "5:note:H015");
+    assert_eq!(of(" bind 192.0.2.2:80\n bind 192.0.2.1:80\n"), "");
+    assert_eq!(of(" bind :80 interface eth0\n bind :80 interface eth1\n"), "");
 }
 
 #[test]
@@ -301,6 +362,9 @@ proptest! {
         let file = ConfigFile::parse("x", text).unwrap();
         let cured = doctor().cure(&file);
         prop_assert!(cured.is_ok());
+        // A cure is one: nothing is mended again and again.
+        let left = cured.map(|cured| cured.left.into_iter().filter(|one| one.fix.is_some()).collect::<Vec<_>>());
+        prop_assert_eq!(left, Ok(Vec::new()));
     }
 
     #[test]
