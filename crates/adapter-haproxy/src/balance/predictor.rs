@@ -160,6 +160,7 @@ impl Predictor {
         if request.is_refused(self.rules.version) {
             return (None, answer(Outcome::BadRequest, false));
         }
+        let request = &*request.received();
         if self.open.len() >= MAX_OPEN {
             notes.say(|| "too many requests are open".into());
             return (None, answer(Outcome::Unavailable, false));

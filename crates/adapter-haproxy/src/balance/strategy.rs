@@ -226,7 +226,7 @@ impl<B: ServerLine, Q: Asking + ?Sized> Selector<B, Q> for Chooser {
     fn pick(&self, among: &Candidates<'_, B>, ask: &Ask<'_, Q>, turn: &mut Turn<'_>) -> Option<Slot> {
         let mut live = lock(&self.state);
         let key = match ask.query.request() {
-            Some(request) => live.engine.key(&self.rules, request, &mut Notes::off()),
+            Some(request) => live.engine.key(&self.rules, &request.received(), &mut Notes::off()),
             None => Engine::hash_of(&self.rules, ask.key.as_str().as_bytes()),
         };
         if let Some(trace) = turn.trace() {

@@ -97,13 +97,18 @@ fn edumeet() {
                 kinds.insert(name, (1, tally.checked));
                 wrong.extend(tally.wrong);
             }
-            // These are about room keys and are read where those are made.
-            "state" | "stickiness" | "urls" => println!("{name}: no placements"),
+            // Their rooms are read where room keys are made; here, what HAProxy itself sees in these requests.
+            "state" | "urls" => {
+                let tally = edumeet::keys(&file);
+                kinds.insert(name, (1, tally.checked));
+                wrong.extend(tally.wrong);
+            }
+            "stickiness" => println!("{name}: no placements"),
             other => panic!("{other}: unknown file"),
         }
     }
     if kinds.is_empty() {
-        println!("0 placements checked: there is no placement.json");
+        println!("0 placements checked: there are scenarios alone");
         return;
     }
     report(&kinds, &wrong);

@@ -1,10 +1,11 @@
 //! The keys of `balance`: url_param, uri, hdr, source, hash.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::expression::Expression;
 use super::request::Request;
-use super::target::{is_refused, normal, path_and_query};
+use super::target::{is_refused, normal, path_and_query, without_port};
 use crate::balance::error::SpecError;
 use crate::balance::hash::{HashFunction, avalanche};
 use crate::balance::version::Version;
@@ -55,6 +56,18 @@ impl Request {
     /// Whether HAProxy of this version answers such a request with 400 at once.
     pub(crate) fn is_refused(&self, version: Version) -> bool {
         is_refused(&self.target, version)
+    }
+
+    /// The request as HAProxy keeps it: without a port that the scheme implies, in the target and in `Host`.
+    pub(crate) fn received(&self) -> Cow<'_, Self> {
+        let Some((target, host)) = without_port(&self.target) else { return Cow::Borrowed(self) };
+        let mut request = Self { target, ..self.clone() };
+        for (name, value) in &mut request.headers {
+            if name.eq_ignore_ascii_case("host") {
+                *value = host.to_vec();
+            }
+        }
+        Cow::Owned(request)
     }
 }
 

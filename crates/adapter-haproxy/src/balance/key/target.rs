@@ -24,6 +24,26 @@ fn after_authority(target: &[u8]) -> Option<&[u8]> {
     Some(&rest[end..])
 }
 
+/// The target without the port that its scheme implies anyway, and its host: what HAProxy makes of `http://host:80/` and
+/// `https://host:443/` when it receives them. `None` for all others.
+pub(super) fn without_port(target: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let rest = after_authority(target)?;
+    let (front, from) = (&target[..target.len() - rest.len()], target.windows(3).position(|w| w == b"://")?);
+    let colon = front.iter().rposition(|c| *c == b':').filter(|at| *at > from)?;
+    let default = match target[..from].to_ascii_lowercase().as_slice() {
+        b"http" => &b"80"[..],
+        b"https" => b"443",
+        _ => b"",
+    };
+    let port = &front[colon + 1..];
+    if !port.is_empty() && port != default {
+        return None;
+    }
+    let authority = &front[from + 3..colon];
+    let host = authority.iter().rposition(|c| *c == b'@').map_or(authority, |at| &authority[at + 1..]);
+    Some(([&front[..colon], rest].concat(), host))
+}
+
 /// The target as HAProxy keeps it: later releases add the path that `http://host` lacks.
 pub(super) fn normal(target: &[u8], version: Version) -> Cow<'_, [u8]> {
     if version.has_implied_path() && after_authority(target).is_some_and(<[u8]>::is_empty) {
@@ -46,9 +66,11 @@ pub(super) fn path_and_query(target: &[u8], version: Version) -> Option<&[u8]> {
     }
 }
 
-/// Whether HAProxy answers such a target with 400.
+/// Whether HAProxy answers such a target with 400: one with a fragment, which no browser sends, as all branches have done
+/// since 2023; before 3.5 also one that lacks the path before its query.
 pub(super) fn is_refused(target: &[u8], version: Version) -> bool {
-    !version.accepts_empty_path() && after_authority(target).is_some_and(|rest| matches!(rest, [b'?' | b'#', ..]))
+    target.contains(&b'#')
+        || !version.accepts_empty_path() && after_authority(target).is_some_and(|rest| rest.starts_with(b"?"))
 }
 
 /// The path, without the query.

@@ -119,3 +119,29 @@ fn too_long_a_value_fails() {
     assert!(Converters::parse(&["lower"; 33].join(",")).is_err());
     assert!(Converters::parse("json_query('$.a')").is_err());
 }
+
+/// As 2.6.12 and 2.8.25 answer.
+#[test]
+fn a_port_that_the_scheme_implies_is_dropped() {
+    let seen = |target: &str, host: &str| {
+        let request = Request::get(target).header("HOST", host).received().into_owned();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&request.target), text(&request.headers[0].1))
+    };
+    for (target, host, want) in [
+        ("http://h.ex:80/a?b", "h.ex:80", ("http://h.ex/a?b", "h.ex")),
+        ("http://h.ex:/a", "h.ex:", ("http://h.ex/a", "h.ex")),
+        ("https://h.ex:443/a", "h.ex:443", ("https://h.ex/a", "h.ex")),
+        ("HTTP://H.ex:80/a", "h.ex:80", ("HTTP://H.ex/a", "H.ex")),
+        ("http://u@h.ex:80/a", "h.ex:80", ("http://u@h.ex/a", "h.ex")),
+        ("http://[::1]:80/a", "[::1]:80", ("http://[::1]/a", "[::1]")),
+        ("http://h.ex:80", "h.ex:80", ("http://h.ex", "h.ex")),
+        ("https://h.ex:80/a", "h.ex:80", ("https://h.ex:80/a", "h.ex:80")),
+        ("http://h.ex:080/a", "h.ex:080", ("http://h.ex:080/a", "h.ex:080")),
+        ("http://[::80]/a", "[::80]", ("http://[::80]/a", "[::80]")),
+        ("http://h.ex/a:80", "h.ex:80", ("http://h.ex/a:80", "h.ex:80")),
+        ("/a:80", "h.ex:80", ("/a:80", "h.ex:80")),
+    ] {
+        assert_eq!(seen(target, host), (want.0.to_owned(), want.1.to_owned()), "{target}");
+    }
+}

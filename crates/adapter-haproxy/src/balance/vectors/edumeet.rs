@@ -1,11 +1,11 @@
-//! Placements of conference rooms by their raw keys, in several layouts of servers.
+//! Placements of conference rooms by their raw keys, in several layouts of servers; the keys of recorded requests.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::Tally;
-use crate::balance::{BackendSpec, Predictor, Request, ServerSpec, Version};
+use crate::balance::{BackendSpec, Expression, Predictor, Request, ServerSpec, Version};
 
 pub(super) fn play(file: &Value) -> Tally {
     let about = file["about"].as_str().unwrap();
@@ -28,5 +28,36 @@ pub(super) fn play(file: &Value) -> Tally {
             tally.check(&format!("{layout}: {room}"), &got.server(), &want.as_str());
         }
     }
+    tally
+}
+
+/// The keys that the sample configuration takes from requests, on the HAProxy they were recorded with.
+pub(super) fn keys(file: &Value) -> Tally {
+    let version = Version::release(2, 6, 12);
+    let raw = Expression::parse("url_param(roomId)").unwrap();
+    let state = Expression::parse(r#"url_param(state),url_dec,b64dec,field(8,'\"')"#).unwrap();
+    let mut tally = Tally::default();
+    for v in file["vectors"].as_array().unwrap() {
+        let request = Request::get(v["target"].as_str().unwrap()).method(v["method"].as_str().unwrap());
+        let refused = request.is_refused(version);
+        let key = |expression: &Expression| {
+            let sample = expression.value(&request, version).filter(|_| !refused);
+            sample.map(crate::balance::Sample::into_binary)
+        };
+        let id = &v["id"];
+        if let Some(status) = v.get("status") {
+            tally.check(&format!("{id}: refused"), &refused, &(*status == 400));
+        }
+        if let Some(want) = v.get("haproxy_raw_key") {
+            tally.check(&format!("{id}: raw key"), &key(&raw), &want.as_str().map(|text| text.as_bytes().to_vec()));
+        }
+        if let Some(want) = v.get("haproxy_key_hex") {
+            let hex = key(&state).map(|key| key.iter().map(|c| format!("{c:02x}")).collect::<String>());
+            tally.check(&format!("{id}: key of the state"), &hex.as_deref(), &want.as_str());
+            let text = key(&state).and_then(|key| String::from_utf8(key).ok());
+            tally.check(&format!("{id}: its text"), &text.as_deref(), &v["haproxy_key"].as_str());
+        }
+    }
+    assert!(tally.checked > 0, "nothing in it");
     tally
 }
