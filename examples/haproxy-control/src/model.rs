@@ -182,8 +182,22 @@ pub(crate) fn refused(place: &str, why: &SpecError) -> Failure {
     }
 }
 
-/// The version to predict for, and a note where it was not said.
+/// The branches whose choices were compared with ours, first and last.
+const COMPARED: [(u16, u16); 2] = [(2, 6), (3, 5)];
+
+/// The version to predict for, and a note where it was not said or is not known.
 fn version(args: &HaproxyArgs, ring_is_known: bool) -> Result<(Version, Option<String>), Failure> {
+    let (version, note) = stated(args, ring_is_known)?;
+    let [first, last] = COMPARED;
+    if (first..=last).contains(&version.branch()) {
+        return Ok((version, note));
+    }
+    let ((a, b), (c, d), (e, f)) = (version.branch(), first, last);
+    let doubt = format!("HAProxy {a}.{b} was never compared, only {c}.{d} to {e}.{f}: it may choose otherwise");
+    Ok((version, Some(note.map_or_else(|| doubt.clone(), |note| format!("{note}; {doubt}")))))
+}
+
+fn stated(args: &HaproxyArgs, ring_is_known: bool) -> Result<(Version, Option<String>), Failure> {
     let Some(text) = &args.haproxy_version else {
         let target = Target::of(args, None)?;
         let Some(haproxy) = target.haproxy else { return Err(Failure::usage("no version is known")) };

@@ -26,8 +26,8 @@ pub(crate) fn run(args: &PredictArgs, out: &mut dyn Write) -> Result<Outcome, Fa
     while lines.next(&mut line)? {
         let pinned = if args.requests { None } else { model.pin(&line) };
         let written = if line.is_empty() && !args.requests {
-            // Line for line.
-            writeln!(out)
+            // Line for line, but for JSON, where a blank one is no object.
+            if args.output == Listing::Json { Ok(()) } else { writeln!(out) }
         } else if let Some(server) = pinned {
             asked += 1;
             write_one(&mut out, args.output, &line, &Answer::pinned(server))

@@ -65,7 +65,6 @@ const WITH_VALUE: &[&str] = &[
     "source",
     "ssl-max-ver",
     "ssl-min-ver",
-    "strict-maxconn",
     "tcp-md5sig",
     "tcp-ut",
     "track",
