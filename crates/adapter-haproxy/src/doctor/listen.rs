@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::config::{ConfigFile, ConfigLine, SectionKind};
 
-use super::scene::{Part, Scene, remove, replace};
+use super::scene::{DefaultServers, Part, Scene, remove, replace};
 use super::{Finding, Level};
 
 /// How many listeners of one port are compared with each other.
@@ -70,8 +70,9 @@ pub(super) fn check(scene: &Scene<'_>, found: &mut Vec<Finding>) {
         for bind in part.binds() {
             ports(part, bind, found);
         }
+        let shared = part.default_servers();
         for server in part.servers() {
-            tls_to(part, server, lenient, found);
+            tls_to(part, server, &shared, lenient, found);
         }
     }
     for part in scene.of_kind(SectionKind::Global) {
@@ -106,9 +107,9 @@ fn ports(part: &Part<'_>, bind: &ConfigLine, found: &mut Vec<Finding>) {
     }
 }
 
-fn tls_to(part: &Part<'_>, server: &ConfigLine, lenient: bool, found: &mut Vec<Finding>) {
+fn tls_to(part: &Part<'_>, server: &ConfigLine, shared: &DefaultServers<'_>, lenient: bool, found: &mut Vec<Finding>) {
     let own = server.words.iter().skip(3).map(|word| &*word.text);
-    let words: Vec<&str> = part.inherited(server).chain(own).collect();
+    let words: Vec<&str> = shared.of(server).chain(own).collect();
     let has = |word: &str| words.contains(&word);
     // The last one counts.
     let on = |word: &str| {

@@ -22,8 +22,9 @@ pub(super) fn check(version: HaproxyVersion, scene: &Scene<'_>, found: &mut Vec<
 
 /// Servers by name: HAProxy does not start while one of them cannot be resolved.
 fn names(part: &Part<'_>, found: &mut Vec<Finding>) {
+    let shared = part.default_servers();
     for server in part.servers().filter(|line| line.position("init-addr").is_none() && !line.words[2].variable) {
-        if part.inherited(server).any(|word| word == "init-addr") {
+        if shared.of(server).any(|word| word == "init-addr") {
             continue;
         }
         let address = server.word(2);
@@ -140,8 +141,9 @@ fn cookies(part: &Part<'_>, found: &mut Vec<Finding>) {
     if cookie.position("dynamic").is_some() {
         return;
     }
+    let shared = part.default_servers();
     for server in part.servers().filter(|line| line.position("cookie").is_none() && line.position("backup").is_none()) {
-        if part.inherited(server).any(|word| word == "cookie") {
+        if shared.of(server).any(|word| word == "cookie") {
             continue;
         }
         let name = server.word(1);

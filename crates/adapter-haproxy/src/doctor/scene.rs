@@ -99,12 +99,10 @@ impl<'a> Part<'a> {
         self.body.iter().filter(|line| line.keyword() == "server" && line.words.len() >= 3)
     }
 
-    /// What `default-server` lines say of this server, word by word: those of its defaults, and its own before it.
-    pub(super) fn inherited(&self, server: &ConfigLine) -> impl Iterator<Item = &'a str> + use<'a> {
-        let number = server.number;
-        let own = self.body.iter().take_while(move |line| line.number < number);
-        let shared = self.defaults.iter().chain(own).filter(|line| line.keyword() == "default-server");
-        shared.flat_map(|line| line.words.iter().skip(1)).map(|word| &*word.text)
+    /// Its `default-server` lines and those of its defaults.
+    pub(super) fn default_servers(&self) -> DefaultServers<'a> {
+        let lines = |lines: &'a [ConfigLine]| lines.iter().filter(|line| line.keyword() == "default-server").collect();
+        DefaultServers { shared: lines(self.defaults), own: lines(self.body) }
     }
 
     pub(super) fn binds(&self) -> impl Iterator<Item = &'a ConfigLine> + use<'a> {
@@ -118,6 +116,25 @@ impl<'a> Part<'a> {
             !name.is_empty() && !name.contains('%') && !line.words[1].variable
         };
         self.body.iter().filter(named).map(|line| (line, line.word(1))).filter(fixed)
+    }
+}
+
+/// How many `default-server` lines before a server are looked at.
+const SHARED: usize = 32;
+
+/// What servers are without saying so.
+pub(super) struct DefaultServers<'a> {
+    shared: Vec<&'a ConfigLine>,
+    own: Vec<&'a ConfigLine>,
+}
+
+impl<'a> DefaultServers<'a> {
+    /// What is said of this server, word by word: by the lines of the defaults, and by those above it.
+    pub(super) fn of(&self, server: &ConfigLine) -> impl Iterator<Item = &'a str> {
+        let above = self.own.partition_point(|line| line.number < server.number);
+        let last = |lines: &[&'a ConfigLine]| lines[lines.len().saturating_sub(SHARED)..].to_vec();
+        let lines = [last(&self.shared), last(&self.own[..above])].concat();
+        lines.into_iter().flat_map(|line| line.words.iter().skip(1)).map(|word| &*word.text)
     }
 }
 
