@@ -174,7 +174,7 @@ fn every_default_server_line_counts_for_the_servers_below() {
     let of = |lines: &str| rules_of(&format!("backend b\n mode http\n {WAITS}{lines}"));
     let server = "server s 192.0.2.1:443";
     assert_eq!(of(&format!(" default-server ssl\n default-server check\n {server} verify none\n")), "");
-    assert_eq!(of(&format!(" default-server check-ssl\n server s 192.0.2.1:80 check verify none\n")), "");
+    assert_eq!(of(" default-server check-ssl\n server s 192.0.2.1:80 check verify none\n"), "");
     assert_eq!(of(&format!(" {server}\n default-server ssl verify none\n")), "8:warning:H012");
     assert_eq!(of(&format!(" default-server ssl verify none\n {server} no-ssl\n")), "9:warning:H012");
     assert_eq!(of(" default-server check init-addr none\n default-server inter 1s\n server s a.example:80\n"), "");
