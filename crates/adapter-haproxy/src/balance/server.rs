@@ -210,8 +210,13 @@ impl ServerSpec {
         if self.weight > 256 {
             return Err(SpecError::Range { what: "a weight", value: u64::from(self.weight), range: "0 to 256" });
         }
-        if self.id == Some(0) {
-            return Err(SpecError::Range { what: "an id", value: 0, range: "1 and more" });
+        if let Some(id) = self.id.filter(|id| !(1..=i32::MAX.unsigned_abs()).contains(id)) {
+            return Err(SpecError::Range { what: "an id", value: u64::from(id), range: "1 to 2147483647" });
+        }
+        let fits = |c: char| c.is_ascii_alphanumeric() || "_:.-".contains(c);
+        if self.name.is_empty() || !self.name.chars().all(fits) {
+            let why = "is no name of a server: letters, digits and _ : . - are";
+            return Err(SpecError::Syntax { text: self.name.chars().take(80).collect(), why });
         }
         match self.hash_key {
             HashKey::Addr | HashKey::AddrPort if !version.has_hash_keys() => {
@@ -287,6 +292,12 @@ mod tests {
         assert!(check(s("a"), s("a")).contains("twice"));
         assert!(check(s("a").id(3), s("b").id(3)).contains("both"));
         assert!(check(s("a").weight(257), s("b")).contains("0 to 256"));
+        assert!(check(s("a").id(0), s("b")).contains("1 to 2147483647"));
+        assert!(check(s("a").id(1 << 31), s("b")).contains("1 to 2147483647"));
+        assert!(ids(&[&s("a.B-1_:9").id((1 << 31) - 1)], v).is_ok());
+        for name in ["", "a b", "x@y", "ä", "a\n"] {
+            assert!(check(s(name), s("b")).contains("no name of a server"), "{name}");
+        }
         assert!(check(s("a").hash_key(HashKey::Addr), s("b")).contains("2.6.12"));
     }
 }
