@@ -71,6 +71,21 @@ fn mixed(hash: u64) -> u64 {
     hash.rotate_right(16)
 }
 
+/// Whether this queue entry speaks of a row.
+fn is_due((queued, hash): Due) -> impl Fn(&Row) -> bool {
+    move |row| row.until <= queued && self::hash(row.key.as_str()) == hash
+}
+
+/// What one entry of the queue came to.
+pub(super) enum Step {
+    /// Its row had expired and is gone.
+    Expired(StickKey),
+    /// Its row lives on, or had gone before.
+    Requeued,
+    /// It is not its time yet.
+    Quiet,
+}
+
 impl Rows {
     pub(super) fn get(&self, hash: u64, key: &StickKey) -> Option<&Row> {
         self.rows.find(mixed(hash), |row| row.key.is(key))
@@ -97,7 +112,7 @@ impl Rows {
         found.map(|_| self.thin_out()).is_some()
     }
 
-    /// After a row was removed or overwritten.
+    /// After a row was removed, overwritten or brought forward.
     pub(super) fn thin_out(&mut self) {
         if self.queue.len() > 2 * self.rows.len() + SLACK {
             self.queue.refill(self.rows.iter().map(|row| (row.until, hash(row.key.as_str()))));
@@ -112,33 +127,49 @@ impl Rows {
         row.seq = seq;
         if nearer {
             self.queue.push((until, hash));
+            self.thin_out();
         }
     }
 
-    /// The row that expires first.
+    /// The entry of the row that expires first.
     pub(super) fn nearest(&mut self) -> Option<Due> {
         loop {
             let due = self.queue.first()?;
-            let (queued, hash) = due;
-            let same = |row: &Row| self::hash(row.key.as_str()) == hash;
-            if self.rows.find(mixed(hash), |row| row.until <= queued && same(row)).is_some() {
+            if self.rows.find(mixed(due.1), is_due(due)).is_some() {
                 return Some(due);
             }
-            // Gone, or extended since it was queued: then to where it belongs now.
-            let later = self.rows.find(mixed(hash), same).map(|row| row.until);
-            self.queue.pop();
-            if let Some(until) = later {
-                self.queue.push((until, hash));
+            self.requeue(due.1);
+        }
+    }
+
+    /// One step through what was queued up to `now`.
+    pub(super) fn step(&mut self, now: Time) -> Step {
+        let Some(due) = self.queue.first().filter(|(queued, _)| *queued <= now) else { return Step::Quiet };
+        match self.take(due) {
+            Some(key) => Step::Expired(key),
+            None => {
+                self.requeue(due.1);
+                Step::Requeued
             }
         }
     }
 
-    /// Removes the row that an answer of [`nearest`](Self::nearest) speaks of; its key.
-    pub(super) fn take(&mut self, (queued, hash): Due) -> Option<StickKey> {
-        let due = |row: &Row| row.until <= queued && self::hash(row.key.as_str()) == hash;
-        let (row, _) = self.rows.find_entry(mixed(hash), due).ok()?.remove();
+    /// Removes a row that the first entry speaks of; its key.
+    pub(super) fn take(&mut self, due: Due) -> Option<StickKey> {
+        let (row, _) = self.rows.find_entry(mixed(due.1), is_due(due)).ok()?.remove();
+        self.requeue(due.1);
         self.thin_out();
         Some(row.key)
+    }
+
+    /// The first entry, of this hash, has done its service: its row is gone, or was extended since. What is left of
+    /// this hash is queued to where the first of it belongs.
+    fn requeue(&mut self, hash: u64) {
+        self.queue.pop();
+        let left = self.rows.iter_hash(mixed(hash)).filter(|row| self::hash(row.key.as_str()) == hash);
+        if let Some(until) = left.map(|row| row.until).min() {
+            self.queue.push((until, hash));
+        }
     }
 
     /// No row expires before this.
@@ -167,5 +198,88 @@ impl Rows {
         rows.sort_unstable_by_key(|(at, _)| *at);
         rows.truncate(most);
         rows
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys of one hash: a part of each name is multiplied by nothing, which the rest of the name sees to.
+    fn alike(count: u64) -> impl Iterator<Item = StickKey> {
+        let secrets = rapidhash::v3::DEFAULT_RAPID_SECRETS;
+        let word = |bytes: [u8; 8]| u64::from_le_bytes(bytes);
+        let digits = |n: u64| <[u8; 8]>::try_from(format!("{n:08x}").as_bytes()).unwrap();
+        let after = |n: u64| {
+            let (first, second) = (word(digits(n)) ^ secrets.secrets[2], word(*b"________") ^ secrets.seed);
+            let product = u128::from(first) * u128::from(second);
+            u64::try_from((product ^ (product >> 64)) & u128::from(u64::MAX)).unwrap().to_le_bytes()
+        };
+        let start = (0..).find(|n| after(*n).is_ascii()).unwrap();
+        let naught = String::from_utf8(after(start).to_vec()).unwrap();
+        let name = move |n| format!("{start:08x}________{n:08x}{naught}________________");
+        let same = hash(&name(0));
+        (0..count).map(move |n| {
+            let name = name(n);
+            assert_eq!(hash(&name), same);
+            StickKey::new(name).unwrap()
+        })
+    }
+
+    fn add(rows: &mut Rows, key: &StickKey, until: Time) {
+        let hash = hash(key.as_str());
+        let binding = Binding { backend: "one".into(), token: Token(1), stamp: 1 };
+        let (Entry::Vacant(free), queue) = rows.entry(hash, key) else { panic!("twice") };
+        queue.push((until, hash));
+        free.insert(Row::new(key.clone(), binding, until, 0));
+    }
+
+    #[test]
+    fn rows_of_one_hash_keep_their_deadlines_apart() {
+        let mut rows = Rows::default();
+        let keys: Vec<StickKey> = alike(3).collect();
+        keys.iter().zip([5, 6, 7]).for_each(|(key, until)| add(&mut rows, key, until));
+        let hash = hash(keys[0].as_str());
+        for (key, until) in keys.iter().zip([30, 10, 20]) {
+            rows.get_mut(hash, key).unwrap().until = until;
+        }
+        for (at, key) in [(10, 1), (20, 2), (30, 0)] {
+            let due = rows.nearest().unwrap();
+            assert_eq!(due.0, at);
+            assert_eq!(rows.take(due).as_ref(), Some(&keys[key]));
+        }
+        assert!(rows.nearest().is_none());
+    }
+
+    #[test]
+    fn a_step_looks_at_one_entry() {
+        let mut rows = Rows::default();
+        for n in 0..100 {
+            let key = StickKey::new(format!("room {n}")).unwrap();
+            add(&mut rows, &key, 10);
+            rows.get_mut(hash(key.as_str()), &key).unwrap().until = 30;
+        }
+        for _ in 0..100 {
+            assert_eq!(rows.quiet_until(), Some(10));
+            assert!(matches!(rows.step(20), Step::Requeued));
+        }
+        assert_eq!(rows.quiet_until(), Some(30));
+        assert!(matches!(rows.step(20), Step::Quiet));
+        assert!(matches!(rows.step(30), Step::Expired(_)));
+        assert_eq!(rows.len(), 99);
+    }
+
+    #[test]
+    fn a_deadline_that_moves_to_and_fro_fills_no_queue() {
+        let mut rows = Rows::default();
+        let key = StickKey::new("room").unwrap();
+        let hash = hash("room");
+        add(&mut rows, &key, 10);
+        for _ in 0..1_000 {
+            rows.set_until(hash, &key, 20, 0);
+            rows.set_until(hash, &key, 10, 0);
+        }
+        assert!(rows.queue.len() <= 2 + SLACK);
+        assert_eq!(rows.nearest(), Some((10, hash)));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use hashbrown::hash_table::Entry;
 
 use super::quota::Quota;
-use super::rows::{Position, Row, Rows};
+use super::rows::{Position, Row, Rows, Step};
 use super::table::{At, Time};
 use super::{Binding, Claim, StickKey, Want};
 use crate::backend::BackendId;
@@ -172,12 +172,11 @@ impl Shard {
         self.rows.quiet_until().is_some_and(|until| until <= now)
     }
 
-    /// Removes one expired row.
-    pub(super) fn take_expired(&mut self, now: Time) -> Option<StickKey> {
-        if !self.may_expire(now) || self.nearest_deadline()? > now {
-            return None;
-        }
-        self.take_nearest()
+    /// Looks at one row that may have expired, and removes it if so.
+    pub(super) fn step(&mut self, now: Time) -> Step {
+        let step = self.rows.step(now);
+        self.spare += usize::from(matches!(step, Step::Expired(_)));
+        step
     }
 
     #[cfg(feature = "file")]

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::quota::Quota;
-use super::rows::{self, Position};
+use super::rows::{self, Position, Step};
 use super::shard::{Hashed, Shard};
 use super::{Binding, Claim, StickError, StickKey, StickPage, Want};
 use crate::backend::BackendId;
@@ -15,7 +15,7 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 #[cfg(all(test, loom))]
 mod model;
 
-/// Expired entries cleared in passing by one operation.
+/// Entries that one operation looks at in passing, to clear the expired ones.
 const SWEEP_IN_PASSING: usize = 16;
 /// Entries in one page of a listing.
 const PAGE: usize = 512;
@@ -99,12 +99,18 @@ impl Table {
         (lock(&self.shards[at]), Hashed { key, hash })
     }
 
+    /// Removes expired rows of a shard, looking at so many at the most; how many it removed.
     fn clear(&self, shard: &mut Shard, now: Time, most: usize, journal: &impl Journal) -> usize {
         let mut cleared = 0;
-        while cleared < most {
-            let Some(key) = shard.take_expired(now) else { break };
-            journal.gone(&key);
-            cleared += 1;
+        for _ in 0..most {
+            match shard.step(now) {
+                Step::Expired(key) => {
+                    journal.gone(&key);
+                    cleared += 1;
+                }
+                Step::Requeued => {}
+                Step::Quiet => break,
+            }
         }
         shard.trim(&self.quota);
         cleared
