@@ -36,12 +36,17 @@ impl Quota {
         self.given.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes back what a shard has too much of.
+    /// Takes back what a shard has too much of: all of it while more was taken over than there is capacity.
     pub(super) fn trim(&self, spare: &mut usize) {
-        if *spare > 2 * self.handful {
-            self.give_back(*spare - self.handful);
-            *spare = self.handful;
+        let kept = if self.is_over() { 0 } else { self.handful };
+        if *spare > 2 * kept {
+            self.give_back(*spare - kept);
+            *spare = kept;
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.given.load(Ordering::Relaxed) > self.capacity
     }
 
     pub(super) fn give_back(&self, count: usize) {
@@ -50,7 +55,9 @@ impl Quota {
         }
     }
 
-    pub(super) fn any_left(&self) -> bool {
-        self.given.load(Ordering::Relaxed) < self.capacity
+    /// What shards have been given, for rows or to spare.
+    #[cfg(test)]
+    pub(super) fn given(&self) -> usize {
+        self.given.load(Ordering::Relaxed)
     }
 }

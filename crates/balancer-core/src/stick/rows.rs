@@ -202,11 +202,11 @@ impl Rows {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// Keys of one hash: a part of each name is multiplied by nothing, which the rest of the name sees to.
-    fn alike(count: u64) -> impl Iterator<Item = StickKey> {
+    pub(in super::super) fn alike(count: u64) -> impl Iterator<Item = StickKey> {
         let secrets = rapidhash::v3::DEFAULT_RAPID_SECRETS;
         let word = |bytes: [u8; 8]| u64::from_le_bytes(bytes);
         let digits = |n: u64| <[u8; 8]>::try_from(format!("{n:08x}").as_bytes()).unwrap();

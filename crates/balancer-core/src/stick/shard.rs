@@ -148,6 +148,11 @@ impl Shard {
         std::mem::take(&mut self.spare)
     }
 
+    #[cfg(test)]
+    pub(super) fn spare(&self) -> usize {
+        self.spare
+    }
+
     /// Gives back what is too much after rows were removed.
     pub(super) fn trim(&mut self, quota: &Quota) {
         quota.trim(&mut self.spare);

@@ -14,6 +14,8 @@ use crate::sync::{AtomicU64, Mutex, MutexGuard, Ordering, lock};
 
 #[cfg(all(test, loom))]
 mod model;
+#[cfg(test)]
+mod tests;
 
 /// Entries that one operation looks at in passing, to clear the expired ones.
 const SWEEP_IN_PASSING: usize = 16;
@@ -94,9 +96,14 @@ impl Table {
 
     fn shard<'k>(&self, key: &'k StickKey) -> (MutexGuard<'_, Shard>, Hashed<'k>) {
         let hash = rows::hash(key.as_str());
+        (lock(&self.shards[self.place(hash)]), Hashed { key, hash })
+    }
+
+    /// Which shard a hash belongs to.
+    #[inline]
+    fn place(&self, hash: u64) -> usize {
         // By the highest bits; below the number of shards, hence fits.
-        let at = usize::try_from((u128::from(hash) * self.shards.len() as u128) >> 64).unwrap_or(0);
-        (lock(&self.shards[at]), Hashed { key, hash })
+        usize::try_from((u128::from(hash) * self.shards.len() as u128) >> 64).unwrap_or(0)
     }
 
     /// Removes expired rows of a shard, looking at so many at the most; how many it removed.
@@ -148,27 +155,41 @@ impl Table {
         at: At,
         journal: &impl Journal,
     ) -> Option<(Claim, u64)> {
-        // Room made by one caller can be taken by another, so this may have to be tried again.
-        for _ in 0..16 {
-            let (mut shard, of) = self.shard(key);
-            if shard.may_expire(at.now) {
-                self.clear(&mut shard, at.now, SWEEP_IN_PASSING, journal);
-            }
-            let write = |binding: &Binding| journal.put(key, binding, at.until);
-            let put = shard.put(of, seen, want, at, &self.quota, write);
-            if put.is_some() {
-                return put;
-            }
-            drop(shard);
-            // Somebody else may have made the room just now.
-            self.sweep(at.now, journal);
-            self.call_in();
-            let room = self.quota.any_left() || (self.cache && self.evict(journal));
-            if !room {
-                break;
-            }
+        let write = |binding: &Binding| journal.put(key, binding, at.until);
+        let (mut shard, of) = self.shard(key);
+        if shard.may_expire(at.now) {
+            self.clear(&mut shard, at.now, SWEEP_IN_PASSING, journal);
         }
-        None
+        let put = shard.put(of, seen, want, at, &self.quota, write);
+        if put.is_some() {
+            return put;
+        }
+        drop(shard);
+        self.sweep(at.now, journal);
+        self.put_in_full(of, seen, want, at, journal)
+    }
+
+    /// Puts where the table seemed full. With every shard locked nothing moves: what is free is seen wherever it is,
+    /// and what expires first is the first of all.
+    #[cold]
+    fn put_in_full(
+        &self,
+        of: Hashed<'_>,
+        seen: Option<&Binding>,
+        want: &Want,
+        at: At,
+        journal: &impl Journal,
+    ) -> Option<(Claim, u64)> {
+        let write = |binding: &Binding| journal.put(of.key, binding, at.until);
+        let place = self.place(of.hash);
+        // In one order by everybody, and nobody else locks two.
+        let mut shards: Vec<_> = self.shards.iter().map(lock).collect();
+        self.call_in(&mut shards);
+        let put = shards[place].put(of, seen, want, at, &self.quota, write);
+        if put.is_some() || !self.cache || !self.evict(&mut shards, journal) {
+            return put;
+        }
+        shards[place].put(of, seen, want, at, &self.quota, write)
     }
 
     /// Why [`put`](Self::put) refused.
@@ -177,25 +198,17 @@ impl Table {
     }
 
     /// Takes back what shards were given and have no rows for.
-    fn call_in(&self) {
-        for shard in &self.shards {
-            self.quota.give_back(lock(shard).take_spare());
+    fn call_in(&self, shards: &mut [MutexGuard<'_, Shard>]) {
+        for shard in shards {
+            self.quota.give_back(shard.take_spare());
         }
     }
 
     /// Removes the entry nearest to its expiry; `false` when there is none.
-    fn evict(&self, journal: &impl Journal) -> bool {
-        let mut nearest: Option<(Time, usize)> = None;
-        for (at, shard) in self.shards.iter().enumerate() {
-            if let Some(deadline) = lock(shard).nearest_deadline()
-                && nearest.is_none_or(|(best, _)| deadline < best)
-            {
-                nearest = Some((deadline, at));
-            }
-        }
-        let Some((_, at)) = nearest else { return false };
-        let mut shard = lock(&self.shards[at]);
-        let Some(key) = shard.take_nearest() else { return true };
+    fn evict(&self, shards: &mut [MutexGuard<'_, Shard>], journal: &impl Journal) -> bool {
+        let nearest = shards.iter_mut().filter_map(|shard| Some((shard.nearest_deadline()?, shard)));
+        let Some((_, shard)) = nearest.min_by_key(|(deadline, _)| *deadline) else { return false };
+        let Some(key) = shard.take_nearest() else { return false };
         journal.gone(&key);
         self.quota.give_back(shard.take_spare());
         self.evicted.fetch_add(1, Ordering::Relaxed);
@@ -249,6 +262,14 @@ impl Table {
             }
         }
         Ok(page)
+    }
+
+    /// Whether every row has its place, and every place is a row's or to spare.
+    #[cfg(test)]
+    fn in_step(&self) -> bool {
+        let shards: Vec<_> = self.shards.iter().map(lock).collect();
+        let held: usize = shards.iter().map(|shard| shard.len() + shard.spare()).sum();
+        held == self.quota.given()
     }
 
     /// Takes over an entry read from elsewhere, whatever the capacity says.

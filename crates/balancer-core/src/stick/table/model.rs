@@ -40,10 +40,11 @@ fn stored(table: &Table, name: &str, now: u64) -> Option<Binding> {
     table.get(&key(name), now, None, &NoJournal).map(|(binding, _)| binding)
 }
 
-/// What the table counts is what it holds.
+/// What the table counts is what it holds, and has places for.
 fn in_step(table: &Table, now: u64, backends: &[&str]) {
     let held: u64 = backends.iter().map(|b| table.count(&(*b).into(), now, &NoJournal)).sum();
     assert_eq!(table.len() as u64, held);
+    assert!(table.in_step());
 }
 
 #[test]
@@ -173,5 +174,36 @@ fn room_made_by_another_is_room() {
         );
         sweeping.join().unwrap();
         in_step(&table, 21, &["a"]);
+    });
+}
+
+#[test]
+fn a_place_given_back_is_found_wherever_it_is() {
+    explore("release against claims of other shards", || {
+        let table = Arc::new(Table::new(2, 1, false));
+        let old = won(claim(&table, "x", &want("a", 1), 1)).unwrap();
+        let other = table.clone();
+        let releasing = thread::spawn(move || other.release(&key("x"), &old, 2, &NoJournal).0);
+        let beside = claim(&table, "y", &want("a", 2), 2).is_ok();
+        assert!(releasing.join().unwrap());
+        assert!(beside ^ claim(&table, "z", &want("a", 3), 2).is_ok(), "one place for one room");
+        in_step(&table, 2, &["a"]);
+    });
+}
+
+#[test]
+fn two_that_make_room_drop_one_entry_each() {
+    explore("two claims of a full cache", || {
+        let table = Arc::new(Table::new(2, 2, true));
+        for (name, now) in [("x", 1), ("y", 2)] {
+            won(claim(&table, name, &want("a", now), now)).unwrap();
+        }
+        let other = table.clone();
+        let second = thread::spawn(move || won(claim(&other, "u", &want("a", 3), 3)).is_some());
+        let first = won(claim(&table, "v", &want("a", 4), 4)).is_some();
+        assert!(first && second.join().unwrap());
+        assert_eq!((table.len(), table.evicted()), (2, 2));
+        assert!(stored(&table, "u", 5).is_some() && stored(&table, "v", 5).is_some());
+        in_step(&table, 5, &["a"]);
     });
 }
