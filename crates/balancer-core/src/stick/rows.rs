@@ -1,5 +1,7 @@
 //! The rows of one shard: found by key, queued by deadline.
 
+use std::cmp::Ordering;
+
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use rapidhash::v3::rapidhash_v3_micro_inline;
@@ -45,8 +47,17 @@ impl Row {
     }
 
     /// Where it stands in a listing: rows are listed in the order of their coming.
-    fn position(&self) -> Position {
+    pub(super) fn position(&self) -> Position {
         (self.stamp, hash(self.key.as_str()))
+    }
+
+    /// The order of positions. Hashes are asked for only where they decide, since a key is far away.
+    fn in_listing(&self, other: &Self) -> Ordering {
+        self.stamp.cmp(&other.stamp).then_with(|| self.position().cmp(&other.position()))
+    }
+
+    fn is_behind(&self, position: Position) -> bool {
+        self.stamp > position.0 || (self.stamp == position.0 && self.position() > position)
     }
 }
 
@@ -185,18 +196,14 @@ impl Rows {
 
     /// The first rows of a server behind this position that live on at `now`, in order, at most so many. Looks at
     /// every row, for the same reason.
-    pub(super) fn of(
-        &self,
-        backend: &BackendId,
-        after: Option<Position>,
-        now: Time,
-        most: usize,
-    ) -> Vec<(Position, &Row)> {
+    pub(super) fn of(&self, backend: &BackendId, after: Option<Position>, now: Time, most: usize) -> Vec<&Row> {
         let mine = self.rows.iter().filter(|row| row.until > now && row.backend.is(backend));
-        let behind = mine.map(|row| (row.position(), row)).filter(|(at, _)| after.is_none_or(|after| *at > after));
-        let mut rows: Vec<(Position, &Row)> = behind.collect();
-        rows.sort_unstable_by_key(|(at, _)| *at);
-        rows.truncate(most);
+        let mut rows: Vec<&Row> = mine.filter(|row| after.is_none_or(|after| row.is_behind(after))).collect();
+        if rows.len() > most {
+            rows.select_nth_unstable_by(most, |a, b| a.in_listing(b));
+            rows.truncate(most);
+        }
+        rows.sort_unstable_by(|a, b| a.in_listing(b));
         rows
     }
 }

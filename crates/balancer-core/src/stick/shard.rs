@@ -10,6 +10,9 @@ use super::table::{At, Time};
 use super::{Binding, Claim, StickKey, Want};
 use crate::backend::BackendId;
 
+/// How often a listing may go through all rows of a shard, since each page does so.
+const PASSES: usize = 16;
+
 /// A key and its hash.
 #[derive(Clone, Copy)]
 pub(super) struct Hashed<'k> {
@@ -123,7 +126,8 @@ impl Shard {
         self.rows.count(backend, now)
     }
 
-    /// Adds rows of a server until `into` has `most`; then returns the position of the last one.
+    /// Adds rows of a server until `into` has `most`, or more where the shard is so large that it would be gone through
+    /// too often; then returns the position of the last one.
     pub(super) fn list(
         &self,
         backend: &BackendId,
@@ -132,10 +136,10 @@ impl Shard {
         most: usize,
         into: &mut Vec<(StickKey, Binding)>,
     ) -> Option<Position> {
-        let room = most.saturating_sub(into.len());
+        let room = most.saturating_sub(into.len()).max(self.rows.len() / PASSES).max(1);
         let rows = self.rows.of(backend, after, now, room);
-        into.extend(rows.iter().map(|(_, row)| (row.key().clone(), row.binding())));
-        rows.last().filter(|_| rows.len() >= room).map(|(at, _)| *at)
+        into.extend(rows.iter().map(|row| (row.key().clone(), row.binding())));
+        rows.last().filter(|_| rows.len() >= room).map(|row| row.position())
     }
 
     /// How many rows there are.

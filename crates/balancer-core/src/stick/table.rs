@@ -19,7 +19,7 @@ mod tests;
 
 /// Entries that one operation looks at in passing, to clear the expired ones.
 const SWEEP_IN_PASSING: usize = 16;
-/// Entries in one page of a listing.
+/// Entries in one page of a listing, of a large shard more.
 const PAGE: usize = 512;
 
 /// Is told of every change, under the lock of the shard that changed, hence in order for each key.
