@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -19,6 +19,7 @@ use crate::seat::Seat;
 use crate::selector::{Ask, Change, Strategy, Turn};
 use crate::snapshot::{Candidates, Member, Members};
 use crate::state::{Admin, Health, HealthRules, Verdict};
+use crate::sync::{Mutex, MutexGuard, lock};
 
 mod fork;
 mod freeze;
@@ -106,7 +107,7 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
     }
 
     fn write(&self) -> MutexGuard<'_, Writer<B, Q>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.writer)
     }
 
     pub(crate) fn tell(&self, event: Event) {

@@ -17,7 +17,20 @@ pub(crate) use std::sync::{
 
 /// Locks, also after a panic elsewhere: what these locks guard is whole between any two statements.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    #[cfg(test)]
+    LOCKS.set(LOCKS.get() + 1);
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+thread_local! {
+    static LOCKS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// How many locks this thread has taken through [`lock`].
+#[cfg(test)]
+pub(crate) fn locks() -> u64 {
+    LOCKS.get()
 }
 
 /// Runs a model under every schedule that loom tells apart, and prints how many those were.

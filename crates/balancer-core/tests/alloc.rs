@@ -49,6 +49,7 @@ fn count(strategy: Box<dyn Strategy<Server>>, options: PoolOptions<Server>) -> u
         for (seed, key) in (0u64..).zip(&keys) {
             let plain = Ask::new(key).exclude(&exclude);
             drop(pool.place(&plain, seed).unwrap());
+            pool.choose(&plain, seed, |_| ()).unwrap();
             for filter in &filters {
                 drop(pool.place(&plain.filter(filter), seed).unwrap());
             }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use tokio::sync::broadcast;
@@ -13,6 +13,7 @@ use crate::board::Slot;
 use crate::seat::Seat;
 use crate::selector::{Change, Turn};
 use crate::snapshot::{Member, Members};
+use crate::sync::Mutex;
 
 use super::published::Snapshot;
 use super::{EVENTS, Pool, Writer};

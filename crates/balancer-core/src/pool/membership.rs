@@ -1,7 +1,7 @@
 //! Which servers a pool has.
 
 use std::collections::HashSet;
-use std::sync::{Arc, MutexGuard, Weak};
+use std::sync::{Arc, Weak};
 
 use tokio::time::Instant;
 
@@ -12,6 +12,7 @@ use crate::seat::Seat;
 use crate::selector::Change;
 use crate::snapshot::{Member, Members};
 use crate::state::{Admin, Health};
+use crate::sync::MutexGuard;
 
 use super::published::Snapshot;
 use super::{Pool, PoolError, Writer};

@@ -1,8 +1,12 @@
 //! What every strategy keeps, and what each one promises.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{Ask, Backend, BackendId, Lease, Pool, PoolOptions, StickKey, Tag, Weight, by_name};
+use crate::sync::locks;
+use crate::{
+    Ask, Backend, BackendId, ByRooms, Lease, Pool, PoolOptions, StickKey, Tag, Weight, by_name, strategy_names,
+};
 
 type Boxed = Box<dyn crate::Strategy<Server>>;
 
@@ -86,4 +90,23 @@ fn owner(pool: &Pool<Server>, i: usize) -> Option<usize> {
 
 fn number(server: &Server) -> usize {
     server.id.as_str()["server-".len()..].parse().unwrap()
+}
+
+#[test]
+fn no_pick_takes_a_lock() {
+    let plain = PoolOptions::default;
+    let loaded = || plain().load(ByRooms).cap(1_000_000, Duration::from_secs(1));
+    for name in strategy_names() {
+        for options in [plain(), loaded()] {
+            let before = locks();
+            let pool = pool_with(by_name(name).unwrap(), options, servers(&[16; 150]));
+            let changed = locks();
+            assert!(changed > before, "a change takes a lock, and is counted");
+            for i in 0..200 {
+                drop(place(&pool, i).unwrap());
+                pool.choose(&Ask::new(&room(i)), i as u64, |_| ()).unwrap();
+            }
+            assert_eq!(locks(), changed, "{name}");
+        }
+    }
 }
