@@ -12,23 +12,10 @@ use balancer_core::{
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::redis_server::RedisServer;
+use crate::redis_server::{RedisServer, until};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const DEADLINE: Duration = Duration::from_secs(60);
 const SLOTS: u16 = 16384;
-
-/// Asks again until there is an answer.
-async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = ask().await {
-            return found;
-        }
-        assert!(Instant::now() < end, "{what}: not within {DEADLINE:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
 
 /// Masters with an equal share of the slots each.
 struct Cluster {

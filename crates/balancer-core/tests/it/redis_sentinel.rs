@@ -11,24 +11,11 @@ use balancer_core::{
 };
 use tokio::time::Instant;
 
-use crate::redis_server::{RedisServer, free_port};
+use crate::redis_server::{RedisServer, free_port, until, words};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const DEADLINE: Duration = Duration::from_secs(60);
 const SECRET: &str = "hunter2";
 const WATCHWORD: &str = "hunter2-watch";
-
-/// Asks again until there is an answer.
-async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        if let Some(found) = ask().await {
-            return found;
-        }
-        assert!(Instant::now() < end, "{what}: not within {DEADLINE:?}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
 
 /// What a sentinel knows of its master, as it comes over the wire.
 fn known(port: u16) -> String {
@@ -118,15 +105,6 @@ fn key(name: &str) -> StickKey {
 
 async fn claim(store: &RedisStore, name: &str, backend: &str) -> Result<Claim, StickError> {
     store.claim(&key(name), &Want { backend: backend.into(), token: Token(1) }, HOUR).await
-}
-
-fn words(error: &StickError, kind: StickErrorKind, named: &[&str]) {
-    let said = format!("{error} {error:?}");
-    assert_eq!(error.kind(), kind, "{said}");
-    for word in named {
-        assert!(said.contains(word), "{word:?} is missing: {said}");
-    }
-    assert!(!said.contains("hunter2"), "the password shows: {said}");
 }
 
 #[cfg(feature = "testing")]

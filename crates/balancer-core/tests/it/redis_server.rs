@@ -1,12 +1,21 @@
-//! A real Redis server on a free loopback port, for one test.
+//! A real Redis server on a free loopback port, for one test, and what the tests of it share.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+#[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
+use std::time::Duration;
+
+use balancer_core::{StickError, StickErrorKind};
+#[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
+use tokio::time::Instant;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+#[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A running server; killed, and its folder removed, when dropped.
 pub(crate) struct RedisServer {
@@ -21,6 +30,29 @@ pub(crate) struct RedisServer {
 /// A loopback port on which nobody listens.
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Asks again until there is an answer.
+#[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
+pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(found) = ask().await {
+            return found;
+        }
+        assert!(Instant::now() < end, "{what}: not within {DEADLINE:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// The error's words, checked for what it must and must not say: any password of the tests.
+pub(crate) fn words(error: &StickError, kind: StickErrorKind, named: &[&str]) {
+    let said = format!("{error} {error:?}");
+    assert_eq!(error.kind(), kind, "{said}");
+    for word in named {
+        assert!(said.contains(word), "{word:?} is missing: {said}");
+    }
+    assert!(!said.contains("hunter2"), "the password shows: {said}");
 }
 
 impl RedisServer {

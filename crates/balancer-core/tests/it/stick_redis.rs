@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::redis_server::{RedisServer, free_port};
+use crate::redis_server::{RedisServer, free_port, words};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SECRET: &str = "hunter2-Ünsafe";
@@ -36,16 +36,6 @@ fn store(options: RedisOptions) -> RedisStore {
 
 async fn claim(store: &RedisStore, name: &str, backend: &str) -> Result<Claim, StickError> {
     store.claim(&key(name), &want(backend, 1), HOUR).await
-}
-
-/// The error's words, checked for what it must and must not say.
-fn words(error: &StickError, kind: StickErrorKind, named: &[&str]) {
-    let said = format!("{error} {error:?}");
-    assert_eq!(error.kind(), kind, "{said}");
-    for word in named {
-        assert!(said.contains(word), "{word:?} is missing: {said}");
-    }
-    assert!(!said.contains("hunter2"), "the password shows: {said}");
 }
 
 #[cfg(feature = "testing")]
