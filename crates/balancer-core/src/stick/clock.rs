@@ -66,10 +66,17 @@ impl CoarseWall {
     }
 
     fn now_ms(&self, now: coarsetime::Instant) -> u64 {
-        let now = now.duration_since(self.epoch).as_millis();
-        if now >= self.reread.load(Acquire) {
+        self.by(now.duration_since(self.epoch).as_millis(), || {
             let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            let wall = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+            u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)
+        })
+    }
+
+    /// The wall clock at this moment of the monotonic one.
+    #[inline]
+    fn by(&self, now: u64, read: impl FnOnce() -> u64) -> u64 {
+        if now >= self.reread.load(Acquire) {
+            let wall = read();
             self.lead.store(wall.wrapping_sub(now), Relaxed);
             self.reread.store(now + REREAD, Release);
             return wall;
@@ -139,4 +146,42 @@ impl fmt::Debug for WallClock {
 /// A duration in whole milliseconds; what does not fit is held at the largest number.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// A clock that is stepped forward and back, and read now and then.
+        #[test]
+        fn a_step_of_the_clock_is_followed_within_a_tenth_of_a_second(
+            steps in prop::collection::vec((0_u64..300, prop::option::of(0_u64..1_000_000)), 1..50),
+        ) {
+            let clock = CoarseWall::new();
+            let (mut now, mut offset, mut stepped) = (0, 500_000_u64, 0);
+            for (pass, step) in steps {
+                now += pass;
+                if let Some(to) = step {
+                    (offset, stepped) = (to, now);
+                }
+                let told = clock.by(now, || now + offset);
+                if now >= stepped + REREAD {
+                    prop_assert_eq!(told, now + offset);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_system_clock_is_told() {
+        let clock = WallClock::system();
+        for _ in 0..3 {
+            let system = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            let told = Duration::from_millis(clock.now_ms());
+            assert!(told.abs_diff(system) < Duration::from_secs(1), "{told:?} instead of {system:?}");
+        }
+    }
 }

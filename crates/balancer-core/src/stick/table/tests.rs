@@ -148,6 +148,22 @@ fn a_listing_has_what_stays_and_ends_while_rooms_come_and_go() {
     }
 }
 
+#[cfg(feature = "file")]
+#[test]
+fn rooms_taken_over_with_one_stamp_are_listed_once_each() {
+    let table = Table::new(3, 10_000, false);
+    let rooms: HashSet<StickKey> = (0..5_000).map(|n| key(&format!("room {n}"))).collect();
+    // As from another number of shards, each of which had a stamp of its own.
+    for (n, key) in rooms.iter().enumerate() {
+        table.restore(key, &Binding { backend: "one".into(), token: Token(1), stamp: 1 + n as u64 % 3 }, 100);
+    }
+    let (all, _) = listed(&table, "one", 2);
+    assert_eq!(all.len(), rooms.len());
+    assert_eq!(all.into_iter().collect::<HashSet<_>>(), rooms);
+    let later = won(claim(&table, &key("later"), 2, 10));
+    assert!(later.stamp > 1);
+}
+
 /// One step of a random history; rooms by number.
 #[derive(Clone, Debug)]
 enum Step {
