@@ -1,10 +1,12 @@
 //! The rows of one shard: found by key, queued by deadline.
 
 use std::cmp::Ordering;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::LazyLock;
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use rapidhash::v3::rapidhash_v3_micro_inline;
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_micro_inline};
 
 use super::deadlines::{Deadlines, Due};
 use super::table::Time;
@@ -71,10 +73,14 @@ pub(super) struct Rows {
     queue: Deadlines,
 }
 
-/// The hash of a room key or of a server's id in this table.
+/// Other ones in each process: whoever can name rooms must not be able to choose names of one hash.
+static SECRETS: LazyLock<RapidSecrets> =
+    LazyLock::new(|| RapidSecrets::seed(RandomState::new().build_hasher().finish()));
+
+/// The hash of a room key, in this process.
 #[inline]
 pub(super) fn hash(name: &str) -> u64 {
-    rapidhash_v3_micro_inline::<true, false>(name.as_bytes(), &rapidhash::v3::DEFAULT_RAPID_SECRETS)
+    rapidhash_v3_micro_inline::<true, false>(name.as_bytes(), &SECRETS)
 }
 
 /// The shard was chosen by the highest bits, which are therefore the same here.
@@ -210,11 +216,18 @@ impl Rows {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
-    /// Keys of one hash: a part of each name is multiplied by nothing, which the rest of the name sees to.
+    /// Keys of one hash in this process.
     pub(in super::super) fn alike(count: u64) -> impl Iterator<Item = StickKey> {
-        let secrets = rapidhash::v3::DEFAULT_RAPID_SECRETS;
+        alike_by(&SECRETS, count)
+    }
+
+    /// A part of each name is multiplied by nothing, which the rest of the name sees to.
+    fn alike_by(secrets: &RapidSecrets, count: u64) -> impl Iterator<Item = StickKey> + use<> {
+        let secrets = *secrets;
         let word = |bytes: [u8; 8]| u64::from_le_bytes(bytes);
         let digits = |n: u64| <[u8; 8]>::try_from(format!("{n:08x}").as_bytes()).unwrap();
         let after = |n: u64| {
@@ -225,10 +238,11 @@ pub(super) mod tests {
         let start = (0..).find(|n| after(*n).is_ascii()).unwrap();
         let naught = String::from_utf8(after(start).to_vec()).unwrap();
         let name = move |n| format!("{start:08x}________{n:08x}{naught}________________");
-        let same = hash(&name(0));
+        let by = move |name: &str| rapidhash_v3_micro_inline::<true, false>(name.as_bytes(), &secrets);
+        let same = by(&name(0));
         (0..count).map(move |n| {
             let name = name(n);
-            assert_eq!(hash(&name), same);
+            assert_eq!(by(&name), same);
             StickKey::new(name).unwrap()
         })
     }
@@ -256,6 +270,13 @@ pub(super) mod tests {
             assert_eq!(rows.take(due).as_ref(), Some(&keys[key]));
         }
         assert!(rows.nearest().is_none());
+    }
+
+    #[test]
+    fn names_chosen_elsewhere_have_hashes_of_their_own() {
+        let known = rapidhash::v3::DEFAULT_RAPID_SECRETS;
+        let hashes: HashSet<u64> = alike_by(&known, 1_000).map(|key| hash(key.as_str())).collect();
+        assert_eq!(hashes.len(), 1_000);
     }
 
     #[test]
