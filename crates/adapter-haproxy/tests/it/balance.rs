@@ -26,7 +26,7 @@ fn line(name: &str, port: u16, id: Option<u32>, weight: Option<u16>) -> Line {
     Line { text, spec }
 }
 
-fn start(path: &std::path::Path, version: Version, lines: &[&str], servers: &[Line]) -> (Haproxy, Predictor) {
+fn start(path: &std::path::Path, version: Version, lines: &[&str], servers: &[&Line]) -> (Haproxy, Predictor) {
     let mut spec = BackendSpec::new(version);
     lines.iter().for_each(|l| spec.line(l).unwrap());
     servers.iter().for_each(|s| {
@@ -62,7 +62,7 @@ fn rooms_in_seven_layouts() {
     let mut different = 0;
     for (layout, servers) in &layouts {
         let lines = ["balance url_param roomId", "hash-type consistent"];
-        let (mut haproxy, mut predictor) = start(&path, version, &lines, servers);
+        let (mut haproxy, mut predictor) = start(&path, version, &lines, &servers.iter().collect::<Vec<_>>());
         for room in 0..200 {
             let target = format!("/join?roomId=room-{room}%20{}", room * 7919);
             let got = haproxy.ask("GET", &target, &[], "");
@@ -226,7 +226,7 @@ fn request(dice: &mut Dice) -> (Request, String, String, Vec<(String, String)>, 
     (r, method.to_owned(), target, headers, body)
 }
 
-/// One random backend, and random requests and orders for it. What differs.
+/// One random backend, from which servers go and to which they come. What differs.
 fn case(path: &std::path::Path, version: Version, seed: u64, ports: &[u16]) -> (usize, Vec<String>) {
     let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let balance = format!("balance {}", dice.one(BALANCES));
@@ -234,34 +234,61 @@ fn case(path: &std::path::Path, version: Version, seed: u64, ports: &[u16]) -> (
     lines.extend_from_slice(RULES[dice.roll(RULES.len())]);
     lines.retain(|l| !l.is_empty());
     let mut used = std::collections::HashSet::new();
-    let servers: Vec<Line> = (0..2 + dice.roll(ports.len() - 1))
-        .map(|i| {
-            let id = Some(1 + dice.roll(40)).filter(|_| i % 3 == 1);
-            let id = id.and_then(|id| u32::try_from(id).ok()).filter(|id| used.insert(*id));
-            let weight = [None, Some(0), Some(1), Some(2), Some(3), Some(10), Some(100)][dice.roll(7)];
-            let mut l = line(&format!("s{i}"), ports[i], id, weight);
-            l.text += &format!(" cookie c{}", i % 3);
-            l.spec = l.spec.cookie(format!("c{}", i % 3));
-            if dice.roll(5) == 0 {
-                l.text += " backup";
-                l.spec = l.spec.backup();
-            }
-            if dice.roll(8) == 0 {
-                l.text += " disabled";
-                l.spec = l.spec.state(ServerState::Maint);
-            }
-            if dice.roll(8) == 0 {
-                l.text += " non-stick";
-                l.spec = l.spec.non_stick();
-            }
-            l
-        })
-        .collect();
-    let (mut haproxy, mut predictor) = start(path, version, &lines, &servers);
+    let mut server = |dice: &mut Dice, i: usize| {
+        let id = Some(1 + dice.roll(40)).filter(|_| i % 3 == 1);
+        let id = id.and_then(|id| u32::try_from(id).ok()).filter(|id| used.insert(*id));
+        let weight = [None, Some(0), Some(1), Some(2), Some(3), Some(10), Some(100)][dice.roll(7)];
+        let mut l = line(&format!("s{i}"), ports[i], id, weight);
+        l.text += &format!(" cookie c{}", i % 3);
+        l.spec = l.spec.cookie(format!("c{}", i % 3));
+        if dice.roll(5) == 0 {
+            l.text += " backup";
+            l.spec = l.spec.backup();
+        }
+        if dice.roll(8) == 0 {
+            l.text += " disabled";
+            l.spec = l.spec.state(ServerState::Maint);
+        }
+        if dice.roll(8) == 0 {
+            l.text += " non-stick";
+            l.spec = l.spec.non_stick();
+        }
+        l
+    };
+    let mut servers: Vec<(usize, Line)> =
+        (0..2 + dice.roll(ports.len() - 1)).map(|i| (i, server(&mut dice, i))).collect();
+    let (mut checked, mut wrong) = (0, Vec::new());
+    for _ in 0..3 {
+        let parts: Vec<&Line> = servers.iter().map(|(_, line)| line).collect();
+        let (n, differ) = stretch(path, version, seed, &mut dice, &lines, &parts);
+        checked += n;
+        wrong.extend(differ);
+        // A server comes or goes, anywhere in the order; rules name the first two.
+        let absent = (0..ports.len()).find(|i| servers.iter().all(|(have, _)| have != i));
+        let leaves = servers.iter().position(|(i, _)| *i >= 2).filter(|_| absent.is_none() || dice.roll(2) == 0);
+        match (leaves, absent) {
+            (Some(at), _) => drop(servers.remove(at)),
+            (None, Some(i)) => servers.insert(dice.roll(servers.len() + 1), (i, server(&mut dice, i))),
+            (None, None) => {}
+        }
+    }
+    (checked, wrong)
+}
+
+/// Random requests and orders for one random backend. What differs.
+fn stretch(
+    path: &std::path::Path,
+    version: Version,
+    seed: u64,
+    dice: &mut Dice,
+    lines: &[&str],
+    servers: &[&Line],
+) -> (usize, Vec<String>) {
+    let (mut haproxy, mut predictor) = start(path, version, lines, servers);
     let (mut checked, mut wrong) = (0, Vec::new());
     let show: Vec<&str> = lines.iter().copied().chain(servers.iter().map(|s| s.text.as_str())).collect();
-    for _ in 0..60 {
-        let server = format!("s{}", dice.roll(servers.len()));
+    for _ in 0..20 {
+        let server = &servers[dice.roll(servers.len())].spec.name();
         match dice.roll(8) {
             0 => {
                 let states = [
@@ -272,19 +299,19 @@ fn case(path: &std::path::Path, version: Version, seed: u64, ports: &[u16]) -> (
                 ];
                 let (word, state) = states[dice.roll(4)];
                 haproxy.order(&format!("set server b/{server} state {word}"));
-                predictor.set_state(&server, state).unwrap();
+                predictor.set_state(server, state).unwrap();
             }
             1 => {
                 let weight = dice.one(&["0", "1", "2", "7", "100", "256", "50%", "0%", "100%", "300%"]);
                 let answer = haproxy.order(&format!("set weight b/{server} {weight}"));
-                let done = predictor.set_weight(&server, weight);
+                let done = predictor.set_weight(server, weight);
                 if answer.is_empty() != done.is_ok() {
                     wrong.push(format!("{show:?}: weight {weight} of {server}: {answer:?}, predicted {done:?}"));
                 }
             }
             _ => {}
         }
-        let (r, method, target, headers, body) = request(&mut dice);
+        let (r, method, target, headers, body) = request(dice);
         let mut possible: Vec<String> = predictor.possible(&r).iter().map(|n| n.to_string()).collect();
         let got = haproxy.ask(&method, &target, &headers, &body);
         checked += 1;
