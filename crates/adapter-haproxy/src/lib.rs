@@ -48,6 +48,7 @@
 //! | What a failed start meant | [`explain_log`], [`LogFinding`] |
 //! | A live HAProxy | [`runtime`]: [`Command`](runtime::Command), [`ServerState`](runtime::ServerState), and with the feature `runtime` `Client`, `MasterClient`, `MapUpdate`, `RuntimeProbe` |
 //! | Configurations to write | [`render`]: [`EdumeetCluster`](render::EdumeetCluster), [`JitsiShards`](render::JitsiShards), [`HaproxyConfig`](render::HaproxyConfig), [`pin_map`](render::pin_map) |
+//! | Lines of agent checks | [`AgentReply`], [`AgentOrders`] |
 //! | The version a configuration is for | [`HaproxyVersion`] |
 //!
 //! # Features
@@ -65,6 +66,7 @@
 //! - What is rendered loads without a warning, whatever the names; what cannot be written is refused.
 //! - Nothing panics on any bytes, and memory is bounded by the input.
 
+mod agent_check;
 pub mod balance;
 #[cfg(test)]
 mod captures;
@@ -77,6 +79,10 @@ pub mod runtime;
 mod testing;
 mod version;
 
+pub use agent_check::{
+    AgentAdmin, AgentHealth, AgentLineError, AgentOrders, AgentReply, MAX_AGENT_LINE, MAX_AGENT_REASON, Order,
+    ReadyRule,
+};
 pub use config::{
     ConfigError, ConfigFile, ConfigLine, ConfigSection, Edit, LineFault, MAX_CONFIG_LEN, MAX_CONFIG_LINES,
     MAX_LINE_WORDS, SectionKind, Word, apply_edits, quote_word,
