@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 mod runtime;
+mod spop;
 
 /// What came of one file.
 #[derive(Debug, Default)]
@@ -29,8 +30,16 @@ type Player = fn(&Value, &mut Tally);
 fn player(name: &str) -> Option<Player> {
     match name.split('-').next() {
         Some("runtime") => Some(runtime::play),
+        Some("spop") => Some(spop::play),
         _ => None,
     }
+}
+
+/// Bytes written as hexadecimal digits.
+pub(crate) fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = hex.chars().map(|c| c.to_digit(16)?.try_into().ok()).collect::<Option<_>>()?;
+    let (pairs, []) = digits.as_chunks::<2>() else { return None };
+    Some(pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
 fn folder() -> PathBuf {

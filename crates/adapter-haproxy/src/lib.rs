@@ -48,6 +48,7 @@
 //! | What a failed start meant | [`explain_log`], [`LogFinding`] |
 //! | A live HAProxy | [`runtime`]: [`Command`](runtime::Command), [`ServerState`](runtime::ServerState), and with the feature `runtime` `Client`, `MasterClient`, `MapUpdate`, `RuntimeProbe` |
 //! | Configurations to write | [`render`]: [`EdumeetCluster`](render::EdumeetCluster), [`JitsiShards`](render::JitsiShards), [`HaproxyConfig`](render::HaproxyConfig), [`pin_map`](render::pin_map) |
+//! | Requests steered as an agent | [`spoe`]: [`AgentSession`](spoe::AgentSession), [`Action`](spoe::Action) |
 //! | Lines of agent checks | [`AgentReply`], [`AgentOrders`] |
 //! | The version a configuration is for | [`HaproxyVersion`] |
 //!
@@ -75,9 +76,11 @@ mod doctor;
 pub mod render;
 mod room;
 pub mod runtime;
+pub mod spoe;
 #[cfg(test)]
 mod testing;
 mod version;
+mod wire;
 
 pub use agent_check::{
     AgentAdmin, AgentHealth, AgentLineError, AgentOrders, AgentReply, MAX_AGENT_LINE, MAX_AGENT_REASON, Order,

@@ -1,0 +1,44 @@
+//! The agent side of HAProxy's stream processing offload (SPOE): HAProxy asks, an agent sets variables.
+//!
+//! HAProxy sends an agent what it was told to (`args room=url_param(roomId)`), waits some milliseconds and goes on with
+//! the variables that the agent has set: `use-server %[var(txn.lb.server)]` then takes the server an agent chose, before
+//! any cookie, stick table or algorithm. No answer, late answers and dead agents cost waiting only: requests are served
+//! all the same. Answer without actions where there is nothing to say, and affinity stays HAProxy's.
+//!
+//! Everything here is pure. [`Frame`] is what goes over the connection, [`FrameCutter`] finds frames in bytes, and
+//! [`AgentSession`] is one connection seen from the agent.
+//!
+//! ```
+//! use adapter_haproxy::spoe::{Action, AgentOptions, AgentSession, Event, Frame, HaproxyHello, Scope, Value};
+//!
+//! let mut session = AgentSession::new(AgentOptions::default());
+//! session.receive(&Frame::HaproxyHello(HaproxyHello::new(16_380)).encode());
+//! assert!(matches!(session.poll_event(), Some(Event::Hello(_))));
+//! assert!(!session.take_output().is_empty()); // the agent's own greeting
+//!
+//! // Then, for each `Event::Query`:
+//! let choice = Action::set(Scope::Transaction, "server", Value::string("mm2"));
+//! # let _ = choice;
+//! ```
+//!
+//! # What is refused
+//!
+//! - Fragments, since no HAProxy sends any to an agent that does not ask for them; frames beyond the size agreed on;
+//!   frame types nobody defined. The session says so with the status the protocol has for it, and closes.
+//! - More open queries than [`AgentOptions::with_open_queries`] allows.
+
+mod codec;
+mod frame;
+mod hello;
+mod session;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use codec::{Argument, Value};
+pub use frame::{
+    Action, Frame, FrameCutter, FrameError, MAX_ACTIONS, MAX_FRAME, MAX_MESSAGES, MIN_FRAME, Message, Scope,
+};
+pub use hello::{AgentHello, Disconnect, HaproxyHello};
+pub use session::{AgentOptions, AgentSession, AnswerError, Event, Ticket};
+pub use status::Status;
