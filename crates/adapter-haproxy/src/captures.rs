@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+mod peers;
 mod runtime;
 mod spop;
 
@@ -29,6 +30,7 @@ type Player = fn(&Value, &mut Tally);
 
 fn player(name: &str) -> Option<Player> {
     match name.split('-').next() {
+        Some("peers") => Some(peers::play),
         Some("runtime") => Some(runtime::play),
         Some("spop") => Some(spop::play),
         _ => None,

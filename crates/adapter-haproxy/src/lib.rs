@@ -48,6 +48,7 @@
 //! | What a failed start meant | [`explain_log`], [`LogFinding`] |
 //! | A live HAProxy | [`runtime`]: [`Command`](runtime::Command), [`ServerState`](runtime::ServerState), and with the feature `runtime` `Client`, `MasterClient`, `MapUpdate`, `RuntimeProbe` |
 //! | Configurations to write | [`render`]: [`EdumeetCluster`](render::EdumeetCluster), [`JitsiShards`](render::JitsiShards), [`HaproxyConfig`](render::HaproxyConfig), [`pin_map`](render::pin_map) |
+//! | Stick tables, heard and taught as a peer | [`peers`]: [`PeerSession`](peers::PeerSession), [`TableDefinition`](peers::TableDefinition), [`Entry`](peers::Entry) |
 //! | Requests steered as an agent | [`spoe`]: [`AgentSession`](spoe::AgentSession), [`Action`](spoe::Action) |
 //! | Lines of agent checks | [`AgentReply`], [`AgentOrders`] |
 //! | The version a configuration is for | [`HaproxyVersion`] |
@@ -73,6 +74,7 @@ pub mod balance;
 mod captures;
 mod config;
 mod doctor;
+pub mod peers;
 pub mod render;
 mod room;
 pub mod runtime;
