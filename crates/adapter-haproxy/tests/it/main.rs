@@ -16,5 +16,6 @@ mod responder;
 mod rooms;
 #[cfg(feature = "runtime")]
 mod runtime;
+mod sessions;
 mod stickiness;
 mod vectors;
