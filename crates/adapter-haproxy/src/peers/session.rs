@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-
-use super::codec::{Complaint, Control, MAX_MESSAGE, Message, MessageCutter, PeersError, PeersFault, Update};
+use super::codec::{Control, MAX_MESSAGE, Message, MessageCutter, PeersError, PeersFault, Update};
 use super::dictionary::{NamesReceived, NamesSent};
-use super::entry::{Datum, Entry, EntryError};
-use super::handshake::{Hello, HelloError, HelloStatus};
+use super::entry::{Datum, Entry};
+use super::handshake::{Hello, HelloStatus};
 use super::table::{DataType, TableDefinition};
+
+mod event;
+mod options;
+
+pub use event::{CloseReason, PeerEvent, TeachError};
+pub use options::PeerOptions;
 
 /// The most tables a side may define on one connection.
 pub const MAX_TABLES: usize = 1024;
@@ -18,116 +22,6 @@ pub const MAX_TABLES: usize = 1024;
 const HEARTBEAT: Duration = Duration::from_secs(3);
 /// After that long without a word the other side is gone; HAProxy speaks every three seconds.
 const SILENCE: Duration = Duration::from_secs(5);
-
-/// Who we are.
-#[derive(Clone, Debug)]
-pub struct PeerOptions {
-    name: String,
-    pid: u32,
-    minor: u32,
-    learn: bool,
-    max_message: usize,
-}
-
-impl PeerOptions {
-    /// A peer of this name, as the `peers` section of the other side lists it.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), pid: std::process::id(), minor: 1, learn: true, max_message: MAX_MESSAGE }
-    }
-
-    /// The process shown to the other side; default our own.
-    #[must_use]
-    pub fn with_pid(mut self, pid: u32) -> Self {
-        self.pid = pid;
-        self
-    }
-
-    /// The version within 2 we call with, 0 or 1; default 1. Use 0 after [`HelloStatus::VERSION`].
-    #[must_use]
-    pub fn with_minor(mut self, minor: u32) -> Self {
-        self.minor = minor.min(1);
-        self
-    }
-
-    /// Whether to ask for everything the other side knows; default yes.
-    #[must_use]
-    pub fn with_learning(mut self, learn: bool) -> Self {
-        self.learn = learn;
-        self
-    }
-
-    /// The longest message taken, in bytes; default [`MAX_MESSAGE`].
-    #[must_use]
-    pub fn with_max_message(mut self, bytes: usize) -> Self {
-        self.max_message = bytes;
-        self
-    }
-}
-
-/// What happened on the connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PeerEvent {
-    /// Both sides have greeted; from now on there may be [teaching](PeerSession::teach).
-    Open {
-        /// The other side's name.
-        peer: String,
-        /// The version within 2.
-        minor: u32,
-    },
-    /// The other side told, for the first time or otherwise than before, what a table is.
-    Table(TableDefinition),
-    /// An entry was changed there.
-    Learned {
-        /// The other side's number of its table.
-        table: u64,
-        /// What it is now.
-        entry: Entry,
-        /// The name of the server it is stuck to: `None` leaves the one known, an empty one un-pins.
-        server_key: Option<Vec<u8>>,
-        /// What is left of its life; `None` is as long as the table says.
-        remaining: Option<Duration>,
-        /// Part of an answer to our asking for everything.
-        lesson: bool,
-    },
-    /// What we asked for has come. Most HAProxys never call themselves complete, although they told everything.
-    Learnt {
-        /// The other side holds that it knows everything.
-        complete: bool,
-    },
-    /// The other side asks for everything: [teach](PeerSession::teach) it, then [end](PeerSession::end_lesson). End it
-    /// at once if there is nothing to teach: HAProxy waits five seconds for it and tells nothing of its own meanwhile.
-    Asked,
-    /// The other side has heard the end of our lesson.
-    Taught,
-    /// Everything up to this update of ours has arrived.
-    Acknowledged {
-        /// Our number of the table.
-        table: u64,
-        /// What [`teach`](PeerSession::teach) gave.
-        update: u32,
-    },
-    /// The connection is over; write the output and close.
-    Closed(CloseReason),
-}
-
-/// Why a connection is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// The other side refused our greeting.
-    Refused(HelloStatus),
-    /// We refused its greeting.
-    Unwelcome(HelloStatus),
-    /// It sent no message of this protocol.
-    Invalid(PeersError),
-    /// It sent no greeting.
-    NoGreeting(HelloError),
-    /// It holds that of us.
-    Complained(Complaint),
-    /// Not a word for five seconds.
-    Silent,
-}
 
 #[derive(Debug)]
 enum Stage {
@@ -506,31 +400,4 @@ impl PeerSession {
     fn send(&mut self, message: &Message) {
         message.encode(&mut self.output);
     }
-}
-
-/// An entry that cannot be taught.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TeachError {
-    /// Too early, or too late.
-    #[error("the connection is not open: teach between the event of its opening and its end")]
-    NotOpen,
-    /// A table of no definition.
-    #[error("table {table} is not defined on this connection: define it first")]
-    NoTable {
-        /// Its number.
-        table: u64,
-    },
-    /// Too many tables.
-    #[error("more than {MAX_TABLES} tables on one connection")]
-    TooManyTables,
-    /// An entry longer than HAProxy's buffer.
-    #[error("an entry of {len} bytes is longer than HAProxy's buffer: shorten key or name")]
-    TooLong {
-        /// Its length in bytes.
-        len: usize,
-    },
-    /// An entry that is not as its table says.
-    #[error(transparent)]
-    Entry(#[from] EntryError),
 }
