@@ -45,6 +45,7 @@
 //! | One choice | [`Conference`], [`ConferenceBridge`], [`Choice`], [`Reason`], [`NoBridge`], [`Gate`] |
 //! | All conferences | [`ConferenceBook`], [`Participant`], [`Pins`] |
 //! | Moving endpoints | [`moves`], [`Move`], [`Moving`], [`Redistributor`] |
+//! | The focus's log | [`read_log_line`], [`LogLine`], [`LogEvent`], [`LogFollower`], [`LineSplitter`], [`BridgeHistory`] |
 //! | In a pool of the core | [`BridgePool`], [`BridgeStrategy`], [`SharedBridges`], [`BridgeClock`], [`Bridge`], [`StressLoad`] |
 //! | Watching a brewery over XMPP | `BreweryClient`, `ClientOptions`, [`LoginOptions`], [`BreweryEvent`], [`XmppError`] |
 //! | The same without sockets | [`StreamReader`], [`Element`], [`Sasl`], [`Session`], [`Watch`] |
@@ -72,6 +73,7 @@
 mod brewery;
 mod bridge;
 mod conference;
+mod logs;
 mod rank;
 mod redistribute;
 mod region;
@@ -93,6 +95,10 @@ pub use bridge::{
 };
 pub use conference::{
     Conference, ConferenceBook, ConferenceBridge, MAX_CONFERENCES, MAX_PINS, Participant, PinError, Pins,
+};
+pub use logs::{
+    BridgeChange, BridgeHistory, BridgeStep, FollowStart, Followed, LineSplitter, LogEvent, LogEventKind, LogFollower,
+    LogLevel, LogLine, LoggedBridge, MAX_FOLLOW_READ, MAX_HISTORY, MAX_LINE, MAX_NOTES, read_log_line,
 };
 pub use redistribute::{ConferenceOn, Move, Moving, RedistributionSettings, Redistributor, moves};
 pub use region::{RegionGroup, RegionGroups};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::xmpp_vectors;
 
+mod logs;
 mod misc;
 mod presence;
 mod selection;
@@ -48,7 +49,7 @@ const READERS: &[(&str, Option<Reader>)] = &[
     ("presence/*.xml", Some(presence::check_stanza)),
     ("misc.json", Some(misc::check)),
     ("autoscale.json", None),
-    ("log-lines.json", None),
+    ("log-lines.json", Some(logs::check)),
     ("rooms.json", None),
     ("xmpp-session-*.jsonl", Some(session)),
     ("xmpp-session-*.xml", Some(session)),
