@@ -45,6 +45,7 @@
 //! | One choice | [`Conference`], [`ConferenceBridge`], [`Choice`], [`Reason`], [`NoBridge`], [`Gate`] |
 //! | All conferences | [`ConferenceBook`], [`Participant`], [`Pins`] |
 //! | Moving endpoints | [`moves`], [`Move`], [`Moving`], [`Redistributor`] |
+//! | How many bridges | [`CapacityAdvisor`], [`CapacityAdvice`]; as jitsi-autoscaler: [`autoscale`], [`launches`] |
 //! | The focus's log | [`read_log_line`], [`LogLine`], [`LogEvent`], [`LogFollower`], [`LineSplitter`], [`BridgeHistory`] |
 //! | In a pool of the core | [`BridgePool`], [`BridgeStrategy`], [`SharedBridges`], [`BridgeClock`], [`Bridge`], [`StressLoad`] |
 //! | Watching a brewery over XMPP | `BreweryClient`, `ClientOptions`, [`LoginOptions`], [`BreweryEvent`], [`XmppError`] |
@@ -70,6 +71,7 @@
 //! | `rest` | no | `RestProbe`: a bridge's `/about/health` and `/colibri/stats` |
 //! | `testing` | no | `testing`: stand-ins for bridges |
 
+mod autoscale;
 mod brewery;
 mod bridge;
 mod conference;
@@ -84,6 +86,11 @@ mod select;
 pub mod testing;
 mod xmpp;
 
+pub use autoscale::{
+    AdviceReason, CapacityAdvice, CapacityAdvisor, CapacityBridge, CapacitySettings, GroupKind, GroupState,
+    LaunchAdvice, MAX_PERIODS, MAX_SAMPLES, RegionCapacity, Scaling, ScalingInstance, ScalingMetric, ScalingReason,
+    ScalingSettings, autoscale, launches,
+};
 pub use brewery::{
     BridgeReport, MAX_ATTRIBUTES, MAX_PRESENCE, MAX_PRESENCE_DEPTH, MAX_STATS, MAX_TEXT, Occupant, Presence,
     PresenceError, read_bool, read_number, read_presence,

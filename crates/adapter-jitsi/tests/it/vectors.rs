@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::xmpp_vectors;
 
+mod autoscale;
 mod logs;
 mod misc;
 mod presence;
@@ -48,7 +49,7 @@ const READERS: &[(&str, Option<Reader>)] = &[
     ("presence.json", Some(presence::check)),
     ("presence/*.xml", Some(presence::check_stanza)),
     ("misc.json", Some(misc::check)),
-    ("autoscale.json", None),
+    ("autoscale.json", Some(autoscale::check)),
     ("log-lines.json", Some(logs::check)),
     ("rooms.json", None),
     ("xmpp-session-*.jsonl", Some(session)),
