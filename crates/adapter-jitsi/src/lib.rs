@@ -46,6 +46,8 @@
 //! | All conferences | [`ConferenceBook`], [`Participant`], [`Pins`] |
 //! | Moving endpoints | [`moves`], [`Move`], [`Moving`], [`Redistributor`] |
 //! | How many bridges | [`CapacityAdvisor`], [`CapacityAdvice`]; as jitsi-autoscaler: [`autoscale`], [`launches`] |
+//! | Rooms of requests | [`room_of`], [`RoomRequest`], [`room_key`], [`client_room`] |
+//! | Files checked | [`JitsiFile`], [`JitsiDoctor`], [`Finding`], [`PortWanted`] |
 //! | The focus's log | [`read_log_line`], [`LogLine`], [`LogEvent`], [`LogFollower`], [`LineSplitter`], [`BridgeHistory`] |
 //! | In a pool of the core | [`BridgePool`], [`BridgeStrategy`], [`SharedBridges`], [`BridgeClock`], [`Bridge`], [`StressLoad`] |
 //! | Watching a brewery over XMPP | `BreweryClient`, `ClientOptions`, [`LoginOptions`], [`BreweryEvent`], [`XmppError`] |
@@ -75,12 +77,14 @@ mod autoscale;
 mod brewery;
 mod bridge;
 mod conference;
+mod files;
 mod logs;
 mod rank;
 mod redistribute;
 mod region;
 #[cfg(feature = "rest")]
 mod rest;
+mod rooms;
 mod select;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -103,6 +107,10 @@ pub use bridge::{
 pub use conference::{
     Conference, ConferenceBook, ConferenceBridge, MAX_CONFERENCES, MAX_PINS, Participant, PinError, Pins,
 };
+pub use files::{
+    FileDefect, FileError, FileKind, Finding, JITSI_RULES, JitsiDoctor, JitsiFile, JitsiHost, JitsiRule, Level,
+    MAX_FILE, MAX_FILE_DEPTH, MAX_SETTINGS, PortSeen, PortWanted, Setting, Transport,
+};
 pub use logs::{
     BridgeChange, BridgeHistory, BridgeStep, FollowStart, Followed, LineSplitter, LogEvent, LogEventKind, LogFollower,
     LogLevel, LogLine, LoggedBridge, MAX_FOLLOW_READ, MAX_HISTORY, MAX_LINE, MAX_NOTES, read_log_line,
@@ -111,6 +119,7 @@ pub use redistribute::{ConferenceOn, Move, Moving, RedistributionSettings, Redis
 pub use region::{RegionGroup, RegionGroups};
 #[cfg(feature = "rest")]
 pub use rest::{BridgeFigures, RestProbe};
+pub use rooms::{MAX_ROOM_TARGET, RoomRequest, RoomRequestKind, client_room, room_key, room_of};
 pub use select::{BridgeClock, BridgePool, BridgeStrategy, Choice, Gate, NoBridge, Reason, SharedBridges};
 pub use xmpp::{
     Action, Backoff, BareJid, BreweryEvent, Channel, Element, JidError, LeaveReason, LoginOptions,

@@ -11,6 +11,7 @@ mod autoscale;
 mod logs;
 mod misc;
 mod presence;
+mod rooms;
 mod selection;
 
 /// What came of one file.
@@ -54,6 +55,9 @@ const READERS: &[(&str, Option<Reader>)] = &[
     ("rooms.json", None),
     ("xmpp-session-*.jsonl", Some(session)),
     ("xmpp-session-*.xml", Some(session)),
+    ("rooms.json", Some(rooms::check)),
+    ("xmpp-session-*.jsonl", None),
+    ("xmpp-session-*.xml", None),
     ("prosody.cfg.lua", None),
 ];
 

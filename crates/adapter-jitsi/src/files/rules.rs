@@ -1,0 +1,44 @@
+//! The rules by their ids.
+
+use super::doctor::Level::{self, Error, Note, Warning};
+
+/// One rule of the doctor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct JitsiRule {
+    /// Its id; ids are never reused.
+    pub id: &'static str,
+    /// How bad it usually is.
+    pub level: Level,
+    /// What it looks for.
+    pub about: &'static str,
+}
+
+const fn rule(id: &'static str, level: Level, about: &'static str) -> JitsiRule {
+    JitsiRule { id, level, about }
+}
+
+/// Every rule there is, by id.
+pub const JITSI_RULES: &[JitsiRule] = &[
+    rule("BLC-J001", Error, "a file that cannot be read"),
+    rule("BLC-J002", Warning, "several properties on one line, which Java reads as one"),
+    rule("BLC-J003", Error, "a bridge that publishes no statistics"),
+    rule("BLC-J004", Error, "statistics that do not go to the brewery"),
+    rule("BLC-J005", Error, "a connection without host, domain, account, password or brewery room"),
+    rule("BLC-J006", Warning, "certificates that are not verified"),
+    rule("BLC-J007", Note, "media over TCP switched off"),
+    rule("BLC-J008", Error, "localhost as XMPP server of a bridge on another machine"),
+    rule("BLC-J009", Error, "two secrets for one account on one machine"),
+    rule("BLC-J010", Error, "two secrets for one account on two machines"),
+    rule("BLC-J011", Error, "two bridges of one nickname in one brewery"),
+    rule("BLC-J012", Warning, "a bridge without nickname"),
+    rule("BLC-J013", Warning, "two names that differ by a slip of the pen"),
+    rule("BLC-J014", Error, "a port that cannot be reached"),
+    rule("BLC-J015", Error, "a bridge in another brewery than its focus or the other bridges"),
+    rule("BLC-J016", Warning, "a property close to one that is known"),
+    rule("BLC-J017", Warning, "a setting given twice with different values"),
+];
+
+pub(super) fn level(id: &str) -> Level {
+    JITSI_RULES.iter().find(|rule| rule.id == id).map_or(Warning, |rule| rule.level)
+}
