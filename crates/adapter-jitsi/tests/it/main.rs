@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod burst;
+mod bytes;
 #[cfg(feature = "testing")]
 mod prosody;
 #[cfg(feature = "testing")]
