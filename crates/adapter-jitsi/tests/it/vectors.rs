@@ -52,12 +52,9 @@ const READERS: &[(&str, Option<Reader>)] = &[
     ("misc.json", Some(misc::check)),
     ("autoscale.json", Some(autoscale::check)),
     ("log-lines.json", Some(logs::check)),
-    ("rooms.json", None),
     ("xmpp-session-*.jsonl", Some(session)),
     ("xmpp-session-*.xml", Some(session)),
     ("rooms.json", Some(rooms::check)),
-    ("xmpp-session-*.jsonl", None),
-    ("xmpp-session-*.xml", None),
     ("prosody.cfg.lua", None),
 ];
 
