@@ -36,6 +36,8 @@ pub(super) fn keys(file: &Value) -> Tally {
     let version = Version::release(2, 6, 12);
     let raw = Expression::parse("url_param(roomId)").unwrap();
     let state = Expression::parse(r#"url_param(state),url_dec,b64dec,field(8,'\"')"#).unwrap();
+    // The sample's rules: any roomId parameter, or a path below the callback.
+    let path = Expression::parse("path").unwrap();
     let mut tally = Tally::default();
     for v in file["vectors"].as_array().unwrap() {
         let request = Request::get(v["target"].as_str().unwrap()).method(v["method"].as_str().unwrap());
@@ -50,6 +52,18 @@ pub(super) fn keys(file: &Value) -> Tally {
         }
         if let Some(want) = v.get("haproxy_raw_key") {
             tally.check(&format!("{id}: raw key"), &key(&raw), &want.as_str().map(|text| text.as_bytes().to_vec()));
+        }
+        if let Some(want) = v.get("haproxy_matches") {
+            // Whether what it takes is the room that a balancer should go by; an empty one is none.
+            let room = v["room"].as_str().map(|room| room.as_bytes().to_vec());
+            let taken = key(&state).filter(|key| !key.is_empty());
+            tally.check(&format!("{id}: matches"), &(taken == room), &want.as_bool().unwrap());
+        }
+        if let Some(want) = v.get("sample_backend") {
+            let is_callback = key(&path).is_some_and(|path| path.starts_with(b"/auth/callback"));
+            let goes_to_rooms = key(&raw).is_some() || is_callback;
+            let to = if goes_to_rooms { "letsmeet-room-backend" } else { "letsmeet-backend" };
+            tally.check(&format!("{id}: backend"), &Some(to).filter(|_| !refused), &want.as_str());
         }
         if let Some(want) = v.get("haproxy_key_hex") {
             let hex = key(&state).map(|key| key.iter().map(|c| format!("{c:02x}")).collect::<String>());
