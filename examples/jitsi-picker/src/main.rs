@@ -1,0 +1,74 @@
+//! Jitsi's bridges for people who run them: how they are, in which order the focus takes them, which one it would
+//! choose and why.
+
+mod cli;
+mod connect;
+mod demo;
+mod failure;
+mod pool;
+mod rank;
+mod select;
+mod show;
+mod table;
+mod watch;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+use cli::{Cli, Command};
+use failure::{Exit, Failure};
+
+fn main() -> ExitCode {
+    // Wrong usage ends here, with exit code 2.
+    let cli = Cli::parse();
+    let exit = runtime().and_then(|runtime| runtime.block_on(carry_out(cli.command))).unwrap_or_else(|failure| {
+        complain(&failure.to_string());
+        failure.exit
+    });
+    ExitCode::from(exit.code())
+}
+
+async fn carry_out(command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Watch(args) => watch::run(&args).await,
+        Command::Rank(args) => rank::run(&args).await,
+        Command::Select(args) => select::run(&args).await,
+        Command::Demo(options) => demo::run(options).await,
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::failed("the worker threads cannot be started").cause(e))
+}
+
+/// Waits for SIGTERM or SIGINT.
+async fn signalled() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        // Without signals the process can only be killed.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+/// Prints and flushes; whether somebody still reads.
+fn say(text: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_ok()
+}
+
+fn complain(text: &str) {
+    // Nobody is left to be told.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// The exit code of clap for a wrong command line is ours.
+const _: () = assert!(Exit::Usage as u8 == 2);

@@ -1,0 +1,48 @@
+//! Runs the program, beside the real Prosody where there is one.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod live;
+mod recorded;
+mod usage;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// The program with these variables and none of ours that the environment may have.
+pub(crate) fn command(args: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jitsi-picker"));
+    let ours = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("JITSI_PICKER_"));
+    for (name, _) in ours {
+        command.env_remove(name);
+    }
+    command.args(args).envs(env.iter().copied()).stdin(Stdio::null());
+    command
+}
+
+/// Runs the program to its end.
+pub(crate) fn run(args: &[&str], env: &[(&str, &str)]) -> Ran {
+    let done = command(args, env).output().expect("the program runs");
+    Ran {
+        code: done.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&done.stdout).into_owned(),
+        err: String::from_utf8_lossy(&done.stderr).into_owned(),
+    }
+}
+
+/// Compares with a file of the golden folder; `UPDATE_GOLDEN=1` writes it instead.
+pub(crate) fn expect(name: &str, seen: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, seen).unwrap();
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    assert_eq!(seen, wanted, "{name}");
+}
