@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -10,6 +11,7 @@ Examples:
   jitsi-picker watch
   jitsi-picker rank --presences recorded.xml
   jitsi-picker select --conference algebra --region eu --octo --strategy RegionBased --explain
+  jitsi-picker serve --octo --strategy RegionBased
 
 The brewery is named by JITSI_PICKER_SERVER, JITSI_PICKER_ACCOUNT and JITSI_PICKER_ROOM, the password by
 JITSI_PICKER_PASSWORD or JITSI_PICKER_PASSWORD_FILE. Nothing is changed there: the picker only listens.
@@ -34,9 +36,10 @@ pub(crate) enum Command {
         says,\nCORRECTED what it is chosen by. With -o json every line is an object of type event or bridges."
     )]
     Watch(WatchArgs),
-    /// Print the bridges in the order in which the focus takes them
+    /// Print the bridges in the order of the focus, the one it likes best first
     #[command(after_help = "Examples:\n  jitsi-picker rank\n  jitsi-picker rank --presences recorded.xml -o json\n\n\
-        Ends with 1 when no bridge can be used.")]
+        The order is by corrected stress; failed bridges and those in graceful shutdown stand last. One that drains keeps \
+        its place\nand is passed over as long as there is another. Ends with 1 when no bridge can be used.")]
     Rank(RankArgs),
     /// Say which bridge the focus would choose, and why
     #[command(after_help = "Examples:\n  jitsi-picker select --conference algebra --region eu --explain\n  \
@@ -45,6 +48,14 @@ pub(crate) enum Command {
         Nothing is placed. What the focus has placed lately is not known here: its own correction comes on top.\n\
         Ends with 1 when there is no bridge.")]
     Select(SelectArgs),
+    /// Answer over HTTP which bridge to take
+    #[command(after_help = "Examples:\n  jitsi-picker serve --octo --strategy RegionBased\n  \
+        curl -X POST 'http://127.0.0.1:8990/pick?conference=algebra&region=eu'\n\n\
+        POST /pick?conference=ROOM[&region=R][&visitor=true] places one more participant, GET /pick only asks.\n\
+        POST /leave?conference=ROOM&bridge=B takes one away, POST /end?conference=ROOM all of them.\n\
+        GET /bridges, / (a table), /metrics, /livez, /readyz. 503 when there is no bridge.\n\n\
+        When our own connection to the brewery is lost, bridges stay as they were known; /readyz fails after a minute.")]
+    Serve(ServeArgs),
     /// Play a morning with a real Prosody and eight pretended bridges on this machine
     #[command(after_help = "Examples:\n  jitsi-picker demo\n  jitsi-picker demo --fast --keep\n\n\
         Prosody is looked for on the PATH; PROSODY names another one. It listens on a free port of the loopback and \
@@ -197,4 +208,19 @@ pub(crate) struct SelectArgs {
     /// How to print
     #[arg(short, long, value_enum, default_value = "table")]
     pub(crate) output: Output,
+}
+
+/// Options of `serve`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ServeArgs {
+    /// Where to listen; whoever reaches it may place and end conferences
+    #[arg(long, env = "JITSI_PICKER_BIND", default_value = "127.0.0.1:8990", value_name = "ADDRESS:PORT")]
+    pub(crate) bind: SocketAddr,
+    /// Forget a conference that nobody asked for in so many seconds
+    #[arg(long, default_value = "86400", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(60..))]
+    pub(crate) forget: u64,
+    #[command(flatten)]
+    pub(crate) brewery: BreweryArgs,
+    #[command(flatten)]
+    pub(crate) focus: FocusArgs,
 }

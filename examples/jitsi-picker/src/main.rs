@@ -8,6 +8,7 @@ mod failure;
 mod pool;
 mod rank;
 mod select;
+mod serve;
 mod show;
 mod table;
 mod watch;
@@ -36,6 +37,7 @@ async fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Watch(args) => watch::run(&args).await,
         Command::Rank(args) => rank::run(&args).await,
         Command::Select(args) => select::run(&args).await,
+        Command::Serve(args) => serve::run(&args).await,
         Command::Demo(options) => demo::run(options).await,
     }
 }

@@ -53,6 +53,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// Whether somebody should look.
+    pub(crate) fn is_warning(self) -> bool {
+        !matches!(self, Self::Joined | Self::Left | Self::State | Self::Connected)
+    }
+
     /// A name that stays.
     pub(crate) fn code(self) -> &'static str {
         match self {

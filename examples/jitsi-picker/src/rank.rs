@@ -1,4 +1,4 @@
-//! `rank`: the bridges in the order in which the focus takes them.
+//! `rank`: the bridges in the order of the focus.
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,7 @@
 //! The demonstration on a real Prosody, and the other commands beside it.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use crate::{command, run};
@@ -110,9 +111,73 @@ fn a_live_brewery_is_watched_ranked_and_chosen_from() {
     let ran = run(&["watch", "--for", "1"], &env);
     assert!(ran.out.contains("7 bridges\nBRIDGE   STATE"), "{ran:?}");
 
+    served(&env);
+
     let wrong: Vec<_> = env.iter().copied().filter(|(name, _)| !name.ends_with("_FILE")).collect();
     let ran = run(&["rank"], &[&wrong[..], &[("JITSI_PICKER_PASSWORD", "geheim")]].concat());
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.err.contains("not-authorized") && !ran.err.contains("geheim"), "{ran:?}");
     assert_eq!(kept.end(), Some(0), "ending what was kept is no failure");
+}
+
+/// Asks once over HTTP: the status line and what follows the head.
+fn ask(address: &str, method: &str, target: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "{method} {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    (head.lines().next().unwrap().to_owned(), body.to_owned())
+}
+
+fn served(env: &[(&str, &str)]) {
+    let args = ["serve", "--bind", "127.0.0.1:0", "--octo", "--strategy", "RegionBased"];
+    let mut child = command(&args, env).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening at http://").unwrap().to_owned();
+    let errors = BufReader::new(child.stderr.take().unwrap());
+    let server = Kept(child);
+    let mut lines = errors.lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("<6>connected")), "it gets into the room");
+    // Whoever logs must be read.
+    let reader = std::thread::spawn(move || lines.collect::<Vec<_>>());
+
+    assert!(ask(&address, "GET", "/livez").0.contains(" 200 "));
+    assert_eq!(ask(&address, "GET", "/readyz"), ("HTTP/1.1 200 OK".to_owned(), "ok\n".to_owned()));
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let asked = json(&ask(&address, "GET", "/pick?conference=algebra&region=us").1);
+    let placed = json(&ask(&address, "POST", "/pick?conference=algebra&region=us").1);
+    assert_eq!((&asked["placed"], &placed["placed"], &placed["region"]), (&false.into(), &true.into(), &"us".into()));
+    let metrics = ask(&address, "GET", "/metrics").1;
+    for want in [
+        "balancer_brewery_up 1\n",
+        "balancer_backends{pool=\"jvb\",state=\"drain\"} 1\n",
+        "balancer_rooms 1\n",
+        "balancer_decisions_total{pool=\"jvb\",outcome=\"placed\",reason=\"",
+        "balancer_decision_duration_seconds_count 1\n",
+    ] {
+        assert!(metrics.contains(want), "{want} in {metrics}");
+    }
+    let bridge = placed["bridge"].as_str().unwrap();
+    let leave = format!("/leave?conference=algebra&bridge={bridge}");
+    assert!(ask(&address, "POST", &leave).0.contains(" 200 ") && ask(&address, "POST", &leave).0.contains(" 404 "));
+    for (method, target, status) in [
+        ("POST", "/pick?region=eu", " 400 "),
+        ("POST", "/end?conference=algebra", " 404 "),
+        ("DELETE", "/pick", " 405 "),
+        ("GET", "/leave?conference=a&bridge=b", " 405 "),
+        ("GET", "/nothing", " 404 "),
+        ("GET", "/bridges", " 200 "),
+        ("GET", "/", " 200 "),
+    ] {
+        assert!(ask(&address, method, target).0.contains(status), "{method} {target}");
+    }
+    let long = format!("/pick?conference={}", "a".repeat(2000));
+    assert!(ask(&address, "POST", &long).0.contains(" 400 "));
+    // An idle connection does not hold up the end.
+    let idle = TcpStream::connect(&address).unwrap();
+    assert_eq!(server.end(), Some(0));
+    drop(idle);
+    assert!(reader.join().unwrap().iter().any(|line| line.starts_with("stopping")));
 }

@@ -1,0 +1,214 @@
+//! The routes, over HTTP/1.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter_jitsi::Participant;
+use bytes::Bytes;
+use form_urlencoded::parse;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use super::{Shared, metrics};
+use crate::{complain, show};
+
+/// How many connections are served at a time; others wait.
+const CONNECTIONS: u32 = 512;
+/// How long the head of a request may take, and a connection may be idle.
+const HEAD: Duration = Duration::from_secs(30);
+/// The most bytes that are read ahead of one connection.
+const BUFFER: usize = 16 * 1024;
+/// The longest name of a room or a region, in bytes.
+const NAME: usize = 1024;
+
+type Answer = Response<Full<Bytes>>;
+
+/// Why a request is not carried out: the status, a name that stays, and words.
+type Problem = (StatusCode, &'static str, String);
+
+/// Serves until told to stop; then requests under way get `grace`.
+pub(super) async fn serve(listener: TcpListener, shared: Shared, stopping: watch::Receiver<bool>, grace: Duration) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS as usize));
+    let mut stop = stopping.clone();
+    loop {
+        let accepted = tokio::select! {
+            accepted = async {
+                let permit = slots.clone().acquire_owned().await.ok()?;
+                Some((listener.accept().await, permit))
+            } => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        match accepted {
+            Some((Ok((stream, _)), permit)) => {
+                let (shared, stopping) = (shared.clone(), stopping.clone());
+                tokio::spawn(async move {
+                    connection(stream, shared, stopping).await;
+                    drop(permit);
+                });
+            }
+            Some((Err(e), _)) => {
+                // Out of descriptors and the like: others must close first.
+                complain(&format!("<4>a connection cannot be accepted: {e}"));
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            None => break,
+        }
+    }
+    // All permits are back when all connections are closed.
+    let _ = tokio::time::timeout(grace, slots.acquire_many(CONNECTIONS)).await;
+}
+
+async fn connection(stream: TcpStream, shared: Shared, mut stopping: watch::Receiver<bool>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let answer = respond(&shared, &request);
+        async move { Ok::<_, Infallible>(answer) }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut serving = std::pin::pin!(serving);
+    // What goes wrong on a connection is the client's business.
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        _ = stopping.wait_for(|stop| *stop) => serving.as_mut().graceful_shutdown(),
+    }
+    let _ = serving.await;
+}
+
+fn respond<B>(shared: &Shared, request: &Request<B>) -> Answer {
+    let (method, path) = (request.method(), request.uri().path());
+    let reading = matches!(*method, Method::GET | Method::HEAD);
+    let writing = *method == Method::POST;
+    match path {
+        "/livez" if reading => plain(StatusCode::OK, "ok\n"),
+        "/readyz" if reading => match shared.lock().unready() {
+            None => plain(StatusCode::OK, "ok\n"),
+            Some(why) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+        },
+        "/metrics" if reading => {
+            let text = metrics::render(&mut shared.lock());
+            typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
+        }
+        "/" if reading => plain(StatusCode::OK, show::bridges(&shared.lock().pool.ranking())),
+        "/bridges" if reading => {
+            let ranking = shared.lock().pool.ranking();
+            let bridges: Vec<Value> = ranking.iter().map(|(view, figures)| show::json(view, figures)).collect();
+            json_of(StatusCode::OK, &json!({ "bridges": bridges }))
+        }
+        "/pick" if reading || writing => told(pick(shared, request.uri().query().unwrap_or_default(), writing)),
+        "/leave" if writing => told(leave(shared, request.uri().query().unwrap_or_default())),
+        "/end" if writing => told(end(shared, request.uri().query().unwrap_or_default())),
+        "/livez" | "/readyz" | "/metrics" | "/" | "/bridges" => refused("GET, HEAD"),
+        "/pick" => refused("GET, HEAD, POST"),
+        "/leave" | "/end" => refused("POST"),
+        _ => problem(
+            StatusCode::NOT_FOUND,
+            "not-found",
+            "there are /pick, /leave, /end, /bridges, /metrics, /livez, /readyz",
+        ),
+    }
+}
+
+fn told(answer: Result<Answer, Problem>) -> Answer {
+    answer.unwrap_or_else(|(status, code, text)| problem(status, code, &text))
+}
+
+/// `GET` asks, `POST` places as well.
+fn pick(shared: &Shared, query: &str, keep: bool) -> Result<Answer, Problem> {
+    let room = required(query, "conference")?;
+    let region = optional(query, "region")?;
+    let mut who = region.as_deref().map_or_else(Participant::new, Participant::of_region);
+    if optional(query, "visitor")?.as_deref() == Some("true") {
+        who = who.visiting();
+    }
+    let mut desk = shared.lock();
+    match desk.pick(&room, &who, keep) {
+        Ok(choice) => {
+            let now = desk.pool.now();
+            let view = desk.pool.table.view(choice.bridge.as_str(), now);
+            let view = view.as_ref();
+            Ok(json_of(
+                StatusCode::OK,
+                &json!({
+                    "conference": room,
+                    "bridge": show::nick(choice.bridge.as_str()),
+                    "jid": choice.bridge.as_str(),
+                    "region": view.and_then(|view| view.region.as_deref()),
+                    "relay_id": view.and_then(|view| view.relay_id.as_deref()),
+                    "version": view.and_then(|view| view.full_version.as_deref()),
+                    "reason": choice.reason.code(),
+                    "because": choice.reason.text(),
+                    "placed": keep,
+                }),
+            ))
+        }
+        Err(why) => Err((StatusCode::SERVICE_UNAVAILABLE, why.code(), why.to_string())),
+    }
+}
+
+fn leave(shared: &Shared, query: &str) -> Result<Answer, Problem> {
+    let (room, bridge) = (required(query, "conference")?, required(query, "bridge")?);
+    found(shared.lock().leave(&room, &bridge), "the conference is not on that bridge")
+}
+
+fn end(shared: &Shared, query: &str) -> Result<Answer, Problem> {
+    let room = required(query, "conference")?;
+    found(shared.lock().end(&room), "there is no such conference")
+}
+
+fn found(found: bool, otherwise: &str) -> Result<Answer, Problem> {
+    match found {
+        true => Ok(json_of(StatusCode::OK, &json!({ "ok": true }))),
+        false => Err((StatusCode::NOT_FOUND, "unknown", otherwise.to_owned())),
+    }
+}
+
+fn optional(query: &str, name: &str) -> Result<Option<String>, Problem> {
+    let value = parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    match value {
+        Some(value) if value.len() > NAME => {
+            Err((StatusCode::BAD_REQUEST, "too-long", format!("{name} is longer than {NAME} bytes")))
+        }
+        value => Ok(value.filter(|value| !value.is_empty())),
+    }
+}
+
+fn required(query: &str, name: &str) -> Result<String, Problem> {
+    let missing = || (StatusCode::BAD_REQUEST, "missing", format!("the query has no {name}"));
+    optional(query, name)?.ok_or_else(missing)
+}
+
+fn problem(status: StatusCode, code: &str, text: &str) -> Answer {
+    json_of(status, &json!({ "error": code, "text": text }))
+}
+
+fn refused(allowed: &'static str) -> Answer {
+    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "method", allowed);
+    answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+    answer
+}
+
+fn json_of(status: StatusCode, value: &Value) -> Answer {
+    typed(status, "application/json", format!("{value}\n"))
+}
+
+fn plain(status: StatusCode, text: impl Into<String>) -> Answer {
+    typed(status, "text/plain; charset=utf-8", text)
+}
+
+fn typed(status: StatusCode, kind: &'static str, text: impl Into<String>) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(text.into())));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    answer
+}
