@@ -1,8 +1,9 @@
 //! The demonstration on a real Prosody, and the other commands beside it.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 
 use crate::{command, run};
 
@@ -112,6 +113,7 @@ fn a_live_brewery_is_watched_ranked_and_chosen_from() {
     assert!(ran.out.contains("7 bridges\nBRIDGE   STATE"), "{ran:?}");
 
     served(&env);
+    cut_off(&env);
 
     let wrong: Vec<_> = env.iter().copied().filter(|(name, _)| !name.ends_with("_FILE")).collect();
     let ran = run(&["rank"], &[&wrong[..], &[("JITSI_PICKER_PASSWORD", "geheim")]].concat());
@@ -180,4 +182,59 @@ fn served(env: &[(&str, &str)]) {
     assert_eq!(server.end(), Some(0));
     drop(idle);
     assert!(reader.join().unwrap().iter().any(|line| line.starts_with("stopping")));
+}
+
+/// Passes connections on to a server, and hands over both ends of each so that they can be cut.
+fn proxy(server: String) -> (String, mpsc::Receiver<[TcpStream; 2]>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (tell, connections) = mpsc::channel();
+    std::thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            let Ok(far) = TcpStream::connect(&server) else { return };
+            for (from, to) in [(&near, &far), (&far, &near)] {
+                let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+            if tell.send([near, far]).is_err() {
+                return;
+            }
+        }
+    });
+    (address, connections)
+}
+
+/// Our own connection is cut: that is told, no bridge is lost, and the watch comes back by itself.
+fn cut_off(env: &[(&str, &str)]) {
+    let server = env.iter().find(|(name, _)| name.ends_with("_SERVER")).unwrap().1;
+    let (address, connections) = proxy(server.to_owned());
+    let mut child =
+        command(&["watch", "--server", &address, "-o", "json"], env).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let watch = Kept(child);
+    let mut seen = Vec::new();
+    for line in lines.map_while(Result::ok) {
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        if line["type"] == "bridges" {
+            assert_eq!(line["bridges"].as_array().unwrap().len(), 7, "all stay as they were known");
+            continue;
+        }
+        let event = line["event"].as_str().unwrap().to_owned();
+        if event == "connected" && seen.iter().all(|it| it != "disconnected") {
+            for end in connections.try_recv().unwrap() {
+                let _ = end.shutdown(Shutdown::Both);
+            }
+        } else if event == "connected" {
+            assert!(line["text"].as_str().unwrap().starts_with("back in the room after"), "{line}");
+            break;
+        }
+        seen.push(event);
+    }
+    assert!(seen.iter().any(|it| it == "disconnected"), "{seen:?}");
+    assert!(!seen.iter().any(|it| it == "lost" || it == "left"), "{seen:?}");
+    assert_eq!(seen.iter().filter(|it| *it == "joined").count(), 7, "{seen:?}");
+    assert_eq!(watch.end(), Some(0));
 }
