@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::expression::Expression;
 use super::request::Request;
-use super::target::{is_refused, normal, path_and_query, without_port};
+use super::target::{hosts_disagree, is_refused, normal, path_and_query, without_port};
 use crate::balance::error::SpecError;
 use crate::balance::hash::{HashFunction, avalanche};
 use crate::balance::version::Version;
@@ -55,7 +55,8 @@ pub(crate) enum Key {
 impl Request {
     /// Whether HAProxy of this version answers such a request with 400 at once.
     pub(crate) fn is_refused(&self, version: Version) -> bool {
-        is_refused(&self.target, version)
+        let hosts = self.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("host"));
+        is_refused(&self.target, version) || hosts_disagree(&self.target, hosts.map(|(_, value)| value.as_slice()))
     }
 
     /// The request as HAProxy keeps it: without a port that the scheme implies, in the target and in `Host`.

@@ -44,6 +44,33 @@ pub(super) fn without_port(target: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     Some(([&front[..colon], rest].concat(), host))
 }
 
+/// Scheme and host with port of a target in absolute form that names a host.
+fn scheme_and_host(target: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = after_authority(target)?;
+    let from = target.windows(3).position(|w| w == b"://")?;
+    let authority = &target[from + 3..target.len() - rest.len()];
+    let host = authority.iter().rposition(|c| *c == b'@').map_or(authority, |at| &authority[at + 1..]);
+    (!host.is_empty()).then_some((&target[..from], host))
+}
+
+/// A host without the port that the scheme implies.
+fn bare<'h>(scheme: &[u8], host: &'h [u8]) -> &'h [u8] {
+    let port: &[u8] = match scheme.to_ascii_lowercase().as_slice() {
+        b"http" => b":80",
+        b"https" => b":443",
+        _ => return host,
+    };
+    host.strip_suffix(port).or_else(|| host.strip_suffix(b":")).unwrap_or(host)
+}
+
+/// Whether these `Host` headers contradict one another or the target, which HAProxy answers with 400 (2.6.12, 2.8.25).
+pub(super) fn hosts_disagree<'h>(target: &[u8], mut hosts: impl Iterator<Item = &'h [u8]>) -> bool {
+    let Some(host) = hosts.next() else { return false };
+    let wanted = scheme_and_host(target);
+    hosts.any(|other| !other.eq_ignore_ascii_case(host))
+        || wanted.is_some_and(|(scheme, named)| !bare(scheme, named).eq_ignore_ascii_case(bare(scheme, host)))
+}
+
 /// The target as HAProxy keeps it: later releases add the path that `http://host` lacks.
 pub(super) fn normal(target: &[u8], version: Version) -> Cow<'_, [u8]> {
     if version.has_implied_path() && after_authority(target).is_some_and(<[u8]>::is_empty) {

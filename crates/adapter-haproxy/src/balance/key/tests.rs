@@ -145,3 +145,41 @@ fn a_port_that_the_scheme_implies_is_dropped() {
         assert_eq!(seen(target, host), (want.0.to_owned(), want.1.to_owned()), "{target}");
     }
 }
+
+#[test]
+fn hosts_that_contradict_the_target_are_refused() {
+    let version = Version::release(2, 6, 12);
+    let refused = |target: &str, hosts: &[&str]| {
+        let request = hosts.iter().fold(Request::get(target), |r, host| r.header("Host", *host));
+        request.is_refused(version)
+    };
+    for (target, hosts) in [
+        ("http://h/x", &["h"][..]),
+        ("http://h/x", &["H:80"]),
+        ("http://h/x", &[]),
+        ("http://h/x", &["h", "h"]),
+        ("http://h:81/x", &["h:81"]),
+        ("https://h:443/x", &["h"]),
+        ("http://u@h/x", &["h"]),
+        ("ws://h/x", &["h"]),
+        ("//h/x", &["g"]),
+        ("http:///x", &["g"]),
+        ("/x", &["g"]),
+    ] {
+        assert!(!refused(target, hosts), "{target} {hosts:?}");
+    }
+    for (target, hosts) in [
+        ("http://h/x", &["h:81"][..]),
+        ("http://h/x", &["g"]),
+        ("http://h/x", &[""]),
+        ("http://h:81/x", &["h"]),
+        ("https://h/x", &["h:80"]),
+        ("http://h:443/x", &["h"]),
+        ("http://h./x", &["h"]),
+        ("ws://h/x", &["h:80"]),
+        ("/x", &["h", "g"]),
+        ("http://h/x", &["h", "g"]),
+    ] {
+        assert!(refused(target, hosts), "{target} {hosts:?}");
+    }
+}
