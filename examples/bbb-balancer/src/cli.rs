@@ -53,6 +53,20 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  bbb-balancer check --config /etc/bbb-balancer.toml\n\n\
         Ends with 0 when `serve` would start, with 1 when it would refuse.")]
     Check(SettingFlags),
+    /// Look for what is wrong with the balancer, its store and its servers
+    #[command(after_help = "Example:\n  bbb-balancer doctor --strict\n\n\
+        Run it where the balancer runs, with the same environment: it asks the running balancer for its servers, and \
+        calls each of them from here. It changes nothing.\n\
+        Ends with 1 when something keeps calls from working; warnings count with --strict.")]
+    Doctor {
+        /// Warnings count like errors
+        #[arg(long)]
+        strict: bool,
+        #[command(flatten)]
+        settings: SettingFlags,
+        #[command(flatten)]
+        target: Target,
+    },
     /// List, add and change servers
     #[command(after_help = "Examples:\n  bbb-balancer servers\n  \
         bbb-balancer servers add https://bbb1.example.com/bigbluebutton/api SECRET --tag eu --enable\n  \
@@ -280,6 +294,8 @@ pub(crate) enum Order {
     Serve(Option<PathBuf>, Vec<(&'static str, String)>),
     /// Check the settings.
     Check(Option<PathBuf>, Vec<(&'static str, String)>),
+    /// Look for what is wrong; the last says whether warnings count.
+    Doctor(Option<PathBuf>, Vec<(&'static str, String)>, Target, bool),
     /// Run the demonstration.
     Demo(DemoOptions),
     /// Ask a running balancer.
@@ -306,6 +322,9 @@ impl Command {
             Self::Serve(flags) => Order::Serve(flags.config, flags.values),
             Self::Check(flags) => Order::Check(flags.config, flags.values),
             Self::Demo(options) => Order::Demo(options),
+            Self::Doctor { strict, settings, target } => {
+                Order::Doctor(settings.config, settings.values, target, strict)
+            }
             Self::Servers { what, list, target } => {
                 let list = Action::List { show_secrets: list.show_secrets };
                 Order::Ask(what.map_or(Ok(list.clone()), |what| what.action(list))?, target)

@@ -48,10 +48,38 @@ impl Answer {
 /// Calls one balancer. `Debug` hides the secret.
 pub(crate) struct Client {
     base: String,
+    host: Option<String>,
     secret: String,
     algorithm: Algorithm,
     timeout: Duration,
-    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pool: Connections,
+}
+
+/// Connections over HTTP and HTTPS.
+pub(crate) type Connections = Pool<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
+/// Connections with the system's trusted certificates.
+///
+/// # Errors
+///
+/// Certificates that cannot be read.
+pub(crate) fn connections(connect: Duration) -> Result<Connections, Failure> {
+    let mut http = HttpConnector::new();
+    http.set_connect_timeout(Some(connect));
+    http.set_nodelay(true);
+    http.enforce_http(false);
+    // The provider is named, so that no process-wide default is needed.
+    let https = HttpsConnectorBuilder::new()
+        .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
+        .map_err(|e| {
+            Failure::failed("the system's trusted certificates cannot be read")
+                .cause(e.to_string())
+                .hint("install the package ca-certificates")
+        })?
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(http);
+    Ok(Pool::builder(TokioExecutor::new()).build(https))
 }
 
 impl fmt::Debug for Client {
@@ -72,23 +100,19 @@ impl Client {
                 .hint("set BALANCER_SECRET or LOADBALANCER_SECRET, or give --secret"));
         }
         let base = base(url)?;
-        let mut http = HttpConnector::new();
-        http.set_connect_timeout(Some(Duration::from_secs(10).min(timeout)));
-        http.set_nodelay(true);
-        http.enforce_http(false);
-        // The provider is named, so that no process-wide default is needed.
-        let https = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-            .map_err(|e| {
-                Failure::failed("the system's trusted certificates cannot be read")
-                    .cause(e.to_string())
-                    .hint("install the package ca-certificates")
-            })?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
-        let pool = Pool::builder(TokioExecutor::new()).build(https);
-        Ok(Self { base, secret: secret.to_owned(), algorithm, timeout, pool })
+        let pool = connections(Duration::from_secs(10).min(timeout))?;
+        Ok(Self { base, host: None, secret: secret.to_owned(), algorithm, timeout, pool })
+    }
+
+    /// Calls it by this host name, whatever its address: what a balancer with `URL_HOST` wants.
+    pub(crate) fn named(mut self, host: Option<&str>) -> Self {
+        self.host = host.map(str::to_owned);
+        self
+    }
+
+    /// The balancer's address.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
     }
 
     /// A call without a body.
@@ -128,6 +152,9 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<Answer, Failure> {
         let mut request = http::Request::builder().uri(self.path(api, call, query));
+        if let Some(host) = &self.host {
+            request = request.header(header::HOST, host);
+        }
         if body.is_some() {
             request = request.method(Method::POST).header(header::CONTENT_TYPE, "application/json");
         }

@@ -89,7 +89,7 @@ fn good(answer: Answer, what: &str) -> Result<Answer, Failure> {
 }
 
 /// A list inside an answer.
-fn items<'a>(answer: &'a Answer, name: &str) -> Result<&'a [Value], Failure> {
+pub(crate) fn items<'a>(answer: &'a Answer, name: &str) -> Result<&'a [Value], Failure> {
     answer.json.get(name).and_then(Value::as_array).map(Vec::as_slice).ok_or_else(|| {
         Failure::failed(format!("the balancer's answer has no list of {name}"))
             .hint("is it of the same version as this command?")
@@ -97,12 +97,12 @@ fn items<'a>(answer: &'a Answer, name: &str) -> Result<&'a [Value], Failure> {
 }
 
 /// A text field; empty when it is not there.
-fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+pub(crate) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// A whole number; 0 when it is not there.
-fn count(value: &Value, name: &str) -> u64 {
+pub(crate) fn count(value: &Value, name: &str) -> u64 {
     value.get(name).and_then(Value::as_u64).unwrap_or_default()
 }
 
@@ -112,7 +112,7 @@ fn number(value: &Value, name: &str) -> Option<f64> {
 }
 
 /// Every server, as Scalelite's API lists them; none when there are none.
-async fn servers(client: &Client) -> Result<Vec<Value>, Failure> {
+pub(crate) async fn servers(client: &Client) -> Result<Vec<Value>, Failure> {
     let answer = client.get(Api::Scalelite, "getServers", &[]).await?;
     if answer.status == http::StatusCode::NOT_FOUND && answer.json.get("error").is_some() {
         return Ok(Vec::new());
@@ -162,7 +162,7 @@ fn authority(url: &str) -> &str {
 }
 
 /// The host name in a URL.
-fn host(url: &str) -> &str {
+pub(crate) fn host(url: &str) -> &str {
     let authority = authority(url);
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,

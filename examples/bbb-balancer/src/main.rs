@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod commands;
 mod demo;
+mod doctor;
 mod failure;
 mod logging;
 mod nearest;
@@ -51,6 +52,15 @@ fn carry_out(order: Order) -> Result<Outcome, Failure> {
         Order::Check(config, flags) => {
             let (sources, settings) = settings(config, flags);
             Ok(check::run(&sources, &settings))
+        }
+        Order::Doctor(config, flags, target, strict) => {
+            let (sources, settings) = settings(config, flags);
+            let output = target.output;
+            let local = doctor::address(settings.as_ref().ok());
+            let name = settings.as_ref().ok().and_then(|s| s.url_host.clone());
+            let client = client_of(&sources, target, &local, name.as_deref());
+            let report = runtime(Some(1))?.block_on(doctor::run(&settings, client));
+            Ok(report.outcome(output, strict))
         }
         Order::Serve(config, flags) => {
             let (_, settings) = settings(config, flags);
@@ -99,19 +109,27 @@ async fn ask(client: &Client, action: Action, view: View) -> Result<Outcome, Fai
 /// A client for the balancer that is named by options, else by the environment.
 fn client(target: Target) -> Result<Client, Failure> {
     let sources = Sources::new([], environment());
+    let port = sources.env("PORT").unwrap_or("3000").trim();
+    client_of(&sources, target, &format!("http://127.0.0.1:{port}"), sources.env("URL_HOST"))
+}
+
+/// A client for the balancer that is named by options, else for the one of this machine.
+fn client_of(sources: &Sources, target: Target, local: &str, name: Option<&str>) -> Result<Client, Failure> {
     let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
-    let url = given(target.url).unwrap_or_else(|| {
-        let port = sources.env("PORT").unwrap_or("3000").trim();
-        format!("http://127.0.0.1:{port}")
-    });
-    let own = adapter_bbb::secrets(sources.env("LOADBALANCER_SECRET"), sources.env("LOADBALANCER_SECRETS"));
+    let url = given(target.url);
+    // One on this machine has the same settings, and so the same name.
+    let name = name.filter(|_| url.is_none()).map(str::trim);
+    let url = url.unwrap_or_else(|| local.to_owned());
+    let [one, more] = ["loadbalancer_secret", "loadbalancer_secrets"].map(|name| sources.set(name));
+    let own = adapter_bbb::secrets(one.as_deref(), more.as_deref());
     let secret = given(target.secret).or_else(|| own.into_iter().next()).unwrap_or_default();
     // What the balancer accepts is what its own environment says; SHA-256 where it says nothing.
-    let list = sources.env("LOADBALANCER_CHECKSUM_ALGORITHM").unwrap_or_default();
+    let list = sources.set("loadbalancer_checksum_algorithm").unwrap_or_default();
     let algorithms: adapter_bbb::Algorithms = list.parse().map_err(|e: adapter_bbb::AlgorithmsError| {
         Failure::usage("LOADBALANCER_CHECKSUM_ALGORITHM cannot be read").cause(e.to_string())
     })?;
-    Client::new(&url, secret.trim(), algorithms.strongest(), Duration::from_secs(target.timeout))
+    let client = Client::new(&url, secret.trim(), algorithms.strongest(), Duration::from_secs(target.timeout))?;
+    Ok(client.named(name))
 }
 
 fn settings(config: Option<PathBuf>, flags: Vec<(&'static str, String)>) -> (Sources, Result<Settings, Vec<String>>) {

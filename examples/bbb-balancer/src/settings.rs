@@ -14,7 +14,7 @@ use std::time::Duration;
 use adapter_bbb::{AddressRules, Algorithms, Checksums, LoadFormula, LoadKind, ParamRules, Secret};
 
 pub(crate) use keys::KEYS;
-pub(crate) use report::{Line, lines as source_lines, masked};
+pub(crate) use report::{Line, lines as source_lines, masked, weakness};
 pub(crate) use sources::Sources;
 
 use read::Reader;

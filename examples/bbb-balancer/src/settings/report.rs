@@ -77,18 +77,20 @@ pub(super) fn idle(sources: &Sources) -> Vec<String> {
 /// Secrets that everybody knows.
 const KNOWN: &[&str] = &["8cd8ef52e8e101574e400365b55e11a6", "changeme", "secret", "password", "bbb", "test"];
 
+/// What is weak about a secret, if anything.
+pub(crate) fn weakness(secret: &str) -> Option<String> {
+    if KNOWN.contains(&secret.to_ascii_lowercase().as_str()) || secret.contains("SECRET") {
+        return Some("is an example that everybody knows".to_owned());
+    }
+    let length = secret.chars().count();
+    (length < 32).then(|| format!("has only {length} characters"))
+}
+
 /// What is weak about the secrets.
 pub(super) fn weak(secrets: &[String]) -> Vec<String> {
-    let mut weak = Vec::new();
-    for (at, secret) in (1..).zip(secrets) {
-        let why = if KNOWN.contains(&secret.to_ascii_lowercase().as_str()) || secret.contains("SECRET") {
-            "is an example that everybody knows".to_owned()
-        } else if secret.chars().count() < 32 {
-            format!("has only {} characters", secret.chars().count())
-        } else {
-            continue;
-        };
-        weak.push(format!("secret {at} {why}: make a new one with `openssl rand -hex 32`"));
-    }
-    weak
+    let weak = (1..).zip(secrets).filter_map(|(at, secret)| {
+        let why = weakness(secret)?;
+        Some(format!("secret {at} {why}: make a new one with `openssl rand -hex 32`"))
+    });
+    weak.collect()
 }

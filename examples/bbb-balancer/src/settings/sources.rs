@@ -87,6 +87,12 @@ impl Sources {
         self.env.keys().map(String::as_str)
     }
 
+    /// The weightiest value of the setting of this name, unless nobody has set it.
+    pub(crate) fn set(&self, name: &str) -> Option<String> {
+        let found = self.find(key(name)?);
+        (found.source != Source::Default).then_some(found.text)
+    }
+
     /// The weightiest value of a setting. An empty value counts as not set.
     pub(crate) fn find(&self, key: &Key) -> Found {
         // 0 leaves the number of threads open, and so does not hide the next name.

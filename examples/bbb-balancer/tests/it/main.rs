@@ -4,6 +4,7 @@
 mod ask;
 mod canned;
 mod check;
+mod doctor;
 mod plan;
 mod processes;
 mod soak;

@@ -39,7 +39,7 @@ fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-fn redis() -> Option<(u16, Guard)> {
+pub(crate) fn redis() -> Option<(u16, Guard)> {
     let port = free_port();
     let text = port.to_string();
     let args = ["--port", &text, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"];
@@ -95,7 +95,7 @@ impl Balancer {
         Self::with(&[], &["--memory"])
     }
 
-    fn with(env: &[(&str, &str)], args: &[&str]) -> Self {
+    pub(crate) fn with(env: &[(&str, &str)], args: &[&str]) -> Self {
         let port = free_port();
         let process = Command::new(env!("CARGO_BIN_EXE_bbb-balancer"))
             .args(["serve", "--bind", &format!("127.0.0.1:{port}")])

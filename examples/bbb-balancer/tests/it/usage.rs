@@ -9,6 +9,7 @@ fn every_command_has_help_with_an_example() {
         &["serve"],
         &["demo"],
         &["check"],
+        &["doctor"],
         &["servers"],
         &["servers", "add"],
         &["poll"],
