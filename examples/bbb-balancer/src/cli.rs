@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::action::{Action, Change, Wish};
 use crate::commands::Wanted;
@@ -66,6 +66,30 @@ pub(crate) enum Command {
         settings: SettingFlags,
         #[command(flatten)]
         target: Target,
+    },
+    /// Read another balancer's deployment, say what was found, and change nothing
+    #[command(after_help = "Example:\n  set -a; . /etc/default/scalelite; bbb-balancer import scalelite\n\n\
+        Run it with the environment Scalelite is started with: its settings, and what it keeps in Redis, are read and \
+        nothing is written.")]
+    Import {
+        /// Whose deployment it is
+        #[arg(value_enum)]
+        from: Origin,
+        #[command(flatten)]
+        settings: SettingFlags,
+        /// How to print
+        #[arg(short, long, value_enum, default_value = "table")]
+        output: Output,
+    },
+    /// Print what makes a shell complete commands and options
+    #[command(after_help = "Examples:\n  \
+        bbb-balancer completions bash > /etc/bash_completion.d/bbb-balancer\n  \
+        bbb-balancer completions zsh > /usr/local/share/zsh/site-functions/_bbb-balancer\n  \
+        bbb-balancer completions fish > ~/.config/fish/completions/bbb-balancer.fish")]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
     },
     /// List, add and change servers
     #[command(after_help = "Examples:\n  bbb-balancer servers\n  \
@@ -266,6 +290,41 @@ pub(crate) struct Target {
     pub(crate) output: Output,
 }
 
+/// Whose deployment is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Origin {
+    /// Scalelite.
+    Scalelite,
+}
+
+/// A shell that completes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// Bash.
+    Bash,
+    /// Zsh.
+    Zsh,
+    /// Fish.
+    Fish,
+}
+
+impl Shell {
+    /// What makes it complete.
+    pub(crate) fn script(self) -> String {
+        let shell = match self {
+            Self::Bash => clap_complete::Shell::Bash,
+            Self::Zsh => clap_complete::Shell::Zsh,
+            Self::Fish => clap_complete::Shell::Fish,
+        };
+        // In a script for bash a dash in the name breaks the completion of what stands behind a command: its labels
+        // are made from the name in two ways then.
+        let name = if self == Self::Bash { "bbb_balancer" } else { "bbb-balancer" };
+        let mut out = Vec::new();
+        clap_complete::generate(shell, &mut Cli::command(), name, &mut out);
+        String::from_utf8_lossy(&out).replace(" bbb_balancer\n", " bbb-balancer\n")
+    }
+}
+
 /// How to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Output {
@@ -296,6 +355,10 @@ pub(crate) enum Order {
     Check(Option<PathBuf>, Vec<(&'static str, String)>),
     /// Look for what is wrong; the last says whether warnings count.
     Doctor(Option<PathBuf>, Vec<(&'static str, String)>, Target, bool),
+    /// Read another balancer's deployment.
+    Import(Option<PathBuf>, Vec<(&'static str, String)>, Output),
+    /// Print a text.
+    Print(String),
     /// Run the demonstration.
     Demo(DemoOptions),
     /// Ask a running balancer.
@@ -322,6 +385,10 @@ impl Command {
             Self::Serve(flags) => Order::Serve(flags.config, flags.values),
             Self::Check(flags) => Order::Check(flags.config, flags.values),
             Self::Demo(options) => Order::Demo(options),
+            Self::Import { from: Origin::Scalelite, settings, output } => {
+                Order::Import(settings.config, settings.values, output)
+            }
+            Self::Completions { shell } => Order::Print(shell.script()),
             Self::Doctor { strict, settings, target } => {
                 Order::Doctor(settings.config, settings.values, target, strict)
             }

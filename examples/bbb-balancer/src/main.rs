@@ -9,6 +9,7 @@ mod commands;
 mod demo;
 mod doctor;
 mod failure;
+mod import;
 mod logging;
 mod nearest;
 mod rake;
@@ -62,6 +63,11 @@ fn carry_out(order: Order) -> Result<Outcome, Failure> {
             let report = runtime(Some(1))?.block_on(doctor::run(&settings, client));
             Ok(report.outcome(output, strict))
         }
+        Order::Import(config, flags, output) => {
+            let (sources, settings) = settings(config, flags);
+            runtime(Some(1))?.block_on(import::run(&sources, &settings, output))
+        }
+        Order::Print(text) => Ok(Outcome::done(text)),
         Order::Serve(config, flags) => {
             let (_, settings) = settings(config, flags);
             let settings = settings.map_err(|errors| {

@@ -15,7 +15,7 @@ use adapter_bbb::{AddressRules, Algorithms, Checksums, LoadFormula, LoadKind, Pa
 
 pub(crate) use keys::KEYS;
 pub(crate) use report::{Line, lines as source_lines, masked, weakness};
-pub(crate) use sources::Sources;
+pub(crate) use sources::{Source, Sources};
 
 use read::Reader;
 

@@ -4,7 +4,9 @@
 mod ask;
 mod canned;
 mod check;
+mod completions;
 mod doctor;
+mod import;
 mod plan;
 mod processes;
 mod soak;
