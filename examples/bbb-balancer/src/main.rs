@@ -12,6 +12,7 @@ mod failure;
 mod import;
 mod logging;
 mod nearest;
+mod notify;
 mod rake;
 mod serve;
 mod settings;

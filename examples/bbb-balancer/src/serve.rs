@@ -11,6 +11,7 @@ use balancer_core::{RedisLink, RedisOptions, StickError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::failure::Failure;
+use crate::notify::Notify;
 use crate::settings::{Listen, Settings, Store};
 
 /// How long requests under way may take after the order to stop.
@@ -26,6 +27,7 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
         ClusterError::Store(e) => store_failure(&e),
         e => Failure::failed(e.to_string()),
     })?;
+    let notify = Notify::from_env();
     let bind = place(&settings.listen);
     let apart = settings.admin_listen.as_ref().map(place);
     // Bound before the servers are asked, so that a port that is taken is told at once; served after.
@@ -59,7 +61,21 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
     let background = tokio::spawn(cluster.clone().run(stopped(stop.subscribe())));
     let serving = tokio::spawn(server.serve(stopped(stop.subscribe()), GRACE));
     let apart = operators.map(|server| tokio::spawn(server.serve(stopped(stop.subscribe()), GRACE)));
-    stop_order.await;
+    notify.ready(&format!("serving at {at}"));
+    let watched = async {
+        let Some(every) = notify.every() else { return std::future::pending::<()>().await };
+        // Said by the same threads that answer requests: when they hang, so does this.
+        let mut tick = tokio::time::interval(every);
+        loop {
+            tick.tick().await;
+            notify.alive();
+        }
+    };
+    tokio::select! {
+        () = &mut stop_order => {}
+        () = watched => {}
+    }
+    notify.stopping();
     tracing::info!("stopping: requests under way are finished first");
     let _ = stop.send(true);
     let _ = serving.await;

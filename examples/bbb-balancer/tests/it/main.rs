@@ -5,6 +5,7 @@ mod ask;
 mod canned;
 mod check;
 mod completions;
+mod deploy;
 mod doctor;
 mod import;
 mod plan;
