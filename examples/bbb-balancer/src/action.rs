@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::commands::Wanted;
+use crate::commands::{Wait, Wanted};
 
 /// An order for a running balancer.
 #[derive(Clone, PartialEq)]
@@ -34,6 +34,20 @@ pub(crate) enum Action {
         id: String,
         /// Which state.
         wish: Wish,
+    },
+    /// Cordon a server, and perhaps wait until it has no meetings.
+    Drain {
+        /// Id, host name or URL.
+        id: String,
+        /// Whether to wait, and how long.
+        wait: Option<Wait>,
+    },
+    /// Say which meetings a change of a server would concern.
+    Preview {
+        /// Id, host name or URL.
+        id: String,
+        /// The change's command.
+        change: &'static str,
     },
     /// Change other settings of a server.
     Update {
@@ -122,6 +136,8 @@ impl fmt::Debug for Action {
             Self::List { .. } => "List",
             Self::Add { .. } => "Add",
             Self::Wish { .. } => "Wish",
+            Self::Drain { .. } => "Drain",
+            Self::Preview { .. } => "Preview",
             Self::Update { .. } => "Update",
             Self::Panic { .. } => "Panic",
             Self::Remove { .. } => "Remove",

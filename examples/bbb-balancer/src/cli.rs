@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use crate::action::{Action, Change, Wish};
+use crate::action::{Action, Wish};
 use crate::commands::Wanted;
 use crate::failure::Failure;
 use crate::rake;
 
 mod flags;
+mod servers;
 
 pub(crate) use flags::SettingFlags;
+use servers::{DrainArgs, Dry, Servers};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -102,6 +104,33 @@ pub(crate) enum Command {
         what: Option<Servers>,
         #[command(flatten)]
         list: ListArgs,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Let a server keep its meetings and take no new ones (as `servers cordon`)
+    #[command(after_help = "Example:\n  bbb-balancer cordon bbb1.example.com --dry-run")]
+    Cordon {
+        /// Id, host name or URL
+        id: String,
+        #[command(flatten)]
+        dry: Dry,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Let a cordoned server take new meetings again (as `servers enable`)
+    #[command(after_help = "Example:\n  bbb-balancer uncordon bbb1.example.com")]
+    Uncordon {
+        /// Id, host name or URL
+        id: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Cordon a server, and wait until its meetings are over
+    #[command(after_help = "Example:\n  bbb-balancer drain bbb1.example.com --wait --deadline 7200\n\n\
+        Ends with 5 when the deadline passes with meetings left; the server stays cordoned.")]
+    Drain {
+        #[command(flatten)]
+        how: DrainArgs,
         #[command(flatten)]
         target: Target,
     },
@@ -196,80 +225,6 @@ pub(crate) struct ListArgs {
     /// Print secrets in full
     #[arg(long, global = true)]
     show_secrets: bool,
-}
-
-/// What to do with servers.
-#[derive(Subcommand)]
-pub(crate) enum Servers {
-    /// Print every server (what `servers` alone does)
-    List,
-    /// Add a server, disabled unless --enable is given
-    #[command(
-        after_help = "Example:\n  bbb-balancer servers add https://bbb1.example.com/bigbluebutton/api SECRET\n\n\
-        `bbb-conf --secret` on the server prints both."
-    )]
-    Add {
-        /// Its API URL, with `api` at the end
-        #[arg(value_name = "URL")]
-        api: String,
-        /// Its secret
-        #[arg(value_name = "SECRET")]
-        shared: String,
-        /// Load multiplier: higher means fewer meetings [default: 1.0]
-        #[arg(long, value_name = "N")]
-        multiplier: Option<String>,
-        /// Tag
-        #[arg(long)]
-        tag: Option<String>,
-        /// Enable it at once
-        #[arg(long)]
-        enable: bool,
-    },
-    /// Change secret, load multiplier or tag
-    Update {
-        /// Id, host name or URL
-        id: String,
-        /// A new secret
-        #[arg(long = "server-secret", value_name = "SECRET")]
-        shared: Option<String>,
-        /// A new load multiplier
-        #[arg(long, value_name = "N")]
-        multiplier: Option<String>,
-        /// A new tag; '' removes it
-        #[arg(long)]
-        tag: Option<String>,
-    },
-    /// Let it take new meetings
-    Enable {
-        /// Id, host name or URL
-        id: String,
-    },
-    /// Drain it: it keeps its meetings and takes no new ones
-    Cordon {
-        /// Id, host name or URL
-        id: String,
-    },
-    /// Let it take nothing: joins are refused as well
-    Disable {
-        /// Id, host name or URL
-        id: String,
-    },
-    /// Forget and end its meetings, and disable it: for a server that has crashed
-    Panic {
-        /// Id, host name or URL
-        id: String,
-        /// Leave its state as it is
-        #[arg(long)]
-        keep_state: bool,
-    },
-    /// Remove it; refused while it has meetings
-    Remove {
-        /// Id, host name or URL
-        id: String,
-        /// Remove it although it has meetings, and forget them
-        #[arg(long)]
-        force: bool,
-    },
 }
 
 /// Which balancer, and how to print.
@@ -396,6 +351,11 @@ impl Command {
                 let list = Action::List { show_secrets: list.show_secrets };
                 Order::Ask(what.map_or(Ok(list.clone()), |what| what.action(list))?, target)
             }
+            Self::Cordon { id, dry, target } => {
+                Order::Ask(dry.or(id, "cordon", |id| Action::Wish { id, wish: Wish::Cordon }), target)
+            }
+            Self::Uncordon { id, target } => Order::Ask(Action::Wish { id, wish: Wish::Enable }, target),
+            Self::Drain { how, target } => Order::Ask(how.action(), target),
             Self::Poll { target } => Order::Ask(Action::Poll { lenient: false }, target),
             Self::Status { watch, target } => {
                 Order::Ask(Action::Status { watch: watch.map(Duration::from_secs) }, target)
@@ -407,30 +367,6 @@ impl Command {
             }
             Self::Meetings { server, target } => Order::Ask(Action::Meetings { servers: server }, target),
             Self::Rake { task, target } => Order::Ask(rake::parse(&task)?, target),
-        })
-    }
-}
-
-impl Servers {
-    fn action(self, list: Action) -> Result<Action, Failure> {
-        Ok(match self {
-            Self::List => list,
-            Self::Add { api, shared, multiplier, tag, enable } => {
-                Action::Add { url: api, secret: shared, multiplier, tag, enable, lenient: false }
-            }
-            Self::Update { id, shared, multiplier, tag } => {
-                let change = Change { secret: shared, multiplier, tag };
-                if change == Change::default() {
-                    return Err(Failure::usage("nothing to change")
-                        .hint("give --server-secret, --multiplier or --tag; states have commands of their own"));
-                }
-                Action::Update { id, change }
-            }
-            Self::Enable { id } => Action::Wish { id, wish: Wish::Enable },
-            Self::Cordon { id } => Action::Wish { id, wish: Wish::Cordon },
-            Self::Disable { id } => Action::Wish { id, wish: Wish::Disable },
-            Self::Panic { id, keep_state } => Action::Panic { id, keep_state },
-            Self::Remove { id, force } => Action::Remove { id, force },
         })
     }
 }

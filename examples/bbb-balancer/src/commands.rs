@@ -1,5 +1,6 @@
 //! Commands that ask a running balancer.
 
+mod drain;
 mod meetings;
 mod plan;
 mod poll;
@@ -14,6 +15,7 @@ use crate::client::{Answer, Api, Client};
 use crate::failure::{Failure, Outcome};
 use crate::settings::masked;
 
+pub(crate) use drain::Wait;
 pub(crate) use plan::Wanted;
 
 /// Said where a list would be.
@@ -45,6 +47,8 @@ pub(crate) async fn run(client: &Client, action: Action, view: View) -> Result<O
             servers::add(client, new, view).await
         }
         Action::Wish { id, wish } => servers::wish(client, &id, wish, view).await,
+        Action::Drain { id, wait } => drain::drain(client, &id, wait, view).await,
+        Action::Preview { id, change } => drain::preview(client, &id, change, view).await,
         Action::Update { id, change } => servers::update(client, &id, change, view).await,
         Action::Panic { id, keep_state } => servers::panic(client, &id, keep_state, view).await,
         Action::Remove { id, force } => servers::remove(client, &id, force, view).await,

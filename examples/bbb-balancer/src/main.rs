@@ -183,7 +183,7 @@ fn say(outcome: &Outcome) -> bool {
     out.write_all(outcome.out.as_bytes()).and_then(|()| out.flush()).is_ok()
 }
 
-fn complain(text: &str) {
+pub(crate) fn complain(text: &str) {
     // Nobody is left to be told.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

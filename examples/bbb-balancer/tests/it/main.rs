@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod deploy;
 mod doctor;
+mod drain;
 mod import;
 mod plan;
 mod processes;

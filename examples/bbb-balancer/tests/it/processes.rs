@@ -121,6 +121,10 @@ impl Balancer {
         self.api("create", &[("meetingID", id), ("moderatorPW", "mp"), ("attendeePW", "ap")]).2
     }
 
+    pub(crate) fn end(&self, id: &str) -> String {
+        self.api("end", &[("meetingID", id), ("password", "mp")]).2
+    }
+
     /// The port a join leads to, or what the balancer says instead.
     fn join(&self, id: &str) -> Result<u16, String> {
         let (_, location, body) = self.api("join", &[("meetingID", id), ("fullName", "a")]);

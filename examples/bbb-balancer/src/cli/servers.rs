@@ -1,0 +1,156 @@
+//! What to do with servers.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use crate::action::{Action, Change, Wish};
+use crate::commands::Wait;
+use crate::failure::Failure;
+
+/// What to do with servers.
+#[derive(Subcommand)]
+pub(crate) enum Servers {
+    /// Print every server (what `servers` alone does)
+    List,
+    /// Add a server, disabled unless --enable is given
+    #[command(
+        after_help = "Example:\n  bbb-balancer servers add https://bbb1.example.com/bigbluebutton/api SECRET\n\n\
+        `bbb-conf --secret` on the server prints both."
+    )]
+    Add {
+        /// Its API URL, with `api` at the end
+        #[arg(value_name = "URL")]
+        api: String,
+        /// Its secret
+        #[arg(value_name = "SECRET")]
+        shared: String,
+        /// Load multiplier: higher means fewer meetings [default: 1.0]
+        #[arg(long, value_name = "N")]
+        multiplier: Option<String>,
+        /// Tag
+        #[arg(long)]
+        tag: Option<String>,
+        /// Enable it at once
+        #[arg(long)]
+        enable: bool,
+    },
+    /// Change secret, load multiplier or tag
+    Update {
+        /// Id, host name or URL
+        id: String,
+        /// A new secret
+        #[arg(long = "server-secret", value_name = "SECRET")]
+        shared: Option<String>,
+        /// A new load multiplier
+        #[arg(long, value_name = "N")]
+        multiplier: Option<String>,
+        /// A new tag; '' removes it
+        #[arg(long)]
+        tag: Option<String>,
+    },
+    /// Let it take new meetings
+    Enable {
+        /// Id, host name or URL
+        id: String,
+    },
+    /// It keeps its meetings and takes no new ones
+    Cordon {
+        /// Id, host name or URL
+        id: String,
+        #[command(flatten)]
+        dry: Dry,
+    },
+    /// Cordon it, and wait until its meetings are over
+    Drain(DrainArgs),
+    /// Let it take nothing: joins are refused as well
+    Disable {
+        /// Id, host name or URL
+        id: String,
+        #[command(flatten)]
+        dry: Dry,
+    },
+    /// Forget and end its meetings, and disable it: for a server that has crashed
+    Panic {
+        /// Id, host name or URL
+        id: String,
+        /// Leave its state as it is
+        #[arg(long)]
+        keep_state: bool,
+        #[command(flatten)]
+        dry: Dry,
+    },
+    /// Remove it; refused while it has meetings
+    Remove {
+        /// Id, host name or URL
+        id: String,
+        /// Remove it although it has meetings, and forget them
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        dry: Dry,
+    },
+}
+
+/// Whether the change is only described.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Dry {
+    /// Say which meetings it would concern, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Dry {
+    /// The order, or the description of what it would concern.
+    pub(super) fn or(self, id: String, change: &'static str, order: impl FnOnce(String) -> Action) -> Action {
+        if self.dry_run { Action::Preview { id, change } } else { order(id) }
+    }
+}
+
+/// How to drain.
+#[derive(Args)]
+pub(crate) struct DrainArgs {
+    /// Id, host name or URL
+    id: String,
+    /// Wait until no meeting is left on it
+    #[arg(long)]
+    wait: bool,
+    /// Wait this long at most; ends with 5 when meetings are left then
+    #[arg(long, value_name = "SECONDS", requires = "wait", value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    deadline: Option<u64>,
+    #[command(flatten)]
+    dry: Dry,
+}
+
+impl DrainArgs {
+    pub(super) fn action(self) -> Action {
+        let deadline = self.deadline.map(Duration::from_secs);
+        let wait = self.wait.then_some(Wait { deadline });
+        self.dry.or(self.id, "drain", |id| Action::Drain { id, wait })
+    }
+}
+
+impl Servers {
+    pub(super) fn action(self, list: Action) -> Result<Action, Failure> {
+        Ok(match self {
+            Self::List => list,
+            Self::Add { api, shared, multiplier, tag, enable } => {
+                Action::Add { url: api, secret: shared, multiplier, tag, enable, lenient: false }
+            }
+            Self::Update { id, shared, multiplier, tag } => {
+                let change = Change { secret: shared, multiplier, tag };
+                if change == Change::default() {
+                    return Err(Failure::usage("nothing to change")
+                        .hint("give --server-secret, --multiplier or --tag; states have commands of their own"));
+                }
+                Action::Update { id, change }
+            }
+            Self::Enable { id } => Action::Wish { id, wish: Wish::Enable },
+            Self::Cordon { id, dry } => dry.or(id, "cordon", |id| Action::Wish { id, wish: Wish::Cordon }),
+            Self::Drain(how) => how.action(),
+            Self::Disable { id, dry } => dry.or(id, "disable", |id| Action::Wish { id, wish: Wish::Disable }),
+            Self::Panic { id, keep_state, dry } => dry.or(id, "panic", |id| Action::Panic { id, keep_state }),
+            Self::Remove { id, force, dry } => dry.or(id, "remove", |id| Action::Remove { id, force }),
+        })
+    }
+}
