@@ -13,6 +13,13 @@ pub(crate) enum Action {
         /// Whether secrets are printed in full.
         show_secrets: bool,
     },
+    /// Print every server as YAML.
+    Yaml {
+        /// Whether state, load, version and reachability are printed as well.
+        verbose: bool,
+        /// Whether secrets are printed in full.
+        show_secrets: bool,
+    },
     /// Add a server, disabled unless told otherwise.
     Add {
         /// Its API URL, as `bbb-conf --secret` prints it, with `api` at the end.
@@ -134,6 +141,7 @@ impl fmt::Debug for Action {
         // Some carry secrets: the kind must do.
         f.write_str(match self {
             Self::List { .. } => "List",
+            Self::Yaml { .. } => "Yaml",
             Self::Add { .. } => "Add",
             Self::Wish { .. } => "Wish",
             Self::Drain { .. } => "Drain",

@@ -42,6 +42,7 @@ pub(crate) struct View {
 pub(crate) async fn run(client: &Client, action: Action, view: View) -> Result<Outcome, Failure> {
     match action {
         Action::List { show_secrets } => servers::list(client, show_secrets, view).await,
+        Action::Yaml { verbose, show_secrets } => servers::yaml(client, verbose, !show_secrets, view).await,
         Action::Add { url, secret, multiplier, tag, enable, lenient } => {
             let new = servers::New { url, secret, multiplier, tag, enable, lenient };
             servers::add(client, new, view).await

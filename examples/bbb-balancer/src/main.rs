@@ -17,6 +17,7 @@ mod rake;
 mod serve;
 mod settings;
 mod table;
+mod yaml;
 
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;

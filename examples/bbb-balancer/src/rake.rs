@@ -15,6 +15,7 @@ const TASKS: &[(&str, &str)] = &[
     ("servers:panic", "id,keep_state"),
     ("servers:loadMultiplier", "id,multiplier"),
     ("servers:tag", "id,tag"),
+    ("servers:yaml", "verbose"),
     ("servers:meeting_list", "id:id"),
     ("poll:all", ""),
     ("poll:servers", ""),
@@ -79,6 +80,11 @@ pub(crate) fn parse(text: &str) -> Result<Action, Failure> {
             change: Change { secret: given(1), multiplier: given(2), tag: args.get(3).map(|tag| (*tag).to_owned()) },
         }),
         "servers:remove" => Ok(Action::Remove { id: need(0)?, force: false }),
+        // As rake does: the secrets are what the file is for.
+        "servers:yaml" => Ok(Action::Yaml {
+            verbose: given(0).is_some_and(|word| !matches!(word.as_str(), "false" | "0")),
+            show_secrets: true,
+        }),
         "servers:enable" => wish(Wish::Enable),
         "servers:cordon" => wish(Wish::Cordon),
         "servers:disable" => wish(Wish::Disable),

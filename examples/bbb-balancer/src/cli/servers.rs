@@ -13,6 +13,13 @@ use crate::failure::Failure;
 pub(crate) enum Servers {
     /// Print every server (what `servers` alone does)
     List,
+    /// Print every server as a YAML map by id, as `servers:yaml` of rake
+    #[command(after_help = "Example:\n  bbb-balancer servers yaml --show-secrets > servers.yaml")]
+    Yaml {
+        /// Also state, load, version and whether it answers
+        #[arg(long)]
+        verbose: bool,
+    },
     /// Add a server, disabled unless --enable is given
     #[command(
         after_help = "Example:\n  bbb-balancer servers add https://bbb1.example.com/bigbluebutton/api SECRET\n\n\
@@ -134,6 +141,9 @@ impl Servers {
     pub(super) fn action(self, list: Action) -> Result<Action, Failure> {
         Ok(match self {
             Self::List => list,
+            Self::Yaml { verbose } => {
+                Action::Yaml { verbose, show_secrets: matches!(list, Action::List { show_secrets: true }) }
+            }
             Self::Add { api, shared, multiplier, tag, enable } => {
                 Action::Add { url: api, secret: shared, multiplier, tag, enable, lenient: false }
             }

@@ -66,6 +66,32 @@ fn number_or_word(value: Option<&Value>, missing: &str) -> String {
     }
 }
 
+/// Every server as a map by id, in the form that `servers:sync` reads.
+pub(super) async fn yaml(client: &Client, verbose: bool, masking: bool, view: View) -> Result<Outcome, Failure> {
+    let mut all = Map::new();
+    for server in super::servers(client).await? {
+        let secret = text(&server, "secret");
+        let secret = if masking { masked(secret) } else { secret.to_owned() };
+        let multiplier = number_or_word(server.get("load_multiplier"), "1.0").parse().unwrap_or(1.0_f64);
+        let mut fields = json!({
+            "secret": secret, "url": text(&server, "url"), "enabled": text(&server, "state") == "enabled",
+            "load_multiplier": multiplier,
+        });
+        if !text(&server, "tag").is_empty() {
+            fields["tag"] = text(&server, "tag").into();
+        }
+        if verbose {
+            fields["state"] = text(&server, "state").into();
+            fields["load"] = number_or_word(server.get("load"), "").parse().unwrap_or(-1.0_f64).into();
+            fields["bbb_version"] = text(&server, "bbb_version").into();
+            fields["online"] = (text(&server, "online") == "online").into();
+        }
+        all.insert(text(&server, "id").to_owned(), fields);
+    }
+    let all = Value::Object(all);
+    Ok(Outcome::done(if view.output == Output::Json { format!("{all:#}\n") } else { crate::yaml::document(&all) }))
+}
+
 /// Adds a server. It stays disabled unless `enable` is set.
 pub(super) async fn add(client: &Client, new: New, view: View) -> Result<Outcome, Failure> {
     let url = checked_url(&new.url)?;

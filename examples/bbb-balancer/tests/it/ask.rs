@@ -30,6 +30,24 @@ fn servers_are_listed_with_masked_secrets() {
 }
 
 #[test]
+fn servers_are_printed_as_yaml() {
+    let lb = Canned::start(&[SERVERS]);
+    let ran = lb.run(&["servers:yaml[true]"]);
+    let want = "a1:\n  bbb_version: \"3.0.4\"\n  enabled: true\n  load: 21.0\n  load_multiplier: 1.0\n  online: true\n  \
+                secret: aaaabbbbccccddddeeeeffff00001111\n  state: enabled\n  \
+                url: \"https://bbb1.example.com/bigbluebutton/api\"\nb2:\n  bbb_version: \"\"\n  enabled: false\n  \
+                load: -1.0\n  load_multiplier: 2.0\n  online: false\n  secret: short\n  state: disabled\n  tag: eu\n  \
+                url: \"https://bbb2.example.com/bigbluebutton/api\"\n";
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, want, ""));
+    let ran = lb.run(&["servers", "yaml"]);
+    assert!(ran.out.starts_with("a1:\n  enabled: true\n") && ran.out.contains("secret: aaaa...1111\n"), "{ran:?}");
+    assert!(!ran.out.contains("state") && !ran.out.contains("bbbbcccc"), "{ran:?}");
+    assert_eq!(lb.run(&["servers:yaml"]).out, lb.run(&["servers", "yaml", "--show-secrets"]).out);
+    let none = Canned::start(&[("/scalelite/api/getServers", 404, r#"{"error":"No servers are configured"}"#)]);
+    assert_eq!(none.run(&["servers:yaml"]).out, "{}\n");
+}
+
+#[test]
 fn servers_are_added() {
     let lb = Canned::start(&[SERVERS, ("/scalelite/api/addServer", 201, r#"{"id":"c3"}"#), UPDATED]);
     let url = "https://bbb3.example.com/bigbluebutton/api";

@@ -14,6 +14,7 @@ fn every_command_has_help_with_an_example() {
         &["completions"],
         &["servers"],
         &["servers", "add"],
+        &["servers", "yaml"],
         &["cordon"],
         &["uncordon"],
         &["drain"],
