@@ -83,9 +83,13 @@ pub(crate) enum Action {
         lenient: bool,
     },
     /// Print the table of servers.
-    Status {
-        /// Print it again and again, that often.
-        watch: Option<Duration>,
+    Status,
+    /// Print something again and again.
+    Watch {
+        /// What to print.
+        what: Box<Self>,
+        /// How often.
+        every: Duration,
     },
     /// Say where a meeting is, or would go, and why.
     Explain {
@@ -136,6 +140,16 @@ pub(crate) struct Change {
     pub(crate) tag: Option<String>,
 }
 
+impl Action {
+    /// Again and again, that often, if so.
+    pub(crate) fn watched(self, every: Option<Duration>) -> Self {
+        match every {
+            Some(every) => Self::Watch { what: Box::new(self), every },
+            None => self,
+        }
+    }
+}
+
 impl fmt::Debug for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Some carry secrets: the kind must do.
@@ -150,7 +164,8 @@ impl fmt::Debug for Action {
             Self::Panic { .. } => "Panic",
             Self::Remove { .. } => "Remove",
             Self::Poll { .. } => "Poll",
-            Self::Status { .. } => "Status",
+            Self::Status => "Status",
+            Self::Watch { .. } => "Watch",
             Self::Explain { .. } => "Explain",
             Self::Plan(_) => "Plan",
             Self::Meetings { .. } => "Meetings",

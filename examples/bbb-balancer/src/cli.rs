@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::action::{Action, Wish};
 use crate::commands::Wanted;
-use crate::failure::Failure;
+use crate::failure::{Failure, Outcome};
 use crate::rake;
 
 mod flags;
@@ -143,10 +143,8 @@ pub(crate) enum Command {
     /// Print a table of all servers
     #[command(after_help = "Examples:\n  bbb-balancer status\n  bbb-balancer status -o wide --watch 2")]
     Status {
-        /// Print it again and again, every so many seconds
-        #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5",
-              value_parser = clap::value_parser!(u64).range(1..=3600))]
-        watch: Option<u64>,
+        #[command(flatten)]
+        watch: Watch,
         #[command(flatten)]
         target: Target,
     },
@@ -208,6 +206,8 @@ that tag.")]
         #[arg(long)]
         server: Vec<String>,
         #[command(flatten)]
+        watch: Watch,
+        #[command(flatten)]
         target: Target,
     },
     /// A command spelled as for rake
@@ -243,6 +243,21 @@ pub(crate) struct Target {
     /// How to print
     #[arg(short, long, global = true, value_enum, default_value = "table", help_heading = "Balancer")]
     pub(crate) output: Output,
+}
+
+/// Whether to print again and again.
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Watch {
+    /// Print it again and again, every so many seconds
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "5",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    watch: Option<u64>,
+}
+
+impl Watch {
+    fn every(self) -> Option<Duration> {
+        self.watch.map(Duration::from_secs)
+    }
 }
 
 /// Whose deployment is read.
@@ -289,6 +304,25 @@ pub(crate) enum Output {
     Wide,
     /// For programs; secrets are masked.
     Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+impl Output {
+    /// What commands print in: YAML is made of their JSON.
+    pub(crate) fn made_of(self) -> Self {
+        if self == Self::Yaml { Self::Json } else { self }
+    }
+
+    /// What was printed, in the form that was asked for; what is not JSON stays as it is.
+    pub(crate) fn shaped(self, mut outcome: Outcome) -> Outcome {
+        if self == Self::Yaml
+            && let Ok(value) = serde_json::from_str(&outcome.out)
+        {
+            outcome.out = crate::yaml::document(&value);
+        }
+        outcome
+    }
 }
 
 /// Options of the demonstration.
@@ -357,15 +391,15 @@ impl Command {
             Self::Uncordon { id, target } => Order::Ask(Action::Wish { id, wish: Wish::Enable }, target),
             Self::Drain { how, target } => Order::Ask(how.action(), target),
             Self::Poll { target } => Order::Ask(Action::Poll { lenient: false }, target),
-            Self::Status { watch, target } => {
-                Order::Ask(Action::Status { watch: watch.map(Duration::from_secs) }, target)
-            }
+            Self::Status { watch, target } => Order::Ask(Action::Status.watched(watch.every()), target),
             Self::Explain { meeting, tag, target } => Order::Ask(Action::Explain { meeting, tag }, target),
             Self::Plan { changes, meetings, tag, multiplier, server_tag, target } => {
                 let wanted = Wanted::read(changes, (multiplier, server_tag), meetings, tag)?;
                 Order::Ask(Action::Plan(wanted), target)
             }
-            Self::Meetings { server, target } => Order::Ask(Action::Meetings { servers: server }, target),
+            Self::Meetings { server, watch, target } => {
+                Order::Ask(Action::Meetings { servers: server }.watched(watch.every()), target)
+            }
             Self::Rake { task, target } => Order::Ask(rake::parse(&task)?, target),
         })
     }

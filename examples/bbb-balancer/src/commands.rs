@@ -54,7 +54,9 @@ pub(crate) async fn run(client: &Client, action: Action, view: View) -> Result<O
         Action::Panic { id, keep_state } => servers::panic(client, &id, keep_state, view).await,
         Action::Remove { id, force } => servers::remove(client, &id, force, view).await,
         Action::Poll { lenient } => poll::poll(client, lenient, view).await,
-        Action::Status { .. } => status::status(client, view).await,
+        Action::Status => status::status(client, view).await,
+        // Who watches asks again by himself.
+        Action::Watch { what, .. } => Box::pin(run(client, *what, view)).await,
         Action::Explain { meeting, tag } => meetings::explain(client, &meeting, tag.as_deref(), view).await,
         Action::Plan(wanted) => plan::plan(client, &wanted, view).await,
         Action::Meetings { servers } => meetings::list(client, &servers, view).await,

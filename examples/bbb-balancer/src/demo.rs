@@ -145,7 +145,7 @@ pub(crate) async fn run(options: DemoOptions) -> Result<(), Failure> {
 async fn table(url: &str) -> Result<String, Failure> {
     let client = Client::new(url, SECRET, Algorithm::Sha256, Duration::from_secs(10))?;
     let view = View { output: Output::Table, terminal: false };
-    Ok(commands::run(&client, Action::Status { watch: None }, view).await?.out)
+    Ok(commands::run(&client, Action::Status, view).await?.out)
 }
 
 /// A signed path of the balancer's API.

@@ -63,11 +63,12 @@ fn carry_out(order: Order) -> Result<Outcome, Failure> {
             let name = settings.as_ref().ok().and_then(|s| s.url_host.clone());
             let client = client_of(&sources, target, &local, name.as_deref());
             let report = runtime(Some(1))?.block_on(doctor::run(&settings, client));
-            Ok(report.outcome(output, strict))
+            Ok(output.shaped(report.outcome(output.made_of(), strict)))
         }
         Order::Import(config, flags, output) => {
             let (sources, settings) = settings(config, flags);
-            runtime(Some(1))?.block_on(import::run(&sources, &settings, output))
+            let found = runtime(Some(1))?.block_on(import::run(&sources, &settings, output.made_of()))?;
+            Ok(output.shaped(found))
         }
         Order::Print(text) => Ok(Outcome::done(text)),
         Order::Serve(config, flags) => {
@@ -91,20 +92,24 @@ fn carry_out(order: Order) -> Result<Outcome, Failure> {
             Ok(Outcome::done(""))
         }
         Order::Ask(action, target) => {
-            let view = View { output: target.output, terminal: std::io::stdout().is_terminal() };
+            let output = target.output;
+            let view = View { output: output.made_of(), terminal: std::io::stdout().is_terminal() };
             let client = client(target)?;
-            runtime(Some(1))?.block_on(ask(&client, action, view))
+            runtime(Some(1))?.block_on(ask(&client, action, view, output))
         }
     }
 }
 
-async fn ask(client: &Client, action: Action, view: View) -> Result<Outcome, Failure> {
-    let Action::Status { watch: Some(every) } = action else {
-        return commands::run(client, action, view).await;
+async fn ask(client: &Client, action: Action, view: View, output: Output) -> Result<Outcome, Failure> {
+    let Action::Watch { what, every } = action else {
+        return commands::run(client, action, view).await.map(|outcome| output.shaped(outcome));
     };
     loop {
-        let mut outcome = commands::run(client, Action::Status { watch: None }, view).await?;
-        if view.terminal && view.output != Output::Json {
+        let mut outcome = output.shaped(commands::run(client, (*what).clone(), view).await?);
+        if output == Output::Yaml {
+            // One document after the other.
+            outcome.out.insert_str(0, "---\n");
+        } else if view.terminal && output != Output::Json {
             outcome.out.insert_str(0, "\x1b[H\x1b[2J");
         }
         if !say(&outcome) {

@@ -106,7 +106,7 @@ pub(crate) fn parse(text: &str) -> Result<Action, Failure> {
             change: Change { tag: Some(given(1).unwrap_or_default()), ..Change::default() },
         }),
         "poll:all" | "poll:servers" | "poll:meetings" | "poll:versions" => Ok(Action::Poll { lenient: true }),
-        "status" => Ok(Action::Status { watch: None }),
+        "status" => Ok(Action::Status),
         // The remaining ones list meetings, of some servers or of all.
         _ => Ok(Action::Meetings {
             servers: given(0).map(|ids| ids.split(':').map(str::to_owned).collect()).unwrap_or_default(),

@@ -37,7 +37,7 @@ fn tasks_become_actions() {
         ("servers:update[a1,,2,]", change(None, Some("2"), Some(""))),
         ("servers:meeting_list[a:b]", Action::Meetings { servers: vec!["a".into(), "b".into()] }),
         ("poll:all", Action::Poll { lenient: true }),
-        ("status", Action::Status { watch: None }),
+        ("status", Action::Status),
         ("meetings", Action::Meetings { servers: Vec::new() }),
         ("meetings:list[]", Action::Meetings { servers: Vec::new() }),
     ];

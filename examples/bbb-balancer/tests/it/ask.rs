@@ -48,6 +48,38 @@ fn servers_are_printed_as_yaml() {
 }
 
 #[test]
+fn everything_is_printed_as_yaml_too() {
+    let meetings = r#"{"meetings":[{"id":"m","server":"a1","url":"https://x/api","secret":"short"}]}"#;
+    let lb = Canned::start(&[SERVERS, ("/balancer/api/meetings", 200, meetings)]);
+    let want = "meetings:\n  - id: m\n    secret: \"...\"\n    server: a1\n    url: \"https://x/api\"\n";
+    let ran = lb.run(&["meetings", "-o", "yaml"]);
+    // What `meetings` prints for programs, in another form.
+    assert_eq!((ran.code, ran.out.as_str()), (0, want), "{ran:?}");
+    let ran = lb.run(&["servers", "-o", "yaml"]);
+    assert!(ran.out.starts_with("- bbb_version: \"3.0.4\"\n  id: a1\n"), "{ran:?}");
+    assert!(ran.out.contains("aaaa...1111") && !ran.out.contains("bbbbcccc"), "{ran:?}");
+}
+
+#[test]
+fn meetings_are_watched_until_nobody_reads() {
+    use std::io::BufRead;
+    let meetings = r#"{"meetings":[{"id":"m","server":"a1","url":"u"}]}"#;
+    let lb = Canned::start(&[("/balancer/api/meetings", 200, meetings)]);
+    let mut watching = std::process::Command::new(env!("CARGO_BIN_EXE_bbb-balancer"))
+        .args(["meetings", "--watch", "1", "-o", "yaml"])
+        .env_clear()
+        .envs([("BALANCER_URL", lb.url()), ("LOADBALANCER_SECRET", SECRET)])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = std::io::BufReader::new(watching.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let documents = lines.by_ref().filter(|line| line == "---").take(2).count();
+    assert_eq!(documents, 2);
+    drop(lines);
+    assert!(watching.wait().unwrap().success(), "it ends when nobody reads");
+}
+
+#[test]
 fn servers_are_added() {
     let lb = Canned::start(&[SERVERS, ("/scalelite/api/addServer", 201, r#"{"id":"c3"}"#), UPDATED]);
     let url = "https://bbb3.example.com/bigbluebutton/api";

@@ -48,7 +48,7 @@ fn wrong_usage_ends_with_two() {
         &["servers:add[x"],
         &["servers:ad[x,y]"],
         &["status", "--url", "x", "--secret", "s"],
-        &["status", "-o", "yaml"],
+        &["status", "-o", "xml"],
         &["serve", "--prot", "1"],
     ] {
         let ran = run(args, &[]);
