@@ -116,9 +116,10 @@ impl ServerState {
         })
     }
 
-    /// In maintenance: by order, inherited, by configuration, or without an address.
+    /// In maintenance: by order, inherited, by configuration, or without an address. What the file disables and an order
+    /// made ready is not, though its bit stays.
     pub fn is_maintenance(&self) -> bool {
-        self.admin & (1 | 2 | 4 | 32) != 0
+        self.admin & (1 | 2 | 32) != 0
     }
 
     /// Drained: by order or inherited.
