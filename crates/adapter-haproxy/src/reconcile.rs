@@ -3,7 +3,8 @@
 //!
 //! [`plan`] is pure: it compares what is wanted ([`Wanted`], best taken from the very [`HaproxyConfig`] that is rendered
 //! into the file, so that file and process agree) with what is running ([`Running`]). Its [`Plan`] is shown with `{}` for
-//! a dry run and serialises to JSON. Each [`Step`] says why it is there and how it is undone.
+//! a dry run and serialises to JSON. Each [`Step`] says why it is there and how it is undone. The feature `runtime` adds
+//! what needs sockets and files: `Client::apply`.
 //!
 //! ```
 //! use adapter_haproxy::HaproxyVersion;
@@ -44,6 +45,8 @@
 //!
 //! [`HaproxyConfig`]: crate::render::HaproxyConfig
 
+#[cfg(feature = "runtime")]
+mod apply;
 mod diff;
 mod known;
 mod pins;
@@ -53,6 +56,8 @@ mod running;
 mod tests;
 mod wanted;
 
+#[cfg(feature = "runtime")]
+pub use apply::{Applied, ApplyCause, ApplyError, ApplyOptions, RollBack};
 pub use diff::plan;
 pub use plan::{Action, Commands, Kept, MovedPin, Plan, PlanError, Step};
 pub use running::Running;

@@ -11,6 +11,8 @@ mod edumeet;
 mod haproxy;
 mod health;
 mod inputs;
+#[cfg(feature = "runtime")]
+mod reconcile;
 mod rendered;
 mod responder;
 mod rooms;

@@ -3,7 +3,7 @@
 mod bench;
 mod commands;
 mod faults;
-mod live;
+pub(crate) mod live;
 mod maps;
 mod master;
 mod probe;

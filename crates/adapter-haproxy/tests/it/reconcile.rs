@@ -1,0 +1,4 @@
+//! Plans, reloads and gates on real HAProxy.
+
+mod apply;
+mod farm;
