@@ -51,7 +51,7 @@
 //! | Stick tables, heard and taught as a peer | [`peers`]: [`PeerSession`](peers::PeerSession), [`TableDefinition`](peers::TableDefinition), [`Entry`](peers::Entry) |
 //! | Requests steered as an agent | [`spoe`]: [`AgentSession`](spoe::AgentSession), [`Action`](spoe::Action) |
 //! | Lines of agent checks | [`AgentReply`], [`AgentOrders`] |
-//! | From what runs to what is wanted, shown first | [`reconcile`]: [`plan`](reconcile::plan), [`Wanted`](reconcile::Wanted), [`Running`](reconcile::Running), [`Plan`](reconcile::Plan) |
+//! | From what runs to what is wanted, shown first | [`reconcile`]: [`plan`](reconcile::plan), [`Wanted`](reconcile::Wanted), [`Running`](reconcile::Running), [`Plan`](reconcile::Plan), and with the feature `runtime` `Client::apply`, `ReloadGate` |
 //! | The version a configuration is for | [`HaproxyVersion`] |
 //!
 //! # Features

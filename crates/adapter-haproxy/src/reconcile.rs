@@ -4,7 +4,7 @@
 //! [`plan`] is pure: it compares what is wanted ([`Wanted`], best taken from the very [`HaproxyConfig`] that is rendered
 //! into the file, so that file and process agree) with what is running ([`Running`]). Its [`Plan`] is shown with `{}` for
 //! a dry run and serialises to JSON. Each [`Step`] says why it is there and how it is undone. The feature `runtime` adds
-//! what needs sockets and files: `Client::apply`.
+//! what needs sockets and files: `Client::apply`, `ReloadGate`.
 //!
 //! ```
 //! use adapter_haproxy::HaproxyVersion;
@@ -48,6 +48,10 @@
 #[cfg(feature = "runtime")]
 mod apply;
 mod diff;
+#[cfg(feature = "runtime")]
+mod file;
+#[cfg(feature = "runtime")]
+mod gate;
 mod known;
 mod pins;
 mod plan;
@@ -59,6 +63,10 @@ mod wanted;
 #[cfg(feature = "runtime")]
 pub use apply::{Applied, ApplyCause, ApplyError, ApplyOptions, RollBack};
 pub use diff::plan;
+#[cfg(feature = "runtime")]
+pub use file::FileError;
+#[cfg(feature = "runtime")]
+pub use gate::{ReloadError, ReloadGate, Reloaded};
 pub use plan::{Action, Commands, Kept, MovedPin, Plan, PlanError, Step};
 pub use running::Running;
 pub use wanted::{PinMap, Wanted, WantedBackend, WantedServer};

@@ -300,7 +300,7 @@ impl<'a> Work<'a> {
         }
         if let Some(known) = self.running.known.get(name) {
             for what in known::hidden(known, wanted) {
-                self.reload.push(format!("{what} is to be changed on {name}"));
+                self.reload.push(format!("{name} is to have {what} changed"));
             }
             if known.line.max_connections != line.max_connections {
                 let set = |line: Option<u32>| Command::set_maxconn(name, line.unwrap_or(0));

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use adapter_haproxy::HaproxyVersion;
-use adapter_haproxy::reconcile::{PinMap, Wanted};
+use adapter_haproxy::reconcile::{PinMap, ReloadGate, Wanted};
 use adapter_haproxy::render::{
     Balance, Bind, ControlSocket, EdumeetCluster, HaproxyConfig, PeerLine, PeersSection, ServerLine,
 };
@@ -67,7 +67,8 @@ impl Farm {
     }
 
     pub(crate) fn lines(&self, servers: &[usize]) -> Vec<ServerLine> {
-        let line = |n: &usize| ServerLine::new(*n as u32, format!("mm{n}"), "127.0.0.1", self.ports[*n - 1]);
+        let line =
+            |n: &usize| ServerLine::new(u32::try_from(*n).unwrap(), format!("mm{n}"), "127.0.0.1", self.ports[*n - 1]);
         servers.iter().map(line).collect()
     }
 
@@ -103,6 +104,14 @@ impl Farm {
 
     pub(crate) fn master(&self) -> MasterClient {
         MasterClient::new(RuntimeAddress::unix(self.place.path("master")), ClientOptions::default())
+    }
+
+    /// A gate before the configuration, with the state file it names.
+    pub(crate) fn gate(&self) -> ReloadGate {
+        ReloadGate::new(self.master(), self.file())
+            .with_program(&self.binary)
+            .with_state_file(self.state_file())
+            .with_pins(self.pins_file(), Some("rooms".into()))
     }
 
     fn stop(&mut self) {
@@ -152,6 +161,13 @@ pub(crate) struct Met {
     pub(crate) failed: u64,
     /// The servers of each room.
     pub(crate) servers: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Met {
+    /// Rooms that were on more than one server.
+    pub(crate) fn split(&self) -> usize {
+        self.servers.values().filter(|servers| servers.len() > 1).count()
+    }
 }
 
 impl Crowd {

@@ -1,0 +1,180 @@
+//! Reloads through a gate, and without.
+
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use adapter_haproxy::reconcile::{Plan, ReloadError, plan};
+use adapter_haproxy::runtime::{AdminState, Command};
+
+use super::farm::{Crowd, Farm, fetch, home, name};
+use crate::haproxy::until;
+use crate::runtime::live::binaries;
+
+const ALL: [usize; 3] = [1, 2, 3];
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn rooms(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("room{n}")).collect()
+}
+
+fn homes<'r>(port: u16, rooms: impl Iterator<Item = &'r String>) -> Vec<(String, String)> {
+    let mut out: Vec<_> = rooms.map(|room| (room.clone(), home(port, room).unwrap())).collect();
+    out.sort();
+    out
+}
+
+fn moved(before: &[(String, String)], after: &[(String, String)]) -> usize {
+    before.iter().zip(after).filter(|(a, b)| a != b).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_reloads_through_the_gate_move_no_room() {
+    for binary in binaries() {
+        let rooms = rooms(200);
+        let farm = Farm::start(&binary, 3, 3);
+        let port = farm.place.port;
+        let before = homes(port, rooms.iter());
+        let gate = farm.gate();
+        let waited = gate.ready().await.unwrap();
+        let (crowd, began) = (Crowd::come(port, &rooms), Instant::now());
+        let mut old = 0;
+        for n in 0..20 {
+            crowd.wait(40);
+            let done = gate.reload(&format!("{}# {n}\n", farm.text(&ALL))).await.unwrap_or_else(|e| panic!("{e}"));
+            old = old.max(done.report.old);
+        }
+        crowd.wait(200);
+        let took = began.elapsed();
+        let met = crowd.go();
+        // In another order, so that a table lost would show.
+        let after = homes(port, rooms.iter().rev());
+        println!(
+            "{}: ready after {waited:?}; 20 reloads in {took:?} under {} requests of 200 rooms: {} failed, {} rooms on \
+             two servers, {} moved, at most {old} old workers",
+            farm.version,
+            met.asked,
+            met.failed,
+            met.split(),
+            moved(&before, &after),
+        );
+        assert_eq!((met.failed, met.split(), moved(&before, &after)), (0, 0, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_gate_a_young_process_loses_its_rooms() {
+    for binary in binaries() {
+        let rooms = rooms(200);
+        let farm = Farm::start(&binary, 3, 3);
+        let port = farm.place.port;
+        let before = homes(port, rooms.iter());
+        // The gate says so, and leaves everything as it is.
+        let text = std::fs::read_to_string(farm.file()).unwrap();
+        let hasty = farm.gate().with_ready_deadline(Duration::from_millis(20));
+        let error = hasty.reload(&format!("{text}# more\n")).await.unwrap_err();
+        assert!(matches!(&error, ReloadError::NotReady { section, .. } if section == "lb"), "{error}");
+        assert_eq!(std::fs::read_to_string(farm.file()).unwrap(), text);
+        assert_eq!(moved(&before, &homes(port, rooms.iter().rev())), 0);
+
+        assert!(farm.master().reload(LIMIT).await.unwrap().success);
+        let after = homes(port, rooms.iter().rev());
+        println!("{}: {error}\nwithout the gate {} of 200 rooms moved", farm.version, moved(&before, &after));
+        assert!(moved(&before, &after) > 50);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_file_never_replaces_a_good_one() {
+    for binary in binaries() {
+        let farm = Farm::start(&binary, 3, 3);
+        let (gate, client) = (farm.gate(), farm.client());
+        let good = format!("{}# good\n", farm.text(&ALL));
+        let before = std::fs::read_to_string(farm.file()).unwrap();
+        let (file, kept) =
+            (|| std::fs::read_to_string(farm.file()).unwrap(), || std::fs::read_to_string(gate.good_file()).unwrap());
+        let first = client.process().await.unwrap().pid;
+
+        let error = gate.reload("global\n nonsense here\n").await.unwrap_err();
+        assert!(matches!(&error, ReloadError::Invalid { log } if log.contains("nonsense")), "{error}");
+        assert_eq!((file(), kept()), (before.clone(), before));
+
+        let done = gate.reload(&good).await.unwrap();
+        assert_eq!((file(), kept()), (good.clone(), good.clone()));
+        let second = done.report.now.unwrap();
+        assert!(done.report.before == Some(first) && second != first);
+
+        // A port that is taken passes the check, and no start.
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let clash = format!("{good}frontend clash\n bind {}\n", taken.local_addr().unwrap());
+        let error = gate.reload(&clash).await.unwrap_err();
+        println!("{}: {error}", farm.version);
+        assert!(matches!(error, ReloadError::Refused { .. }), "{error}");
+        assert_eq!((file(), kept()), (good.clone(), good.clone()));
+        assert!(fetch(farm.place.port, "/").is_some());
+        client.renew().await;
+        assert_eq!(client.process().await.unwrap().pid, second);
+
+        // Nor does somebody's broken edit become the good one.
+        std::fs::write(farm.file(), "broken\n").unwrap();
+        assert!(matches!(gate.reload("broken too\n").await.unwrap_err(), ReloadError::Invalid { .. }));
+        assert_eq!(kept(), good);
+        gate.reload(&kept()).await.unwrap();
+        assert_eq!(file(), good);
+        let names: Vec<_> = std::fs::read_dir(&farm.place.folder).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert!(!names.iter().any(|name| name.to_string_lossy().ends_with(".new")), "{names:?}");
+        let nobody = farm.gate().with_program("/no/haproxy").reload(&good).await.unwrap_err();
+        assert!(matches!(nobody, ReloadError::Program { .. }));
+    }
+}
+
+/// What commands cannot do a reload does, and then file and process agree; an operator's order outlives it.
+#[tokio::test(flavor = "multi_thread")]
+async fn file_and_process_agree_after_a_reload() {
+    for binary in binaries() {
+        let farm = Farm::start(&binary, 4, 3);
+        let (gate, client) = (farm.gate(), farm.client());
+        client.order(&Command::set_state(&name("rooms/mm2"), AdminState::Maint)).await.unwrap();
+        let old = farm.wanted(&ALL, &[]);
+        let mut config = farm.config(&[1, 2, 3, 4]);
+        config.backends[0].check_times.0 = Duration::from_secs(3);
+        let mut wanted = farm.wanted(&[1, 2, 3, 4], &[]);
+        for server in &mut wanted.backends[0].servers {
+            server.check_times.0 = Duration::from_secs(3);
+        }
+        let running = client.running(&wanted).await.unwrap().with_applied(&old);
+        let planned = plan(&wanted, &running).unwrap();
+        assert!(matches!(&planned, Plan::Reload { why, .. } if why.len() == 2), "{planned}");
+        gate.reload(&config.render().unwrap()).await.unwrap();
+        client.renew().await;
+        let running = client.running(&wanted).await.unwrap().with_applied(&wanted);
+        let planned = plan(&wanted, &running).unwrap();
+        assert!(planned.is_empty(), "{planned}");
+        assert!(planned.to_string().contains("kept rooms/mm2"), "{planned}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_workers_are_counted() {
+    for binary in binaries() {
+        let farm = Farm::start(&binary, 3, 3);
+        let (gate, master, text) = (farm.gate(), farm.master(), farm.text(&ALL));
+        let mut upload = TcpStream::connect(("127.0.0.1", farm.place.port)).unwrap();
+        let head = "POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: 60000\r\n\r\n";
+        upload.write_all(format!("{head}{}", "x".repeat(40_000)).as_bytes()).unwrap();
+        let client = farm.client();
+        let end = Instant::now() + LIMIT;
+        while !client.server_conns("pages").await.unwrap().iter().any(|conns| conns.used > 0) {
+            assert!(Instant::now() < end, "nobody uploads");
+        }
+        assert_eq!(gate.reload(&text).await.unwrap().report.old, 1);
+        let strict = farm.gate().with_max_old_workers(0);
+        let error = strict.reload(&text).await.unwrap_err();
+        assert!(matches!(error, ReloadError::OldWorkers { count: 1, max: 0 }), "{error}");
+        drop((upload, client));
+        let runtime = tokio::runtime::Handle::current();
+        let count = || runtime.block_on(master.processes()).unwrap().old_workers().count();
+        tokio::task::block_in_place(|| until("the old worker ends", 12, || count() == 0));
+        strict.reload(&text).await.unwrap();
+    }
+}
