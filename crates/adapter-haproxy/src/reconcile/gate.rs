@@ -102,7 +102,7 @@ pub struct Reloaded {
 /// the master reloads. If HAProxy does not start with it the file of before comes back. The last file HAProxy was started
 /// with stays beside it with the ending `.good`.
 ///
-/// One gate at a time works on a file.
+/// One gate at a time works on a file. Files are written without leaving the thread, which takes some milliseconds.
 #[derive(Debug)]
 pub struct ReloadGate {
     master: MasterClient,
@@ -158,8 +158,8 @@ impl ReloadGate {
     /// Writes the pins in force to their map file, and what this stick table of decoded room names holds beside them.
     ///
     /// A new worker serves some milliseconds before the old one has handed its tables over. A room asked for in between
-    /// is placed anew unless the file pins it. Those of the table stay pinned until the next plan takes them away, when
-    /// the tables are long together. A room that is made after they were read, in the last moment before the reload, is
+    /// is placed anew unless the file pins it. Those of the table stay pinned until the next plan takes them away: wait
+    /// for [`ready`](Self::ready) before that. A room that is made after they were read, in the last moment before the reload, is
     /// left to the table and to the algorithm: choose one that hashes the room.
     #[must_use]
     pub fn with_pins(mut self, map: impl Into<String>, table: Option<String>) -> Self {
