@@ -159,8 +159,8 @@ impl ReloadGate {
     ///
     /// A new worker serves some milliseconds before the old one has handed its tables over. A room asked for in between
     /// is placed anew unless the file pins it. Those of the table stay pinned until the next plan takes them away: wait
-    /// for [`ready`](Self::ready) before that. A room that is made after they were read, in the last moment before the reload, is
-    /// left to the table and to the algorithm: choose one that hashes the room.
+    /// for [`ready`](Self::ready) before that. A room that is made after they were read, in the last moment before the
+    /// reload, is left to the table and to the algorithm: choose one that hashes the room.
     #[must_use]
     pub fn with_pins(mut self, map: impl Into<String>, table: Option<String>) -> Self {
         self.pins = Some((map.into(), table));
