@@ -133,6 +133,14 @@ pub struct StickPage {
 /// The verbs are the whole protocol of stickiness. Insert-if-absent is one step at the store, so two processes that
 /// claim one room at once get one winner. A sticky hit is one round trip ([`get`](Self::get) with `extend`).
 ///
+/// # What to share, and what has to stick
+///
+/// HTTP keeps no state: each request may come over another connection, from another address, without a word of the one
+/// before. What a web application remembers of its visitors (logins, carts, drafts) can therefore live in a store that
+/// all servers read, Redis for one, and then any server may answer; sticking them to one is a crutch. A conference is
+/// different: media and signalling of a room live in one server's memory and cannot be read by another. So share the
+/// sessions, and stick the rooms: what is kept here is only which server a room is on.
+///
 /// # Cancel safety
 ///
 /// Dropping any of these futures may leave the operation done or not done at the store, never half done. A claim

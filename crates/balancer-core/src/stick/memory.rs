@@ -81,6 +81,9 @@ impl MemoryOptions {
 /// Every verb exists as a plain function too (`claim_now` and so on): nothing here ever waits for anything but a
 /// short lock. No runtime is needed; with [`MemoryOptions::tokio_clock`] paused time in tests applies.
 /// Nothing runs in the background: expired entries are ignored when read and cleared by later operations.
+///
+/// [`count`](StickStore::count) and [`list`](StickStore::list) look at every entry, shard by shard: an index by server
+/// would cost every claim, and these are asked for by drains and people.
 #[derive(Debug)]
 pub struct MemoryStore {
     table: Table,
