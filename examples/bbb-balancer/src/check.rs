@@ -1,7 +1,7 @@
 //! `check`: the effective configuration, and what is wrong with it.
 
-use crate::failure::{Exit, Outcome};
 use crate::settings::{Settings, Sources, source_lines};
+use console::{Exit, Outcome};
 
 /// Every setting with its value and source, then notices, warnings and errors.
 pub(crate) fn run(sources: &Sources, settings: &Result<Settings, Vec<String>>) -> Outcome {
@@ -40,5 +40,5 @@ pub(crate) fn run(sources: &Sources, settings: &Result<Settings, Vec<String>>) -
         out.push_str(&format!("\n{} {noun}: `serve` would not start\n", errors.len()));
         Exit::Failed
     };
-    Outcome { out, note: None, exit }
+    Outcome { out, notes: Vec::new(), exit }
 }

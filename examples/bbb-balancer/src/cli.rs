@@ -8,8 +8,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::action::{Action, Wish};
 use crate::commands::Wanted;
-use crate::failure::{Failure, Outcome};
 use crate::rake;
+use console::{Failure, Outcome};
 
 mod flags;
 mod servers;

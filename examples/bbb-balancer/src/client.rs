@@ -13,8 +13,8 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
-use crate::failure::{Exit, Failure};
-use crate::table::printable;
+use console::printable;
+use console::{Exit, Failure};
 
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER: usize = 16 << 20;

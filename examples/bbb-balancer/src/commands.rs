@@ -12,8 +12,8 @@ use serde_json::Value;
 use crate::action::Action;
 use crate::cli::Output;
 use crate::client::{Answer, Api, Client};
-use crate::failure::{Failure, Outcome};
 use crate::settings::masked;
+use console::{Failure, Outcome};
 
 pub(crate) use drain::Wait;
 pub(crate) use plan::Wanted;
@@ -146,15 +146,15 @@ async fn id_of(client: &Client, name: &str) -> Result<String, Failure> {
     match found.as_slice() {
         [one] => Ok(text(one, "id").to_owned()),
         [] => {
-            let failure = Failure::failed(format!("No server found with id: {}", crate::table::printable(name)));
+            let failure = Failure::failed(format!("No server found with id: {}", console::printable(name)));
             let names = servers.iter().flat_map(|s| [text(s, "id"), host(text(s, "url"))]);
             Err(match crate::nearest::nearest(name, names) {
-                Some(near) => failure.hint(format!("did you mean {}?", crate::table::printable(near))),
+                Some(near) => failure.hint(format!("did you mean {}?", console::printable(near))),
                 None => failure.hint("`bbb-balancer servers` lists them"),
             })
         }
         many => {
-            let ids: Vec<_> = many.iter().map(|s| crate::table::printable(text(s, "id"))).collect();
+            let ids: Vec<_> = many.iter().map(|s| console::printable(text(s, "id"))).collect();
             Err(Failure::usage(format!("{} servers are called {name}", many.len()))
                 .hint(format!("give the id: {}", ids.join(", "))))
         }

@@ -14,7 +14,7 @@ use crate::action::Action;
 use crate::cli::{DemoOptions, Output};
 use crate::client::Client;
 use crate::commands::{self, View};
-use crate::failure::Failure;
+use console::Failure;
 
 mod browser;
 mod lesson;

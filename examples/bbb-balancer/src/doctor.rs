@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::client::{Api, Client, connections};
 use crate::commands::{count, servers as list, text};
-use crate::failure::Failure;
 use crate::settings::{Listen, Settings, Store};
+use console::Failure;
 
 pub(crate) use report::Report;
 use report::Section;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use balancer_core::{RedisLink, RedisOptions, RedisReply, StickError};
 
 use crate::cli::Output;
-use crate::failure::{Failure, Outcome};
 use crate::settings::{Settings, Sources, Store, source_lines};
+use console::{Failure, Outcome};
 use found::{Found, Server};
 
 /// Meetings, servers or tenants that are looked at one by one.

@@ -8,7 +8,6 @@ mod client;
 mod commands;
 mod demo;
 mod doctor;
-mod failure;
 mod import;
 mod logging;
 mod nearest;
@@ -30,7 +29,7 @@ use action::Action;
 use cli::{Cli, Order, Output, Target};
 use client::Client;
 use commands::View;
-use failure::{Exit, Failure, Outcome};
+use console::{Exit, Failure, Outcome};
 use settings::{Settings, Sources};
 
 fn main() -> ExitCode {
@@ -182,7 +181,7 @@ fn runtime(threads: Option<usize>) -> Result<tokio::runtime::Runtime, Failure> {
 
 /// Prints; whether somebody still reads.
 fn say(outcome: &Outcome) -> bool {
-    if let Some(note) = &outcome.note {
+    for note in &outcome.notes {
         complain(note);
     }
     let mut out = std::io::stdout().lock();

@@ -38,7 +38,7 @@ impl Notify {
 
     /// Requests are served.
     pub(crate) fn ready(&self, status: &str) {
-        self.say(&format!("READY=1\nSTATUS={}", crate::table::printable(status)));
+        self.say(&format!("READY=1\nSTATUS={}", console::printable(status)));
     }
 
     /// It ends.

@@ -1,7 +1,7 @@
 //! Commands spelled as for rake: `servers:add[url,secret]`, `poll:all`.
 
 use crate::action::{Action, Change, Wish};
-use crate::failure::Failure;
+use console::Failure;
 
 /// Every task that is understood, with its arguments.
 const TASKS: &[(&str, &str)] = &[

@@ -10,9 +10,9 @@ use adapter_bbb::{
 use balancer_core::{RedisLink, RedisOptions, StickError};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::failure::Failure;
 use crate::notify::Notify;
 use crate::settings::{Listen, Settings, Store};
+use console::Failure;
 
 /// How long requests under way may take after the order to stop.
 const GRACE: Duration = Duration::from_secs(20);

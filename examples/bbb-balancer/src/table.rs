@@ -1,35 +1,10 @@
 //! Tables in the manner of `rake status`: no borders, headers centred, text left, numbers right.
 
-/// One cell.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Cell {
-    /// Stands left.
-    Text(String),
-    /// Stands right.
-    Number(String),
-}
+use console::Cell;
 
-impl Cell {
-    /// Text as it may be printed; `<none>` when there is none.
-    pub(crate) fn text(text: &str) -> Self {
-        Self::Text(if text.is_empty() { "<none>".to_owned() } else { printable(text) })
-    }
-
-    /// A whole number.
-    pub(crate) fn count(number: u64) -> Self {
-        Self::Number(number.to_string())
-    }
-
-    /// A load, or the word `unavailable`.
-    pub(crate) fn load(load: Option<f64>) -> Self {
-        load.map_or_else(|| Self::Text("unavailable".to_owned()), |l| Self::Number(decimal(l)))
-    }
-
-    fn content(&self) -> &str {
-        match self {
-            Self::Text(s) | Self::Number(s) => s,
-        }
-    }
+/// A load, or the word `unavailable`.
+pub(crate) fn load(load: Option<f64>) -> Cell {
+    load.map_or_else(|| Cell::Text("unavailable".to_owned()), |l| Cell::Number(decimal(l)))
 }
 
 /// A column: its header, and how wide it is at least.
@@ -104,18 +79,6 @@ pub(crate) fn decimal(number: f64) -> String {
     two.strip_suffix('0').map_or(two.clone(), str::to_owned)
 }
 
-/// The text with control characters spelled out, so that no name can steer a terminal or break a line.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if c.is_control() {
-            out.extend(c.escape_default())
-        } else {
-            out.push(c)
-        }
-        out
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,8 +88,8 @@ mod tests {
         let columns = [Column::new("NAME"), Column::new("N").at_least(4), Column::new("LAST")];
         let rows = [
             vec![Cell::text("a-longer-name"), Cell::count(7), Cell::text("x")],
-            vec![Cell::text(""), Cell::load(None)],
-            vec![Cell::text("é\u{1b}[2J"), Cell::load(Some(21.0)), Cell::count(3), Cell::count(9)],
+            vec![Cell::text(""), load(None)],
+            vec![Cell::text("é\u{1b}[2J"), load(Some(21.0)), Cell::count(3), Cell::count(9)],
         ];
         let want = concat!(
             "      NAME           N       LAST\n",

@@ -11,10 +11,10 @@ use adapter_haproxy::{
 use serde_json::{Value, json};
 
 use crate::cli::{CheckArgs, HaproxyArgs, Output};
-use crate::failure::{Exit, Failure, Outcome};
 use crate::files;
 use crate::haproxy::{Installed, Remark, Verdict};
-use crate::table::{self, Cell};
+use console::Cell;
+use console::{Exit, Failure, Outcome};
 
 mod fix;
 mod host;
@@ -54,7 +54,7 @@ impl Item {
         let Self { rule, level, file, line, text, help, .. } = self;
         let place = if file.is_empty() { String::new() } else { format!("{file}:{line}: ") };
         let help = if help.is_empty() { String::new() } else { format!("\n    help: {help}") };
-        table::lines(&format!("{place}{level}: {text} [{rule}]{help}"))
+        console::lines(&format!("{place}{level}: {text} [{rule}]{help}"))
     }
 
     fn as_json(&self) -> Value {
@@ -217,11 +217,11 @@ impl Facts<'_> {
             }
             _ => format!("read as HAProxy {} would", self.target.version),
         };
-        let count = |level| items.iter().filter(|item| item.level == level).count() as u64;
+        let count = |level| items.iter().filter(|item| item.level == level).count();
         let mut parts: Vec<String> = [Level::Error, Level::Warning, Level::Note]
             .into_iter()
             .filter(|level| count(*level) > 0)
-            .map(|level| table::counted(count(level), &level.to_string()))
+            .map(|level| console::counted(count(level), &level.to_string()))
             .collect();
         if parts.is_empty() {
             parts.push("nothing is wrong".to_owned());
@@ -259,7 +259,7 @@ fn rules(output: Output) -> String {
             let rows: Vec<Vec<Cell>> = all
                 .map(|(id, level, about)| vec![Cell::text(id), Cell::text(&level.to_string()), Cell::text(about)])
                 .collect();
-            table::render(&["RULE", "LEVEL", "WHAT IT LOOKS FOR"], &rows)
+            console::table(&["RULE", "LEVEL", "WHAT IT LOOKS FOR"], &rows)
         }
         Output::Json => {
             let all: Vec<Value> = all

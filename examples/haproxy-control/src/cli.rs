@@ -271,8 +271,8 @@ impl HaproxyArgs {
     /// # Errors
     ///
     /// A version that cannot be read.
-    pub(crate) fn asked(&self) -> Result<Option<HaproxyVersion>, crate::failure::Failure> {
-        let read = |text: &String| text.parse().map_err(|e| crate::failure::Failure::usage(format!("{e}")));
+    pub(crate) fn asked(&self) -> Result<Option<HaproxyVersion>, console::Failure> {
+        let read = |text: &String| text.parse().map_err(|e| console::Failure::usage(format!("{e}")));
         self.haproxy_version.as_ref().map(read).transpose()
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use adapter_haproxy::{ConfigFile, MAX_CONFIG_LEN};
 
-use crate::failure::Failure;
+use console::Failure;
 
 /// The most files of one configuration.
 const MAX_FILES: usize = 500;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use adapter_haproxy::{HaproxyVersion, Level};
 
-use crate::failure::Failure;
+use console::Failure;
 
 /// How long it may take; `-c` asks name servers.
 const PATIENCE: Duration = Duration::from_secs(60);

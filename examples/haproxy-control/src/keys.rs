@@ -3,8 +3,8 @@
 use std::io::{BufRead, Read};
 use std::path::Path;
 
-use crate::failure::Failure;
 use crate::files;
+use console::Failure;
 
 /// The longest key, in bytes: what HAProxy's buffer holds.
 const MAX_KEY_LEN: usize = 16 * 1024;

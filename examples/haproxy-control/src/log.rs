@@ -6,8 +6,8 @@ use adapter_haproxy::{LogCause, LogFinding, MAX_LOG_LEN, explain_log};
 use serde_json::{Value, json};
 
 use crate::cli::{ExplainLogArgs, Output};
-use crate::failure::{Exit, Failure, Outcome};
-use crate::{files, table};
+use crate::files;
+use console::{Exit, Failure, Outcome};
 
 /// Explains.
 ///
@@ -26,11 +26,11 @@ pub(crate) fn run(args: &ExplainLogArgs) -> Result<Outcome, Failure> {
     let text = String::from_utf8_lossy(&bytes);
     let found = explain_log(&text);
     if found.is_empty() {
-        let lines = table::counted(text.lines().count() as u64, "line");
+        let lines = console::counted(text.lines().count(), "line");
         notes.push(format!("nothing known in {lines}: paste what journalctl -u haproxy -n 50 prints"));
     }
     let out = match args.output {
-        Output::Table => found.iter().map(|finding| table::lines(&finding.to_string())).collect(),
+        Output::Table => found.iter().map(|finding| console::lines(&finding.to_string())).collect(),
         Output::Json => format!("{:#}\n", json!({ "findings": found.iter().map(as_json).collect::<Vec<_>>() })),
     };
     let exit = if found.is_empty() { Exit::Failed } else { Exit::Done };

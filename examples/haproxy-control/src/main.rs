@@ -5,7 +5,6 @@
 mod check;
 mod cli;
 mod diff;
-mod failure;
 mod files;
 mod haproxy;
 mod keys;
@@ -15,7 +14,6 @@ mod nearest;
 mod plan;
 mod predict;
 mod render;
-mod table;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -23,7 +21,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{Cli, Command};
-use failure::{Exit, Failure, Outcome};
+use console::{Exit, Failure, Outcome};
 
 fn main() -> ExitCode {
     // Wrong usage ends here, with exit code 2.
@@ -45,7 +43,7 @@ fn main() -> ExitCode {
 
 fn say(outcome: &Outcome) -> Result<(), Failure> {
     for note in &outcome.notes {
-        complain(&format!("note: {}", table::printable(note)));
+        complain(&format!("note: {}", console::printable(note)));
     }
     let mut out = std::io::stdout().lock();
     match out.write_all(outcome.out.as_bytes()).and_then(|()| out.flush()) {

@@ -7,8 +7,8 @@ use adapter_haproxy::balance::{BackendSpec, Request, RingBase, SpecError, Versio
 
 use crate::check::Target;
 use crate::cli::{BackendArgs, HaproxyArgs, Ring};
-use crate::failure::Failure;
 use crate::files;
+use console::Failure;
 
 mod keyed;
 mod section;

@@ -7,10 +7,10 @@ use adapter_haproxy::balance::{ChangeError, Predictor, ServerState};
 use clap::Subcommand;
 
 use crate::cli::PlanArgs;
-use crate::failure::{Failure, Outcome};
 use crate::keys::{self, Home, Room};
 use crate::model::{Model, Server, refused};
 use crate::nearest::did_you_mean;
+use console::{Failure, Outcome};
 
 mod report;
 

@@ -6,10 +6,10 @@ use adapter_haproxy::balance::{Predictor, Request};
 use serde_json::json;
 
 use crate::cli::{Listing, PredictArgs};
-use crate::failure::{Exit, Failure, Outcome};
 use crate::keys::Lines;
 use crate::model::{Model, refused};
-use crate::table::printable;
+use console::printable;
+use console::{Exit, Failure, Outcome};
 
 /// Predicts, writing as it reads.
 ///

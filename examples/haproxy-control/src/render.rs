@@ -5,8 +5,8 @@ use adapter_haproxy::{ConfigFile, Doctor, Level};
 
 use crate::check::Target;
 use crate::cli::{Kind, RenderArgs};
-use crate::failure::{Failure, Outcome};
 use crate::files::{self, Folder};
+use console::{Failure, Outcome};
 
 mod build;
 mod example;

@@ -11,8 +11,8 @@ use adapter_jitsi::{
 use tokio::time::{Instant, timeout_at};
 
 use crate::cli::{BreweryArgs, FocusArgs};
-use crate::failure::Failure;
 use crate::pool::{Kind, Link, Pool};
+use console::Failure;
 
 /// The most bytes of a file of presences.
 const MAX_FILE: u64 = 64 << 20;

@@ -7,9 +7,9 @@ use adapter_jitsi::testing::{Jvb, JvbOptions};
 use adapter_jitsi::{BreweryClient, FocusSettings, PlainStrategy};
 
 use crate::cli::DemoOptions;
-use crate::failure::{Exit, Failure};
 use crate::pool::{Link, Pool};
 use crate::{say, show};
+use console::{Exit, Failure};
 
 mod focus;
 mod ledger;

@@ -4,13 +4,11 @@
 mod cli;
 mod connect;
 mod demo;
-mod failure;
 mod pool;
 mod rank;
 mod select;
 mod serve;
 mod show;
-mod table;
 mod watch;
 
 use std::io::Write;
@@ -20,7 +18,7 @@ use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Cli, Command};
-use failure::{Exit, Failure};
+use console::{Exit, Failure};
 
 fn main() -> ExitCode {
     // Wrong usage ends here, with exit code 2.

@@ -8,7 +8,7 @@ use adapter_jitsi::{
     read_presence,
 };
 
-use crate::failure::Failure;
+use console::Failure;
 
 /// A pause between two checks that is longer says that we stood still, not the bridges.
 const STALLED: Duration = Duration::from_secs(10);
@@ -293,11 +293,11 @@ impl Pool {
 
 fn resynced(away: Option<Duration>, present: &[OccupantJid], missing: &[OccupantJid]) -> String {
     let mut text = match away {
-        None => format!("in the room with {}", crate::table::counted(present.len(), "bridge")),
+        None => format!("in the room with {}", console::counted(present.len(), "bridge")),
         Some(away) => format!(
             "back in the room after {:.1} s with {}",
             away.as_secs_f64(),
-            crate::table::counted(present.len(), "bridge")
+            console::counted(present.len(), "bridge")
         ),
     };
     if !missing.is_empty() {

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::cli::{Output, RankArgs};
-use crate::failure::{Exit, Failure};
-use crate::{say, show, table};
+use crate::{say, show};
+use console::{Exit, Failure};
 
 /// Prints the order. Without a usable bridge it ends with 1.
 pub(crate) async fn run(args: &RankArgs) -> Result<Exit, Failure> {
@@ -17,7 +17,7 @@ pub(crate) async fn run(args: &RankArgs) -> Result<Exit, Failure> {
         }
         Output::Table => {
             let warnings = ranking.iter().flat_map(|(view, _)| {
-                let nick = table::printable(show::nick(view.id.as_str()));
+                let nick = console::printable(show::nick(view.id.as_str()));
                 view.warnings.iter().map(move |warning| format!("{nick}: {warning}\n"))
             });
             let mut text = show::bridges(&ranking);

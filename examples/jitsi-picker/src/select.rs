@@ -4,10 +4,10 @@ use adapter_jitsi::{BridgeView, Choice, Conference, ConferenceBridge, NoBridge, 
 use serde_json::{Value, json};
 
 use crate::cli::{Output, SelectArgs};
-use crate::failure::{Exit, Failure};
 use crate::pool::{Figures, Pool};
-use crate::table::{self, Cell};
 use crate::{complain, say, show};
+use console::Cell;
+use console::{Exit, Failure};
 
 /// Prints the choice. Without one it ends with 1.
 pub(crate) async fn run(args: &SelectArgs) -> Result<Exit, Failure> {
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: &SelectArgs) -> Result<Exit, Failure> {
     match answer.choice {
         Ok(_) => Ok(Exit::Done),
         Err(why) => {
-            let failure = Failure::failed(format!("there is no bridge for {}", table::printable(&args.conference)));
+            let failure = Failure::failed(format!("there is no bridge for {}", console::printable(&args.conference)));
             complain(&failure.cause(why).to_string());
             Ok(Exit::Failed)
         }
@@ -50,11 +50,11 @@ fn question(args: &SelectArgs, pool: &Pool) -> Result<Conference, Failure> {
             None => (used.as_str(), Some(1)),
         };
         let count = count.ok_or_else(|| {
-            Failure::usage(format!("--on {} has no number behind the =", table::printable(used)))
+            Failure::usage(format!("--on {} has no number behind the =", console::printable(used)))
                 .hint("write BRIDGE or BRIDGE=PARTICIPANTS")
         })?;
         let jid = pool.resolve(name).ok_or_else(|| {
-            Failure::failed(format!("there is no bridge {}", table::printable(name)))
+            Failure::failed(format!("there is no bridge {}", console::printable(name)))
                 .hint("`jitsi-picker rank` lists the bridges")
         })?;
         conference = conference.on(ConferenceBridge::new(jid, count));
@@ -75,7 +75,7 @@ impl Answer<'_> {
     fn plain(&self) -> String {
         let mut text = match &self.choice {
             Ok(choice) => {
-                format!("{}\nbecause: {}\n", table::printable(show::nick(choice.bridge.as_str())), choice.reason)
+                format!("{}\nbecause: {}\n", console::printable(show::nick(choice.bridge.as_str())), choice.reason)
             }
             Err(_) => String::new(),
         };
@@ -92,7 +92,7 @@ impl Answer<'_> {
             let rows: Vec<Vec<Cell>> = self.ranking.iter().map(|(view, _)| row(view)).collect();
             let headers = ["BRIDGE", "STRESS", "CORRECTED", "REGION", "WHAT COUNTS"];
             let blank = if text.is_empty() { "" } else { "\n" };
-            text.push_str(&format!("{blank}{}", table::render(&headers, &rows)));
+            text.push_str(&format!("{blank}{}", console::table(&headers, &rows)));
         }
         text
     }

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cli::ServeArgs;
-use crate::failure::{Exit, Failure};
 use crate::pool::Happening;
-use crate::{complain, say, show, table};
+use crate::{complain, say, show};
+use console::{Exit, Failure};
 
 mod desk;
 mod http;
@@ -85,5 +85,5 @@ async fn follow(shared: Shared, mut feed: BreweryFeed) {
 /// One line on standard error, with the level that systemd reads.
 fn log(it: &Happening) {
     let level = if it.kind.is_warning() { 4 } else { 6 };
-    complain(&format!("<{level}>{} {}", it.kind.code(), table::printable(&show::happening(it))));
+    complain(&format!("<{level}>{} {}", it.kind.code(), console::printable(&show::happening(it))));
 }

@@ -4,7 +4,7 @@ use adapter_jitsi::BridgeView;
 use serde_json::{Value, json};
 
 use crate::pool::{Figures, Happening, state};
-use crate::table::{self, Cell};
+use console::Cell;
 
 /// The columns of every table of bridges.
 pub(crate) const COLUMNS: [&str; 9] =
@@ -41,7 +41,7 @@ fn age(ms: u64) -> String {
 /// A table of bridges.
 pub(crate) fn bridges(ranking: &[(BridgeView, Figures)]) -> String {
     let rows: Vec<Vec<Cell>> = ranking.iter().map(|(view, figures)| cells(view, figures)).collect();
-    table::render(&COLUMNS, &rows)
+    console::table(&COLUMNS, &rows)
 }
 
 /// One bridge as JSON. Stress that is no number is `null`.
@@ -71,5 +71,5 @@ pub(crate) fn json(view: &BridgeView, figures: &Figures) -> Value {
 /// What happened, in one line without its line break.
 pub(crate) fn happening(it: &Happening) -> String {
     let who = it.bridge.as_deref().map_or("brewery", nick);
-    table::printable(&format!("{who}: {}", it.text))
+    console::printable(&format!("{who}: {}", it.text))
 }

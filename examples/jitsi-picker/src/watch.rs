@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::cli::{Output, WatchArgs};
-use crate::failure::{Exit, Failure};
 use crate::pool::{Happening, Link, Pool};
-use crate::{say, show, table};
+use crate::{say, show};
+use console::{Exit, Failure};
 
 /// How many of the last happenings stand below the table.
 const EVENTS: usize = 12;
@@ -117,12 +117,12 @@ impl Screen {
             let line = json!({ "type": "bridges", "unix_ms": unix_ms(), "connected": connected, "bridges": bridges });
             return say(&format!("{line}\n"));
         }
-        let bridges = table::counted(ranking.len(), "bridge");
+        let bridges = console::counted(ranking.len(), "bridge");
         let head = match &pool.link {
             Link::Up => format!("{bridges}\n"),
             Link::Connecting => "not in the room yet\n".to_owned(),
             Link::Lost { since, why } => {
-                let why = table::printable(why);
+                let why = console::printable(why);
                 format!("{bridges} as known {:.0} s ago: {why}\n", since.elapsed().as_secs_f64())
             }
         };

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::action::{Action, Change, Wish};
 use crate::commands::Wait;
-use crate::failure::Failure;
+use console::Failure;
 
 /// What to do with servers.
 #[derive(Subcommand)]

@@ -9,8 +9,8 @@ use super::{View, good, id_of, items, servers, text};
 use crate::action::Wish;
 use crate::cli::Output;
 use crate::client::{Api, Client};
-use crate::failure::{Exit, Failure, Outcome};
-use crate::table::printable;
+use console::printable;
+use console::{Exit, Failure, Outcome};
 
 /// Time between two looks at the meetings that are left.
 const EVERY: Duration = Duration::from_secs(1);

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{View, good, id_of, items, text};
 use crate::cli::Output;
 use crate::client::{Api, Client};
-use crate::failure::{Failure, Outcome};
-use crate::table::printable;
+use console::printable;
+use console::{Failure, Outcome};
 
 /// The known meetings, of some servers or of all.
 pub(super) async fn list(client: &Client, servers: &[String], view: View) -> Result<Outcome, Failure> {

@@ -8,8 +8,9 @@ use super::servers::{checked_url, multiplier};
 use super::{View, count, good, id_of, items, text};
 use crate::cli::Output;
 use crate::client::{Answer, Api, Client};
-use crate::failure::{Failure, Outcome};
-use crate::table::{Cell, Column, printable, render};
+use crate::table::{Column, render};
+use console::{Cell, printable};
+use console::{Failure, Outcome};
 
 /// The most bytes of meeting ids that are sent; a balancer takes 1 MiB in all.
 const MAX_IDS: u64 = 900 << 10;

@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 use super::{NO_SERVERS, View, count, good, items, number, text};
 use crate::cli::Output;
 use crate::client::{Api, Client};
-use crate::failure::{Exit, Failure, Outcome};
-use crate::table::{decimal, printable};
+use crate::table::decimal;
+use console::printable;
+use console::{Exit, Failure, Outcome};
 
 /// Polls, and prints a line for each server and a summary.
 pub(super) async fn poll(client: &Client, lenient: bool, view: View) -> Result<Outcome, Failure> {

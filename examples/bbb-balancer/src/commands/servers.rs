@@ -7,9 +7,10 @@ use super::{NO_SERVERS, View, good, id_of, ok, text};
 use crate::action::{Change, Wish};
 use crate::cli::Output;
 use crate::client::{Api, Client};
-use crate::failure::{Exit, Failure, Outcome};
 use crate::settings::masked;
-use crate::table::{decimal, printable};
+use crate::table::decimal;
+use console::printable;
+use console::{Exit, Failure, Outcome};
 
 /// A server to add.
 pub(crate) struct New {
@@ -143,7 +144,7 @@ pub(super) async fn add(client: &Client, new: New, view: View) -> Result<Outcome
             note.get_or_insert_with(|| format!("it is disabled; next: bbb-balancer servers enable {}", printable(&id)));
         }
     }
-    outcome.note = note;
+    outcome.notes.extend(note);
     Ok(outcome)
 }
 
@@ -194,7 +195,7 @@ pub(super) async fn wish(client: &Client, id: &str, wish: Wish, view: View) -> R
     let id = id_of(client, id).await?;
     let mut outcome = change_known(client, &id, json!({"state": wish.word()}), view).await?;
     if let Wish::Disable = wish {
-        outcome.note = left_behind(client, &id).await;
+        outcome.notes.extend(left_behind(client, &id).await);
     }
     Ok(outcome)
 }

@@ -5,8 +5,9 @@ use serde_json::Value;
 use super::{NO_SERVERS, View, count, good, items, number, text};
 use crate::cli::Output;
 use crate::client::{Api, Client};
-use crate::failure::{Failure, Outcome};
-use crate::table::{Cell, Column, decimal, printable, render};
+use crate::table::{Column, decimal, load, render};
+use console::{Cell, printable};
+use console::{Failure, Outcome};
 
 const COLUMNS: [Column; 10] = [
     Column::new("HOSTNAME"),
@@ -68,7 +69,7 @@ fn row(server: &Value, wide: bool) -> Vec<Cell> {
         Cell::count(count(server, "users")),
         Cell::count(count(server, "largest_meeting")),
         Cell::count(count(server, "videos")),
-        Cell::load(number(server, "load")),
+        load(number(server, "load")),
         Cell::text(text(server, "bbb_version")),
         Cell::text(text(server, "tag")),
     ];
@@ -77,8 +78,8 @@ fn row(server: &Value, wide: bool) -> Vec<Cell> {
         let age = number(server, "age_seconds").map_or_else(|| "never".to_owned(), |age| format!("{age:.0}s"));
         row.extend([
             Cell::text(text(server, "health")),
-            Cell::load(number(server, "expected_load")),
-            Cell::load(number(server, "load_multiplier")),
+            load(number(server, "expected_load")),
+            load(number(server, "load_multiplier")),
             Cell::Number(if stale { format!("{age} (stale)") } else { age }),
             Cell::text(text(server, "id")),
         ]);

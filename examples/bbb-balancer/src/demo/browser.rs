@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{failed, signed};
-use crate::failure::Failure;
+use console::Failure;
 
 /// The largest answer it reads.
 const LIMIT: u64 = 16 << 20;

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::browser::Browser;
 use super::failed;
-use crate::failure::Failure;
+use console::Failure;
 
 /// Calls at once.
 const AT_ONCE: usize = 32;

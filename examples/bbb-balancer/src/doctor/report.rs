@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::cli::Output;
-use crate::failure::{Exit, Outcome};
-use crate::table::printable;
+use console::printable;
+use console::{Exit, Outcome};
 
 /// How bad a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ impl Report {
         self.problems.sort_by_key(|p| p.level == Level::Warning);
         let out = if output == Output::Json { format!("{:#}\n", self.json()) } else { self.text() };
         let bad = self.count(Level::Error) > 0 || (strict && !self.problems.is_empty());
-        Outcome { out, note: None, exit: if bad { Exit::Failed } else { Exit::Done } }
+        Outcome { out, notes: Vec::new(), exit: if bad { Exit::Failed } else { Exit::Done } }
     }
 
     fn json(&self) -> Value {

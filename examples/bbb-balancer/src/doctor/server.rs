@@ -13,7 +13,7 @@ use super::report::{Report, Section};
 use crate::client::Connections;
 use crate::commands::{host, text};
 use crate::settings::{masked, weakness};
-use crate::table::printable;
+use console::printable;
 
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER: usize = 16 << 20;

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::failure::{Exit, Outcome};
 use crate::settings::masked;
-use crate::table::{Cell, Column, printable, render};
+use crate::table::{Column, load, render};
+use console::{Cell, printable};
+use console::{Exit, Outcome};
 
 /// Left-overs that are named; more are counted.
 const NAMED: usize = 20;
@@ -62,7 +63,7 @@ impl Found {
     pub(super) fn outcome(&self, as_json: bool) -> Outcome {
         let out = if as_json { format!("{:#}\n", self.json()) } else { self.text() };
         let exit = if self.obstacles().is_empty() { Exit::Done } else { Exit::Failed };
-        Outcome { out, note: None, exit }
+        Outcome { out, notes: Vec::new(), exit }
     }
 
     /// What keeps us from taking over.
@@ -112,7 +113,7 @@ impl Found {
                     Cell::text(&s.state),
                     Cell::text(if s.online { "online" } else { "offline" }),
                     Cell::Number(s.meetings.to_string()),
-                    Cell::load(s.load.as_ref().and_then(|load| load.parse().ok())),
+                    load(s.load.as_ref().and_then(|load| load.parse().ok())),
                     Cell::Number(printable(&s.multiplier)),
                     Cell::text(&s.tag),
                 ]

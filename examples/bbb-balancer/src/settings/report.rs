@@ -37,7 +37,7 @@ pub(crate) fn shown(key: &Key, text: &str) -> String {
                 .join(",")
         }
     };
-    crate::table::printable(&text)
+    console::printable(&text)
 }
 
 /// The first and last four characters of a long secret, dots for a short one.

@@ -191,7 +191,7 @@ fn plain(value: &toml::Value) -> Option<String> {
 }
 
 fn unknown(place: &str, name: &str) -> String {
-    let name: String = crate::table::printable(name).chars().take(64).collect();
+    let name: String = console::printable(name).chars().take(64).collect();
     match nearest(&name, KEYS.iter().map(|key| key.name)) {
         Some(near) => format!("{place}: unknown setting {name:?}; did you mean {near:?}?"),
         None => format!("{place}: unknown setting {name:?}; `bbb-balancer check` lists all of them"),

@@ -6,10 +6,9 @@ use adapter_haproxy::{ConfigFile, Cured, Doctor, Level};
 use serde_json::{Value, json};
 
 use crate::diff;
-use crate::failure::Failure;
 use crate::files;
 use crate::haproxy::Verdict;
-use crate::table;
+use console::Failure;
 
 use super::{Item, fixed_name, join};
 
@@ -76,7 +75,7 @@ fn veiled(line: &str) -> String {
         Some(at) => format!("{}***", &line[..at]),
         None => line.to_owned(),
     };
-    table::printable(&shown.replace('\t', "    "))
+    console::printable(&shown.replace('\t', "    "))
 }
 
 impl Fixed {
@@ -92,17 +91,17 @@ impl Fixed {
         }
         let mut out = String::new();
         for Mended { old, new, diff, fixed } in &self.files {
-            let count = table::counted(fixed.len() as u64, "finding");
-            out.push_str(&format!("\n{diff}\n{}", table::lines(&format!("{new}: {count} of {old} mended"))));
+            let count = console::counted(fixed.len(), "finding");
+            out.push_str(&format!("\n{diff}\n{}", console::lines(&format!("{new}: {count} of {old} mended"))));
         }
-        let errors = self.left.iter().filter(|item| item.level == Level::Error).count() as u64;
+        let errors = self.left.iter().filter(|item| item.level == Level::Error).count();
         out.push_str(&match &self.verdict {
             Some(verdict) if verdict.accepted => "haproxy -c accepts what is mended".to_owned(),
             Some(_) => "haproxy -c still refuses it".to_owned(),
             None => "haproxy -c was not asked about it".to_owned(),
         });
         if errors > 0 {
-            out.push_str(&format!("; {} left for a person:\n", table::counted(errors, "error")));
+            out.push_str(&format!("; {} left for a person:\n", console::counted(errors, "error")));
             out.extend(self.left.iter().filter(|item| item.level == Level::Error).map(Item::print));
         } else {
             out.push_str("; no error is left\n");

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use adapter_haproxy::ConfigFile;
 
-use crate::failure::Failure;
 use crate::files;
+use console::Failure;
 
 use super::section::shared_table;
 use super::{Line, Model, Subject};

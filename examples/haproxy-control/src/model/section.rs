@@ -2,8 +2,8 @@
 
 use adapter_haproxy::{ConfigFile, ConfigLine, ConfigSection, SectionKind};
 
-use crate::failure::Failure;
 use crate::nearest::did_you_mean;
+use console::Failure;
 
 use super::server::Server;
 use super::{Line, Model};

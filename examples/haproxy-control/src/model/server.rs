@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use adapter_haproxy::balance::{HashKey, ServerSpec, ServerState};
 use adapter_haproxy::{ConfigLine, Word};
 
-use crate::failure::Failure;
+use console::Failure;
 
 /// Words of a server line that have a value behind them, besides those that are read.
 const WITH_VALUE: &[&str] = &[

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use crate::model::Server;
-use crate::table::{self, Cell, counted};
+use console::{Cell, counted};
 
 /// A room that does not stay where it is, one way or the other.
 #[derive(Clone, Debug)]
@@ -95,7 +95,7 @@ impl Report {
 
     /// One sentence.
     fn sentence(&self) -> String {
-        let of = counted(self.rooms as u64, "room");
+        let of = counted(self.rooms, "room");
         let pinned = if self.pinned > 0 { format!("; {} pinned and stay", self.pinned) } else { String::new() };
         let table = self.with_table();
         let moved = match (self.sticky, self.by_key) {
@@ -119,7 +119,7 @@ impl Report {
                 row.extend(both.then(|| name(one.with_table.as_ref())));
                 row
             };
-            out.push_str(&table::render(headers, &self.moves.iter().map(row).collect::<Vec<_>>()));
+            out.push_str(&console::table(headers, &self.moves.iter().map(row).collect::<Vec<_>>()));
             out.push('\n');
         }
         let mut headers = vec!["SERVER", "NOW", "AFTER", "GAINS", "LOSES"];
@@ -130,8 +130,8 @@ impl Report {
             row.extend(self.sticky.then(|| Cell::count(count.with_table)));
             row
         };
-        out.push_str(&table::render(&headers, &self.tally.rows().map(row).collect::<Vec<_>>()));
-        out.push_str(&format!("\n{}\n", table::printable(&self.sentence())));
+        out.push_str(&console::table(&headers, &self.tally.rows().map(row).collect::<Vec<_>>()));
+        out.push_str(&format!("\n{}\n", console::printable(&self.sentence())));
         out
     }
 
@@ -174,7 +174,7 @@ impl Report {
         let needless = self.moves.iter().filter(|one| {
             self.by_key && one.from != one.by_hash && !is_touched(&one.from) && !is_touched(&one.by_hash)
         });
-        let count = needless.count() as u64;
+        let count = needless.count();
         (count > 0).then(|| {
             format!(
                 "{} would move between servers that stay: hash-type consistent, and an id on every server line that is \

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::failure::Failure;
 use crate::nearest::did_you_mean;
+use console::Failure;
 
 /// Everything that can be described; what a kind does not know is refused when it is built.
 #[derive(Debug, Deserialize)]

@@ -8,9 +8,9 @@ use adapter_jitsi::{BreweryFeed, ConferenceBook, Participant};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Conference, Ledger, PATIENCE, failed};
-use crate::failure::Failure;
 use crate::pool::{Kind, Pool};
 use crate::show;
+use console::Failure;
 
 /// Where a participant is.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::failure::Failure;
 use crate::show::nick;
+use console::Failure;
 
 /// Who was placed where, and what was known then.
 #[derive(Debug, Default)]

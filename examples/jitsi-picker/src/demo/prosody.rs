@@ -12,7 +12,7 @@ use adapter_jitsi::{Backoff, BareJid, ClientOptions, LoginOptions, Password};
 use tokio::sync::oneshot;
 
 use super::failed;
-use crate::failure::Failure;
+use console::Failure;
 
 const CONFIGURATION: &str = include_str!("prosody.cfg.lua");
 const DOMAIN: &str = "auth.meet.demo";

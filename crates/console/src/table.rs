@@ -1,8 +1,10 @@
-//! Tables without borders: upper-case headers, text left, numbers right. And text from outside made fit to print.
+//! Tables without borders: upper-case headers, text left, numbers right.
+
+use crate::text::printable;
 
 /// One cell.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Cell {
+pub enum Cell {
     /// Stands left.
     Text(String),
     /// Stands right.
@@ -11,16 +13,22 @@ pub(crate) enum Cell {
 
 impl Cell {
     /// Text as it may be printed; `<none>` when there is none.
-    pub(crate) fn text(text: &str) -> Self {
+    pub fn text(text: &str) -> Self {
         Self::Text(if text.is_empty() { "<none>".to_owned() } else { printable(text) })
     }
 
     /// A number as written, `<none>` when there is none.
-    pub(crate) fn number(number: Option<impl ToString>) -> Self {
+    pub fn number(number: Option<impl ToString>) -> Self {
         Self::Number(number.map_or_else(|| "<none>".to_owned(), |number| number.to_string()))
     }
 
-    fn content(&self) -> &str {
+    /// A whole number.
+    pub fn count(number: u64) -> Self {
+        Self::Number(number.to_string())
+    }
+
+    /// What is printed.
+    pub fn content(&self) -> &str {
         match self {
             Self::Text(text) | Self::Number(text) => text,
         }
@@ -28,8 +36,8 @@ impl Cell {
 }
 
 /// The table as lines without trailing blanks, each with its line break. A column of numbers has its header at the
-/// right as well.
-pub(crate) fn render(headers: &[&str], rows: &[Vec<Cell>]) -> String {
+/// right as well. A row that is too short ends early; cells beyond the headers are left out.
+pub fn table(headers: &[&str], rows: &[Vec<Cell>]) -> String {
     let wide = |text: &str| text.chars().count();
     let column = |at: usize| rows.iter().filter_map(move |row| row.get(at));
     let shape: Vec<(usize, bool)> = headers
@@ -57,36 +65,24 @@ pub(crate) fn render(headers: &[&str], rows: &[Vec<Cell>]) -> String {
     out
 }
 
-/// The text with control characters spelled out, so that no name can steer a terminal or break a line.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if c.is_control() {
-            out.extend(c.escape_default());
-        } else {
-            out.push(c);
-        }
-        out
-    })
-}
-
-/// `1 bridge`, `2 bridges`.
-pub(crate) fn counted(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Cell, counted, render};
+    use super::*;
 
     #[test]
     fn aligns_text_and_numbers() {
         let rows = [
-            vec![Cell::text("a-longer-name"), Cell::number(Some(7)), Cell::text("x")],
+            vec![Cell::text("a-longer-name"), Cell::count(7), Cell::text("x"), Cell::text("beyond")],
             vec![Cell::text(""), Cell::number(None::<u8>), Cell::text("é\u{1b}[2J")],
+            vec![Cell::text("short")],
         ];
-        let want = "NAME                 N   LAST\na-longer-name        7   x\n<none>          <none>   é\\u{1b}[2J\n";
-        assert_eq!(render(&["NAME", "N", "LAST"], &rows), want);
-        assert_eq!(render(&["NAME", "N"], &[]), "NAME   N\n");
-        assert_eq!([counted(1, "bridge"), counted(0, "bridge")], ["1 bridge", "0 bridges"]);
+        let want = concat!(
+            "NAME                 N   LAST\n",
+            "a-longer-name        7   x\n",
+            "<none>          <none>   é\\u{1b}[2J\n",
+            "short\n"
+        );
+        assert_eq!(table(&["NAME", "N", "LAST"], &rows), want);
+        assert_eq!(table(&["NAME", "N"], &[]), "NAME   N\n");
     }
 }
