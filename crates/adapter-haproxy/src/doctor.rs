@@ -24,32 +24,12 @@ mod tables;
 mod tests;
 mod words;
 
+pub use balancer_core::{Level, RuleInfo};
 pub use listen::{Listener, haproxy_listeners, listener_clashes, nginx_listeners};
 pub use log::{LogCause, LogFinding, MAX_LOG_LEN, explain_log};
-pub use rules::{DOCTOR_RULES, RuleInfo};
+pub use rules::DOCTOR_RULES;
 
 use scene::Scene;
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// Worth knowing.
-    Note,
-    /// Loads, and does something else than meant.
-    Warning,
-    /// Does not load, or is open to anybody.
-    Error,
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Note => "note",
-            Self::Warning => "warning",
-            Self::Error => "error",
-        })
-    }
-}
 
 /// One defect. Prints as `file:line: level: text [id]` and a line of help.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +67,7 @@ impl Finding {
         text: String,
         help: impl Into<String>,
     ) -> Self {
-        let level = rules::level(rule);
+        let level = RuleInfo::level_of(DOCTOR_RULES, rule);
         Self { rule, level, file: file.name().to_owned(), line, text, help: help.into(), fix: None }
     }
 

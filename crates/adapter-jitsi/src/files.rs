@@ -11,8 +11,9 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use doctor::{Finding, JitsiDoctor, JitsiHost, Level, PortSeen, PortWanted, Transport};
-pub use rules::{JITSI_RULES, JitsiRule};
+pub use balancer_core::{Level, RuleInfo};
+pub use doctor::{Finding, JitsiDoctor, JitsiHost, PortSeen, PortWanted, Transport};
+pub use rules::JITSI_RULES;
 
 /// The largest file that is read, in bytes.
 pub const MAX_FILE: usize = 1 << 20;

@@ -108,8 +108,8 @@ pub use conference::{
     Conference, ConferenceBook, ConferenceBridge, MAX_CONFERENCES, MAX_PINS, Participant, PinError, Pins,
 };
 pub use files::{
-    FileDefect, FileError, FileKind, Finding, JITSI_RULES, JitsiDoctor, JitsiFile, JitsiHost, JitsiRule, Level,
-    MAX_FILE, MAX_FILE_DEPTH, MAX_SETTINGS, PortSeen, PortWanted, Setting, Transport,
+    FileDefect, FileError, FileKind, Finding, JITSI_RULES, JitsiDoctor, JitsiFile, JitsiHost, Level, MAX_FILE,
+    MAX_FILE_DEPTH, MAX_SETTINGS, PortSeen, PortWanted, RuleInfo, Setting, Transport,
 };
 pub use logs::{
     BridgeChange, BridgeHistory, BridgeStep, FollowStart, Followed, LineSplitter, LogEvent, LogEventKind, LogFollower,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::{ConfigFile, ConfigLine, SectionKind};
 
 use super::scene::{DefaultServers, Part, Scene, remove, replace};
-use super::{Finding, Level};
+use super::{Finding, Level, RuleInfo};
 
 /// How many listeners of one port are compared with each other.
 const SAME_PORT: usize = 1000;
@@ -236,7 +236,7 @@ pub fn listener_clashes(listeners: &[Listener]) -> Vec<Finding> {
                 "if that is meant, nothing; else delete one",
             ),
             (false, _) => (
-                super::rules::level("BLC-H015"),
+                RuleInfo::level_of(super::DOCTOR_RULES, "BLC-H015"),
                 "the second to start cannot",
                 "move nginx to another port in all of its files and name that port in HAProxy's server lines",
             ),

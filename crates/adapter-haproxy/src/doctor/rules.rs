@@ -1,21 +1,10 @@
 //! The rules by their ids.
 
-use super::Level::{self, Error, Note, Warning};
-
-/// One rule of the doctor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RuleInfo {
-    /// Its id; ids are never reused.
-    pub id: &'static str,
-    /// How bad it usually is.
-    pub level: Level,
-    /// What it looks for.
-    pub about: &'static str,
-}
+use balancer_core::Level::{self, Error, Note, Warning};
+use balancer_core::RuleInfo;
 
 const fn rule(id: &'static str, level: Level, about: &'static str) -> RuleInfo {
-    RuleInfo { id, level, about }
+    RuleInfo::new(id, level, about)
 }
 
 /// Every rule there is, by id.
@@ -77,7 +66,3 @@ pub const DOCTOR_RULES: &[RuleInfo] = &[
     rule("BLC-H054", Note, "the local peer left to the host's name"),
     rule("BLC-H055", Warning, "a decoded key that a NUL byte cuts"),
 ];
-
-pub(super) fn level(id: &str) -> Level {
-    DOCTOR_RULES.iter().find(|rule| rule.id == id).map_or(Warning, |rule| rule.level)
-}

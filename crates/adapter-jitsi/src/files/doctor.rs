@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use balancer_core::{Level, RuleInfo};
+
 use super::connection::{Connection, KNOWN, NEEDED};
 use super::names::{near, near_hosts};
-use super::{FileError, FileKind, JitsiFile, Setting, rules};
+use super::{FileError, FileKind, JITSI_RULES, JitsiFile, Setting};
 
 const VIDEOBRIDGE: &str = "org.jitsi.videobridge.";
 const STATISTICS: &str = "org.jitsi.videobridge.ENABLE_STATISTICS";
@@ -24,27 +26,6 @@ const PROPERTIES: [&str; 7] = [
 
 /// How many names are compared with each other, at most.
 const MAX_NAMES: usize = 1_000;
-
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// Worth knowing.
-    Note,
-    /// Works, and does something else than meant or less safely.
-    Warning,
-    /// Does not work.
-    Error,
-}
-
-impl fmt::Display for Level {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Note => "note",
-            Self::Warning => "warning",
-            Self::Error => "error",
-        })
-    }
-}
 
 /// One defect. Prints as `file:line: level: text [id]` and a line of help. Never shows a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +47,14 @@ pub struct Finding {
 
 impl Finding {
     fn new(rule: &'static str, file: &str, line: usize, text: String, help: impl Into<String>) -> Self {
-        Self { rule, level: rules::level(rule), file: file.to_owned(), line, text, help: help.into() }
+        Self {
+            rule,
+            level: RuleInfo::level_of(JITSI_RULES, rule),
+            file: file.to_owned(),
+            line,
+            text,
+            help: help.into(),
+        }
     }
 }
 

@@ -1,25 +1,14 @@
 //! The rules by their ids.
 
-use super::doctor::Level::{self, Error, Note, Warning};
+use balancer_core::Level::{self, Error, Note, Warning};
+use balancer_core::RuleInfo;
 
-/// One rule of the doctor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct JitsiRule {
-    /// Its id; ids are never reused.
-    pub id: &'static str,
-    /// How bad it usually is.
-    pub level: Level,
-    /// What it looks for.
-    pub about: &'static str,
-}
-
-const fn rule(id: &'static str, level: Level, about: &'static str) -> JitsiRule {
-    JitsiRule { id, level, about }
+const fn rule(id: &'static str, level: Level, about: &'static str) -> RuleInfo {
+    RuleInfo::new(id, level, about)
 }
 
 /// Every rule there is, by id.
-pub const JITSI_RULES: &[JitsiRule] = &[
+pub const JITSI_RULES: &[RuleInfo] = &[
     rule("BLC-J001", Error, "a file that cannot be read"),
     rule("BLC-J002", Warning, "several properties on one line, which Java reads as one"),
     rule("BLC-J003", Error, "a bridge that publishes no statistics"),
@@ -38,7 +27,3 @@ pub const JITSI_RULES: &[JitsiRule] = &[
     rule("BLC-J016", Warning, "a property close to one that is known"),
     rule("BLC-J017", Warning, "a setting given twice with different values"),
 ];
-
-pub(super) fn level(id: &str) -> Level {
-    JITSI_RULES.iter().find(|rule| rule.id == id).map_or(Warning, |rule| rule.level)
-}
