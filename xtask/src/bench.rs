@@ -3,12 +3,13 @@
 use std::process::Command;
 
 use crate::run::{run, target};
-use crate::{haproxy, tools};
+use crate::{haproxy, jitsi, tools};
 
 pub(crate) fn run_bench(args: &[String]) -> Result<(), String> {
     match args.first().map(String::as_str) {
         Some("peers") => peers(&args[1..]),
         Some("haproxy") => haproxy::bench(&args[1..]),
+        Some("jitsi") => jitsi::bench(&args[1..]),
         Some("growth") => {
             let mut args = args.to_vec();
             if !args.iter().any(|a| a.starts_with("--plot")) {

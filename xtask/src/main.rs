@@ -2,6 +2,7 @@
 
 mod bench;
 mod haproxy;
+mod jitsi;
 mod run;
 mod soak;
 mod suites;
@@ -27,10 +28,12 @@ Tasks of this repository.
   cargo xtask soak servers      500 servers, one in ten of which hangs, then all: three minutes
   cargo xtask soak haproxy [--seed N]
                                 a million generated requests, expressions and configurations, in release mode
+  cargo xtask soak jitsi        a brewery on a real Prosody that is out of reach for a minute
   cargo xtask bench [ARG ...]   build everything in release mode and measure `serve`; --quick for a short run
   cargo xtask bench peers [PART ...]
                                 the core beside pingora, tower, hashring, dashmap, moka and a bare Redis connection
   cargo xtask bench haproxy     haproxy-control predict and plan, 1,000 servers and 100,000 rooms; the hash's lookup
+  cargo xtask bench jitsi       a choice among 5,000 bridges beside sorting them, with 100,000 conferences
   cargo xtask bench growth      cost by number of servers and rooms, as a table and a plot
 
 Examples:

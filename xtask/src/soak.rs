@@ -3,13 +3,14 @@
 use std::process::Command;
 
 use crate::run::run;
-use crate::{haproxy, tools};
+use crate::{haproxy, jitsi, tools};
 
 /// What the command line asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Wanted {
     servers: bool,
     haproxy: bool,
+    jitsi: bool,
     seconds: Option<u64>,
     seed: Option<u64>,
 }
@@ -25,9 +26,12 @@ fn read(args: &[String]) -> Result<Wanted, String> {
         match arg.as_str() {
             "servers" => wanted.servers = true,
             "haproxy" => wanted.haproxy = true,
+            "jitsi" => wanted.jitsi = true,
             "--seconds" => wanted.seconds = number()?,
             "--seed" => wanted.seed = number()?,
-            other => return Err(format!("soak has no {other:?}: servers, haproxy, --seconds N and --seed N are")),
+            other => {
+                return Err(format!("soak has no {other:?}: servers, haproxy, jitsi, --seconds N and --seed N are"));
+            }
         }
     }
     if wanted.servers && (wanted.seconds.is_some() || wanted.seed.is_some()) {
@@ -36,6 +40,9 @@ fn read(args: &[String]) -> Result<Wanted, String> {
     if wanted.haproxy && (wanted.servers || wanted.seconds.is_some()) {
         return Err("soak haproxy takes --seed alone".into());
     }
+    if wanted.jitsi && (wanted != Wanted { jitsi: true, ..Wanted::default() }) {
+        return Err("soak jitsi takes nothing else".into());
+    }
     Ok(wanted)
 }
 
@@ -43,6 +50,9 @@ pub(crate) fn run_soak(args: &[String]) -> Result<(), String> {
     let wanted = read(args)?;
     if wanted.haproxy {
         return haproxy::soak(wanted.seed);
+    }
+    if wanted.jitsi {
+        return jitsi::soak();
     }
     tools::install(&[])?;
     let name = if wanted.servers { "soak::servers::long_servers" } else { "soak::long_soak" };
@@ -77,12 +87,15 @@ mod tests {
         );
         assert_eq!(words("servers"), Ok(Wanted { servers: true, ..Wanted::default() }));
         assert_eq!(words("haproxy --seed 3"), Ok(Wanted { haproxy: true, seed: Some(3), ..Wanted::default() }));
+        assert_eq!(words("jitsi"), Ok(Wanted { jitsi: true, ..Wanted::default() }));
         for (wrong, names) in [
             ("--seed", "--seed"),
             ("--seconds x", "\"x\""),
             ("all", "\"all\""),
             ("servers --seed 1", "neither"),
             ("haproxy --seconds 1", "--seed alone"),
+            ("jitsi --seed 1", "nothing else"),
+            ("jitsi servers", "nothing else"),
         ] {
             assert!(words(wrong).unwrap_err().contains(names), "{wrong}");
         }

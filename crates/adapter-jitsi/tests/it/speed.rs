@@ -1,5 +1,4 @@
-//! How long a choice takes beside sorting all bridges. Run by hand, in release:
-//! `cargo test --release -p adapter-jitsi speed -- --ignored --nocapture`.
+//! How long a choice takes beside sorting all bridges: `cargo xtask bench jitsi`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -34,8 +33,8 @@ fn by_sorting(all: &[BridgeView], region: &str) -> usize {
 }
 
 #[test]
-#[ignore = "takes a while and says something in release only"]
-fn speed() {
+#[ignore = "it measures, in release mode: cargo xtask bench jitsi"]
+fn choices_beside_sorting() {
     let mut settings = FocusSettings::default();
     (settings.strategy, settings.octo) = (PlainStrategy::RegionBased.into(), true);
     let mut book = ConferenceBook::new(&settings);
@@ -74,5 +73,4 @@ fn speed() {
     println!("{BRIDGES} bridges, {} conferences:", book.len());
     println!("sorting {sort:?}, choosing {select:?} ({ratio:.0} times faster), in a running conference {second:?}");
     println!("choosing and counting {join:?}, counting {place:?}, taking in a report {update:?}");
-    assert!(ratio > 20.0, "{ratio}");
 }
