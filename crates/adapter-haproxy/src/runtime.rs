@@ -39,6 +39,8 @@ mod word;
 #[cfg(feature = "runtime")]
 mod client;
 #[cfg(feature = "runtime")]
+mod limit;
+#[cfg(feature = "runtime")]
 mod map_update;
 #[cfg(feature = "runtime")]
 mod master;
@@ -56,6 +58,8 @@ pub use command::{
 pub use error::RuntimeError;
 pub use error::{CommandError, Refusal, RefusalKind, ReplyError};
 pub use ids::ServerIds;
+#[cfg(feature = "runtime")]
+pub(crate) use limit::later;
 #[cfg(feature = "runtime")]
 pub use map_update::{MapReplaced, MapUpdate};
 #[cfg(feature = "runtime")]

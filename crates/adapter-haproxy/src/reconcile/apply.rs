@@ -5,7 +5,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
 
-use crate::runtime::{Client, Command, Process, RefusalKind, RuntimeError, ServerName};
+use crate::runtime::{Client, Command, Process, RefusalKind, RuntimeError, ServerName, later};
 
 use super::plan::{Action, Commands};
 use super::running::Running;
@@ -144,7 +144,7 @@ impl Client {
     /// Dropped, it ends after any step and undoes none: plan anew.
     pub async fn apply(&self, commands: &Commands, options: ApplyOptions) -> Result<Applied, ApplyError> {
         let began = Instant::now();
-        let mut run = Run { client: self, process: None, end: began + options.idle_deadline, options };
+        let mut run = Run { client: self, process: None, end: later(began, options.idle_deadline), options };
         for (at, step) in commands.steps().iter().enumerate() {
             let Err(cause) = run.step(&step.action).await else { continue };
             let done = if cause.maybe_done() { at + 1 } else { at };
@@ -248,7 +248,7 @@ impl Run<'_> {
 
     /// Undoes the first `done` steps; of those from `sure` on it is not known whether they took place.
     async fn back(&mut self, commands: &Commands, done: usize, sure: usize) -> RollBack {
-        self.end = Instant::now() + self.options.idle_deadline;
+        self.end = later(Instant::now(), self.options.idle_deadline);
         let mut left = Vec::new();
         for (at, step) in commands.steps().iter().enumerate().take(done).rev() {
             for action in &step.undo {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::MAX_CONFIG_LEN;
 use crate::render::pin_key;
 use crate::runtime::{
-    Client, MasterClient, PeersFlags, ReloadReport, RuntimeError, TableEntry, TableFilter, WorkerTarget,
+    Client, MasterClient, PeersFlags, ReloadReport, RuntimeError, TableEntry, TableFilter, WorkerTarget, later,
 };
 
 use super::file::{self, Draft, FileError};
@@ -213,7 +213,7 @@ impl ReloadGate {
             };
             let Some(open) = open else { return Ok(began.elapsed()) };
             let next = Instant::now() + pause;
-            if next > began + self.ready {
+            if next > later(began, self.ready) {
                 let section = open?;
                 let (section, flags, after) = (section.name, section.flags, self.ready);
                 return Err(ReloadError::NotReady { section, flags, after });

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::codec::Framing;
 use super::command::Command;
 use super::error::{Refusal, ReplyError, RuntimeError, shown};
+use super::limit::{Limit, later};
 use super::reply::{Info, Reply};
 use super::session::{Level, SessionEvent, SessionLimits};
 
@@ -45,25 +46,6 @@ pub struct Client {
     address: RuntimeAddress,
     options: ClientOptions,
     state: Mutex<State>,
-}
-
-/// How long one call may take.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limit {
-    began: Instant,
-    total: Duration,
-    /// Between two pieces of an answer.
-    silence: Duration,
-}
-
-impl Limit {
-    pub(super) fn silence(self) -> Duration {
-        self.silence
-    }
-
-    pub(super) fn end(self) -> Instant {
-        self.began + self.total
-    }
 }
 
 impl Client {
@@ -369,7 +351,7 @@ impl Client {
     /// Opens a connection, waiting for a process that is not there.
     pub(super) async fn open(&self, address: &RuntimeAddress, framing: Framing, limit: Limit) -> Result<Link, Broken> {
         let limits = SessionLimits { max_answer: self.options.max_answer, ..SessionLimits::default() };
-        let patience = (Instant::now() + self.options.come_back).min(limit.end());
+        let patience = later(Instant::now(), self.options.come_back).min(limit.end());
         let mut pause = Duration::from_millis(2);
         loop {
             match timeout_at(limit.end(), Link::open(address, framing, limits)).await {
@@ -390,15 +372,16 @@ impl Client {
     /// Makes sure that there is a connection young enough, and that the process at its end is known.
     async fn meet(&self, state: &mut State, limit: Limit) -> Result<(), RuntimeError> {
         let now = Instant::now();
-        let young = |link: &Link| now < link.used + self.options.idle && now < link.born + self.options.max_age;
-        let looked = state.looked.is_some_and(|at| now < at + self.options.max_age);
+        let young =
+            |link: &Link| now < later(link.used, self.options.idle) && now < later(link.born, self.options.max_age);
+        let looked = state.looked.is_some_and(|at| now < later(at, self.options.max_age));
         let via_master = matches!(self.address, RuntimeAddress::Worker { .. });
         if looked && (via_master || state.link.as_ref().is_some_and(young)) {
             return Ok(());
         }
         state.link = None;
         let mut tries = 0_u32;
-        let patience = now + self.options.come_back;
+        let patience = later(now, self.options.come_back);
         loop {
             let commands = [Command::show_info(), Command::show_level()];
             let mut replies = [Reply::default(), Reply::default()];

@@ -9,6 +9,7 @@ use super::client::{Broken, Client, ClientOptions, RuntimeAddress, Why, WorkerTa
 use super::codec::Framing;
 use super::command::Command;
 use super::error::RuntimeError;
+use super::limit::later;
 use super::reply::{Processes, ReloadOutcome, Reply};
 use super::session::SessionEvent;
 
@@ -88,7 +89,7 @@ impl MasterClient {
         };
         let commands = std::slice::from_ref(command);
         let result = match self.client.open(self.address(), Framing::Close, limit).await {
-            Ok(mut link) => link.exchange("", commands, limit.end(), limit.silence(), &mut sink).await,
+            Ok(mut link) => link.exchange("", commands, limit.end(), limit.silence, &mut sink).await,
             Err(broken) => Err(broken),
         };
         match result {
@@ -110,7 +111,7 @@ impl MasterClient {
     /// Dropped, the reload may take place.
     pub async fn reload(&self, limit: Duration) -> Result<ReloadReport, RuntimeError> {
         let began = Instant::now();
-        let end = began + limit;
+        let end = later(began, limit);
         let left = || end.saturating_duration_since(Instant::now());
         let was = self.processes_within(left()).await?;
         let (before, master) = (was.worker().map(|w| w.pid), was.master());

@@ -6,6 +6,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::command::{AddServer, AdminState, Command, ServerName, TableFilter, TableKey};
 use super::super::error::{CommandError, RefusalKind, RuntimeError, shown};
+use super::super::limit::later;
 use super::Client;
 
 /// How a server is removed.
@@ -89,7 +90,7 @@ impl Client {
     ///
     /// Dropped, the server may be in maintenance or gone.
     pub async fn remove_server(&self, server: &ServerName, options: RemoveOptions) -> Result<(), RuntimeError> {
-        let end = Instant::now() + options.deadline;
+        let end = later(Instant::now(), options.deadline);
         let pinned = Some(self.process().await?.pin());
         self.call_of(&Command::set_state(server, AdminState::Maint), pinned).await?;
         // An agent that says `ready` would undo it.

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::super::codec::Framing;
 use super::super::command::Command;
+use super::super::limit::later;
 use super::super::session::{Session, SessionError, SessionEvent, SessionLimits};
 use super::RuntimeAddress;
 
@@ -145,7 +146,7 @@ impl Link {
                 next += 1;
             }
             let broken = |why, answered, sent| Err(Broken { why, at: answered, sent });
-            let until = end.min(heard + silence);
+            let until = end.min(later(heard, silence));
             let Ok(read) = timeout_at(until, self.step(&mut sent)).await else {
                 return broken(Why::Deadline(until - began), answered, sent);
             };

@@ -5,7 +5,10 @@ use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use adapter_haproxy::runtime::{AdminState, Client, ClientOptions, Command, RuntimeAddress, RuntimeError};
+use adapter_haproxy::reconcile::{ApplyOptions, Commands};
+use adapter_haproxy::runtime::{
+    AdminState, Client, ClientOptions, Command, RemoveOptions, RuntimeAddress, RuntimeError,
+};
 
 use super::live::{Live, binaries};
 use super::name;
@@ -61,6 +64,22 @@ async fn a_process_that_hangs_meets_the_deadline() {
             assert!(Instant::now() < deadline);
         }
         client.order(&drain).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_limit_is_too_long() {
+    let ever = Duration::MAX;
+    for binary in binaries() {
+        let live = Live::start(&binary);
+        let options = ClientOptions::default().with_deadline(ever).with_dump_deadline(ever);
+        let client = Client::new(live.address("admin"), options.with_come_back(ever).with_keep(ever, ever));
+        assert_eq!(client.info().await.unwrap().pid(), live.pid());
+        assert!(client.map_entries(&live.map()).await.unwrap().len() == 1);
+        let gone = client.remove_server(&name("rooms/nobody"), RemoveOptions::default().with_deadline(ever)).await;
+        assert!(gone.unwrap_err().refusal().is_some());
+        let done = client.apply(&Commands::default(), ApplyOptions::default().with_idle_deadline(ever)).await;
+        assert_eq!(done.unwrap().process.pid, live.pid());
     }
 }
 
