@@ -20,6 +20,7 @@ mod quota;
 #[cfg(feature = "redis")]
 mod redis;
 mod rows;
+mod servers;
 mod shard;
 mod table;
 

@@ -90,7 +90,7 @@ fn coarse_now() -> coarsetime::Instant {
     coarsetime::Instant::now_without_cache_update()
 }
 
-/// What a table in memory tells the time by, in 2^-32 seconds since its beginning: the coarse clock's own unit.
+/// What a table in memory tells the time by, in milliseconds since its beginning.
 #[derive(Clone, Debug)]
 pub(super) enum Ticks {
     /// The machine's coarse monotonic clock: a few milliseconds behind at most, and much cheaper to read.
@@ -108,7 +108,6 @@ impl Ticks {
         Self::Tokio(tokio::time::Instant::now())
     }
 
-    /// 136 years fit.
     pub(super) fn now(&self) -> u64 {
         self.read().0
     }
@@ -118,16 +117,11 @@ impl Ticks {
         match self {
             Self::Coarse(epoch) => {
                 let now = coarse_now();
-                (now.duration_since(*epoch).as_ticks(), Some(now))
+                (now.duration_since(*epoch).as_millis(), Some(now))
             }
-            Self::Tokio(epoch) => (ticks(tokio::time::Instant::now().saturating_duration_since(*epoch)), None),
+            Self::Tokio(epoch) => (millis(tokio::time::Instant::now().saturating_duration_since(*epoch)), None),
         }
     }
-}
-
-/// A duration in 2^-32 seconds; what does not fit is held at the largest number.
-pub(super) fn ticks(duration: Duration) -> u64 {
-    coarsetime::Duration::from(duration).as_ticks()
 }
 
 impl Default for WallClock {
@@ -142,7 +136,6 @@ impl fmt::Debug for WallClock {
     }
 }
 
-#[cfg(any(feature = "file", feature = "redis"))]
 /// A duration in whole milliseconds; what does not fit is held at the largest number.
 pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

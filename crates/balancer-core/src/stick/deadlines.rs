@@ -11,10 +11,13 @@ pub(super) type Due = (Time, u64);
 /// Entries, the earliest first.
 ///
 /// Rows mostly come with one lifetime, so each is due behind all that came before it, or with those that came at the
-/// same tick of a coarse clock: these stand in line and cost a push. Only the others are sorted.
+/// same tick of a coarse clock: these stand in line and cost a push of one word. Only the others are sorted.
 #[derive(Default)]
 pub(super) struct Deadlines {
-    line: VecDeque<Due>,
+    /// The hashes of those in line.
+    line: VecDeque<u64>,
+    /// How many in line have which deadline; each run has at least one.
+    runs: VecDeque<(Time, usize)>,
     others: BinaryHeap<Reverse<Due>>,
 }
 
@@ -24,30 +27,45 @@ impl Deadlines {
     }
 
     #[inline]
-    pub(super) fn push(&mut self, due: Due) {
-        if self.line.back().is_none_or(|last| last.0 <= due.0) {
-            self.line.push_back(due);
-        } else {
-            self.others.push(Reverse(due));
+    pub(super) fn push(&mut self, (due, hash): Due) {
+        match self.runs.back_mut() {
+            Some((last, count)) if *last == due => *count += 1,
+            Some((last, _)) if *last > due => {
+                self.others.push(Reverse((due, hash)));
+                return;
+            }
+            _ => self.runs.push_back((due, 1)),
         }
+        self.line.push_back(hash);
+    }
+
+    #[inline]
+    fn first_in_line(&self) -> Option<Due> {
+        Some((self.runs.front()?.0, *self.line.front()?))
     }
 
     #[inline]
     pub(super) fn first(&self) -> Option<Due> {
-        match (self.line.front(), self.others.peek()) {
-            (Some(line), Some(Reverse(other))) => Some(if other.0 < line.0 { *other } else { *line }),
-            (Some(due), None) | (None, Some(Reverse(due))) => Some(*due),
-            (None, None) => None,
+        match (self.first_in_line(), self.others.peek()) {
+            (Some(line), Some(Reverse(other))) => Some(if other.0 < line.0 { *other } else { line }),
+            (Some(due), None) => Some(due),
+            (None, other) => other.map(|Reverse(due)| *due),
         }
     }
 
     /// Takes the first out.
     pub(super) fn pop(&mut self) {
         let other = self.others.peek();
-        if self.line.front().is_some_and(|line| other.is_none_or(|Reverse(other)| line.0 <= other.0)) {
-            self.line.pop_front();
-        } else {
+        if self.first_in_line().is_none_or(|line| other.is_some_and(|Reverse(other)| other.0 < line.0)) {
             self.others.pop();
+            return;
+        }
+        self.line.pop_front();
+        if let Some((_, count)) = self.runs.front_mut() {
+            *count -= 1;
+            if *count == 0 {
+                self.runs.pop_front();
+            }
         }
     }
 
@@ -55,8 +73,10 @@ impl Deadlines {
     pub(super) fn refill(&mut self, dues: impl Iterator<Item = Due>) {
         self.others.clear();
         self.line.clear();
-        self.line.extend(dues);
-        self.line.make_contiguous().sort_unstable();
+        self.runs.clear();
+        let mut dues: Vec<Due> = dues.collect();
+        dues.sort_unstable();
+        dues.into_iter().for_each(|due| self.push(due));
     }
 }
 

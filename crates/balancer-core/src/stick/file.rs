@@ -82,7 +82,8 @@ impl FileOptions {
 /// One thread takes everything that waits to be written, commits it in one transaction that is forced to the disk,
 /// and then answers everybody: an answered write survives the end of the process. Readers are served from memory,
 /// and are never told of a binding that is not on the disk yet. Expiry is kept as wall clock time, so it goes on
-/// while the process is down. An extension by [`StickStore::get`] reaches the file with the next commit or sweep;
+/// while the process is down. An extension by [`StickStore::get`] reaches the file with the next commit or sweep, one
+/// by less than a thousandth of the time to live is left out;
 /// [`StickStore::renew`] waits for the disk.
 ///
 /// One process owns a file at a time (`PATH.lock` beside it says which). Dropping the store and every
@@ -180,6 +181,8 @@ fn deadline(now: u64, ttl: Duration) -> u64 {
 }
 
 impl Journal for Core {
+    type Seq = u64;
+
     fn put(&self, key: &StickKey, binding: &Binding, until: u64) -> u64 {
         self.write(Write::Stick(key.clone(), Some((binding.clone(), until))))
     }

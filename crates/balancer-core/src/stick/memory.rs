@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::clock::{LONGEST_TTL, Ticks, WallClock, ticks};
+use super::clock::{LONGEST_TTL, Ticks, WallClock, millis};
 use super::table::{At, NoJournal, Table, Time};
 use super::{Binding, Claim, StickError, StickKey, StickPage, StickStore, Want};
 use crate::backend::BackendId;
@@ -82,8 +82,11 @@ impl MemoryOptions {
 /// short lock. No runtime is needed; with [`MemoryOptions::tokio_clock`] paused time in tests applies.
 /// Nothing runs in the background: expired entries are ignored when read and cleared by later operations.
 ///
-/// [`count`](StickStore::count) and [`list`](StickStore::list) look at every entry, shard by shard: an index by server
-/// would cost every claim, and these are asked for by drains and people.
+/// Expiry is exact to a millisecond or, by the coarse clock, to a few. An extension that would move a deadline by less
+/// than a thousandth of the time to live is left out.
+///
+/// [`list`](StickStore::list) looks at every entry, shard by shard, unless a shard has none of that server: an order by
+/// server would cost every claim, and listings are asked for by drains and people.
 #[derive(Debug)]
 pub struct MemoryStore {
     table: Table,
@@ -193,8 +196,13 @@ fn default_shards() -> usize {
     processors.saturating_mul(4).next_power_of_two()
 }
 
+/// No time to live is cut to nothing.
+fn millis_up(ttl: Duration) -> Time {
+    millis(ttl.saturating_add(Duration::from_nanos(999_999)))
+}
+
 fn deadline(now: Time, ttl: Duration) -> Time {
-    now.saturating_add(ticks(ttl.min(LONGEST_TTL)))
+    now.saturating_add(millis_up(ttl.min(LONGEST_TTL)))
 }
 
 #[async_trait]

@@ -9,43 +9,78 @@ use hashbrown::hash_table::Entry;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_micro_inline};
 
 use super::deadlines::{Deadlines, Due};
+use super::servers::{NUMBER_BITS, Number, Servers};
 use super::table::Time;
 use super::{Binding, StickKey, Token};
-use crate::backend::BackendId;
 
+/// The last deadline there is; in milliseconds, 139 years.
+const LAST: Time = u64::MAX >> NUMBER_BITS;
 /// Queue entries beyond one per row are tolerated up to so many, or as many as there are rows.
 const SLACK: usize = 64;
 
-/// One binding, in a line of the processor's cache.
-#[repr(align(64))]
-pub(super) struct Row {
-    key: StickKey,
-    pub(super) until: Time,
-    backend: BackendId,
-    token: Token,
-    stamp: u64,
-    /// Which write made it durable.
-    pub(super) seq: u64,
+/// A deadline and the number of a server in one word.
+#[derive(Clone, Copy)]
+struct Life(u64);
+
+impl Life {
+    fn new(until: Time, server: Number) -> Self {
+        Self(until.min(LAST) << NUMBER_BITS | u64::from(server.0))
+    }
+
+    #[inline]
+    fn until(self) -> Time {
+        self.0 >> NUMBER_BITS
+    }
+
+    #[inline]
+    fn server(self) -> Number {
+        // Only the bits of the number are left.
+        Number(u32::try_from(self.0 & ((1 << NUMBER_BITS) - 1)).unwrap_or(0))
+    }
 }
 
-impl Row {
+/// One binding. It is kept small, since most of what looking one up takes is the way to the memory it lies in: the
+/// server is a number, and what only a table with a journal needs takes no place in one without.
+pub(super) struct Row<S> {
+    key: StickKey,
+    token: Token,
+    stamp: u64,
+    life: Life,
+    /// Which write made it durable.
+    pub(super) seq: S,
+}
+
+impl<S> Row<S> {
     #[inline(always)]
-    pub(super) fn new(key: StickKey, binding: Binding, until: Time, seq: u64) -> Self {
-        let Binding { backend, token, stamp } = binding;
-        Self { key, until, backend, token, stamp, seq }
+    pub(super) fn new(key: StickKey, server: Number, token: Token, stamp: u64, until: Time, seq: S) -> Self {
+        Self { key, token, stamp, life: Life::new(until, server), seq }
     }
 
     pub(super) fn key(&self) -> &StickKey {
         &self.key
     }
 
-    pub(super) fn binding(&self) -> Binding {
-        Binding { backend: self.backend.clone(), token: self.token, stamp: self.stamp }
+    #[inline]
+    pub(super) fn until(&self) -> Time {
+        self.life.until()
+    }
+
+    pub(super) fn set_until(&mut self, until: Time) {
+        self.life = Life::new(until, self.server());
+    }
+
+    pub(super) fn server(&self) -> Number {
+        self.life.server()
+    }
+
+    #[inline]
+    pub(super) fn binding(&self, servers: &Servers) -> Binding {
+        Binding { backend: servers.id(self.server()).clone(), token: self.token, stamp: self.stamp }
     }
 
     /// Whether it says exactly this.
-    pub(super) fn says(&self, binding: &Binding) -> bool {
-        (self.token, self.stamp) == (binding.token, binding.stamp) && self.backend.is(&binding.backend)
+    pub(super) fn says(&self, binding: &Binding, servers: &Servers) -> bool {
+        (self.token, self.stamp) == (binding.token, binding.stamp) && servers.id(self.server()).is(&binding.backend)
     }
 
     /// Where it stands in a listing: rows are listed in the order of their coming.
@@ -66,11 +101,16 @@ impl Row {
 /// A row's place in a listing: stamp and hash.
 pub(super) type Position = (u64, u64);
 
-#[derive(Default)]
-pub(super) struct Rows {
-    rows: HashTable<Row>,
+pub(super) struct Rows<S> {
+    rows: HashTable<Row<S>>,
     /// At least one entry for each row, never behind its deadline. A mere extension need not touch the queue.
     queue: Deadlines,
+}
+
+impl<S> Default for Rows<S> {
+    fn default() -> Self {
+        Self { rows: HashTable::new(), queue: Deadlines::default() }
+    }
 }
 
 /// Other ones in each process: whoever can name rooms must not be able to choose names of one hash.
@@ -89,26 +129,26 @@ fn mixed(hash: u64) -> u64 {
 }
 
 /// Whether this queue entry speaks of a row.
-fn is_due((queued, hash): Due) -> impl Fn(&Row) -> bool {
-    move |row| row.until <= queued && self::hash(row.key.as_str()) == hash
+fn is_due<S>((queued, hash): Due) -> impl Fn(&Row<S>) -> bool {
+    move |row| row.until() <= queued && self::hash(row.key.as_str()) == hash
 }
 
 /// What one entry of the queue came to.
 pub(super) enum Step {
     /// Its row had expired and is gone.
-    Expired(StickKey),
+    Expired(StickKey, Number),
     /// Its row lives on, or had gone before.
     Requeued,
     /// It is not its time yet.
     Quiet,
 }
 
-impl Rows {
-    pub(super) fn get(&self, hash: u64, key: &StickKey) -> Option<&Row> {
+impl<S> Rows<S> {
+    pub(super) fn get(&self, hash: u64, key: &StickKey) -> Option<&Row<S>> {
         self.rows.find(mixed(hash), |row| row.key.is(key))
     }
 
-    pub(super) fn get_mut(&mut self, hash: u64, key: &StickKey) -> Option<&mut Row> {
+    pub(super) fn get_mut(&mut self, hash: u64, key: &StickKey) -> Option<&mut Row<S>> {
         self.rows.find_mut(mixed(hash), |row| row.key.is(key))
     }
 
@@ -118,29 +158,30 @@ impl Rows {
 
     /// What stands under a key, or room for it, and the queue that a row put there has to join.
     #[inline]
-    pub(super) fn entry(&mut self, hash: u64, key: &StickKey) -> (Entry<'_, Row>, &mut Deadlines) {
-        let rehash = |row: &Row| mixed(self::hash(row.key.as_str()));
+    pub(super) fn entry(&mut self, hash: u64, key: &StickKey) -> (Entry<'_, Row<S>>, &mut Deadlines) {
+        let rehash = |row: &Row<S>| mixed(self::hash(row.key.as_str()));
         (self.rows.entry(mixed(hash), |row| row.key.is(key), rehash), &mut self.queue)
     }
 
-    /// Removes the row with this key; whether there was one.
-    pub(super) fn remove(&mut self, hash: u64, key: &StickKey) -> bool {
-        let found = self.rows.find_entry(mixed(hash), |row| row.key.is(key)).ok().map(|row| row.remove().0);
-        found.map(|_| self.thin_out()).is_some()
+    /// Removes the row with this key; the server it named.
+    pub(super) fn remove(&mut self, hash: u64, key: &StickKey) -> Option<Number> {
+        let (row, _) = self.rows.find_entry(mixed(hash), |row| row.key.is(key)).ok()?.remove();
+        self.thin_out();
+        Some(row.server())
     }
 
     /// After a row was removed, overwritten or brought forward.
     pub(super) fn thin_out(&mut self) {
         if self.queue.len() > 2 * self.rows.len() + SLACK {
-            self.queue.refill(self.rows.iter().map(|row| (row.until, hash(row.key.as_str()))));
+            self.queue.refill(self.rows.iter().map(|row| (row.until(), hash(row.key.as_str()))));
         }
     }
 
     /// Moves a row's deadline.
-    pub(super) fn set_until(&mut self, hash: u64, key: &StickKey, until: Time, seq: u64) {
+    pub(super) fn set_until(&mut self, hash: u64, key: &StickKey, until: Time, seq: S) {
         let Some(row) = self.get_mut(hash, key) else { return };
-        let nearer = until < row.until;
-        row.until = until;
+        let nearer = until < row.until();
+        row.set_until(until);
         row.seq = seq;
         if nearer {
             self.queue.push((until, hash));
@@ -163,7 +204,7 @@ impl Rows {
     pub(super) fn step(&mut self, now: Time) -> Step {
         let Some(due) = self.queue.first().filter(|(queued, _)| *queued <= now) else { return Step::Quiet };
         match self.take(due) {
-            Some(key) => Step::Expired(key),
+            Some((key, server)) => Step::Expired(key, server),
             None => {
                 self.requeue(due.1);
                 Step::Requeued
@@ -171,12 +212,13 @@ impl Rows {
         }
     }
 
-    /// Removes a row that the first entry speaks of; its key.
-    pub(super) fn take(&mut self, due: Due) -> Option<StickKey> {
+    /// Removes a row that the first entry speaks of; its key and its server.
+    pub(super) fn take(&mut self, due: Due) -> Option<(StickKey, Number)> {
         let (row, _) = self.rows.find_entry(mixed(due.1), is_due(due)).ok()?.remove();
         self.requeue(due.1);
         self.thin_out();
-        Some(row.key)
+        let server = row.server();
+        Some((row.key, server))
     }
 
     /// The first entry, of this hash, has done its service: its row is gone, or was extended since. What is left of
@@ -184,7 +226,7 @@ impl Rows {
     fn requeue(&mut self, hash: u64) {
         self.queue.pop();
         let left = self.rows.iter_hash(mixed(hash)).filter(|row| self::hash(row.key.as_str()) == hash);
-        if let Some(until) = left.map(|row| row.until).min() {
+        if let Some(until) = left.map(Row::until).min() {
             self.queue.push((until, hash));
         }
     }
@@ -195,16 +237,11 @@ impl Rows {
         self.queue.first().map(|(queued, _)| queued)
     }
 
-    /// How many rows of a server live on at `now`. Looks at every row: a count kept for this would cost every claim.
-    pub(super) fn count(&self, backend: &BackendId, now: Time) -> usize {
-        self.rows.iter().filter(|row| row.until > now && row.backend.is(backend)).count()
-    }
-
     /// The first rows of a server behind this position that live on at `now`, in order, at most so many. Looks at
-    /// every row, for the same reason.
-    pub(super) fn of(&self, backend: &BackendId, after: Option<Position>, now: Time, most: usize) -> Vec<&Row> {
-        let mine = self.rows.iter().filter(|row| row.until > now && row.backend.is(backend));
-        let mut rows: Vec<&Row> = mine.filter(|row| after.is_none_or(|after| row.is_behind(after))).collect();
+    /// every row: an order kept for this would cost every claim.
+    pub(super) fn of(&self, server: Number, after: Option<Position>, now: Time, most: usize) -> Vec<&Row<S>> {
+        let mine = self.rows.iter().filter(|row| row.until() > now && row.server() == server);
+        let mut rows: Vec<&Row<S>> = mine.filter(|row| after.is_none_or(|after| row.is_behind(after))).collect();
         if rows.len() > most {
             rows.select_nth_unstable_by(most, |a, b| a.in_listing(b));
             rows.truncate(most);
@@ -247,12 +284,23 @@ pub(super) mod tests {
         })
     }
 
-    fn add(rows: &mut Rows, key: &StickKey, until: Time) {
+    fn add(rows: &mut Rows<()>, key: &StickKey, until: Time) {
         let hash = hash(key.as_str());
-        let binding = Binding { backend: "one".into(), token: Token(1), stamp: 1 };
         let (Entry::Vacant(free), queue) = rows.entry(hash, key) else { panic!("twice") };
         queue.push((until, hash));
-        free.insert(Row::new(key.clone(), binding, until, 0));
+        free.insert(Row::new(key.clone(), Number(0), Token(1), 1, until, ()));
+    }
+
+    #[test]
+    fn a_row_keeps_a_far_deadline_and_a_high_number_apart() {
+        let highest = Number((1 << NUMBER_BITS) - 1);
+        for until in [0, 1, LAST - 1, LAST, u64::MAX] {
+            let mut row = Row::new(StickKey::new("room").unwrap(), highest, Token(1), 1, until, ());
+            assert_eq!((row.until(), row.server()), (until.min(LAST), highest));
+            row.set_until(7);
+            assert_eq!((row.until(), row.server()), (7, highest));
+        }
+        assert_eq!(size_of::<Row<()>>(), 40);
     }
 
     #[test]
@@ -262,12 +310,12 @@ pub(super) mod tests {
         keys.iter().zip([5, 6, 7]).for_each(|(key, until)| add(&mut rows, key, until));
         let hash = hash(keys[0].as_str());
         for (key, until) in keys.iter().zip([30, 10, 20]) {
-            rows.get_mut(hash, key).unwrap().until = until;
+            rows.get_mut(hash, key).unwrap().set_until(until);
         }
         for (at, key) in [(10, 1), (20, 2), (30, 0)] {
             let due = rows.nearest().unwrap();
             assert_eq!(due.0, at);
-            assert_eq!(rows.take(due).as_ref(), Some(&keys[key]));
+            assert_eq!(rows.take(due).unwrap().0, keys[key]);
         }
         assert!(rows.nearest().is_none());
     }
@@ -285,7 +333,7 @@ pub(super) mod tests {
         for n in 0..100 {
             let key = StickKey::new(format!("room {n}")).unwrap();
             add(&mut rows, &key, 10);
-            rows.get_mut(hash(key.as_str()), &key).unwrap().until = 30;
+            rows.get_mut(hash(key.as_str()), &key).unwrap().set_until(30);
         }
         for _ in 0..100 {
             assert_eq!(rows.quiet_until(), Some(10));
@@ -293,7 +341,7 @@ pub(super) mod tests {
         }
         assert_eq!(rows.quiet_until(), Some(30));
         assert!(matches!(rows.step(20), Step::Quiet));
-        assert!(matches!(rows.step(30), Step::Expired(_)));
+        assert!(matches!(rows.step(30), Step::Expired(..)));
         assert_eq!(rows.len(), 99);
     }
 
@@ -304,8 +352,8 @@ pub(super) mod tests {
         let hash = hash("room");
         add(&mut rows, &key, 10);
         for _ in 0..1_000 {
-            rows.set_until(hash, &key, 20, 0);
-            rows.set_until(hash, &key, 10, 0);
+            rows.set_until(hash, &key, 20, ());
+            rows.set_until(hash, &key, 10, ());
         }
         assert!(rows.queue.len() <= 2 + SLACK);
         assert_eq!(rows.nearest(), Some((10, hash)));

@@ -1,7 +1,7 @@
 //! The sharded table under the stores that keep their bindings in this process's memory.
 //!
 //! Every shard lies under its own mutex and holds its bindings, what is bound to each server, the order in which
-//! they expire, and a copy of the closed set. One lock therefore settles a whole operation, a close included.
+//! they expire, and which servers are closed. One lock therefore settles a whole operation, a close included.
 
 use std::fmt;
 
@@ -24,27 +24,28 @@ const PAGE: usize = 512;
 
 /// Is told of every change, under the lock of the shard that changed, hence in order for each key.
 ///
-/// The returned number says which write will make the change durable; zero when there is nothing to wait for.
+/// What is returned says which write will make the change durable; the default when there is nothing to wait for.
 pub(super) trait Journal {
-    fn put(&self, key: &StickKey, binding: &Binding, until: Time) -> u64;
+    /// Which write it is.
+    type Seq: Copy + Default;
+
+    fn put(&self, key: &StickKey, binding: &Binding, until: Time) -> Self::Seq;
     fn extended(&self, key: &StickKey, binding: &Binding, until: Time);
-    fn gone(&self, key: &StickKey) -> u64;
+    fn gone(&self, key: &StickKey) -> Self::Seq;
 }
 
 /// Nothing is written anywhere.
 pub(super) struct NoJournal;
 
 impl Journal for NoJournal {
-    fn put(&self, _: &StickKey, _: &Binding, _: Time) -> u64 {
-        0
-    }
+    type Seq = ();
+
+    fn put(&self, _: &StickKey, _: &Binding, _: Time) {}
     fn extended(&self, _: &StickKey, _: &Binding, _: Time) {}
-    fn gone(&self, _: &StickKey) -> u64 {
-        0
-    }
+    fn gone(&self, _: &StickKey) {}
 }
 
-/// A point in time on the clock of the table's owner, who chooses the unit.
+/// A point in time on the clock of the table's owner, in milliseconds.
 pub(super) type Time = u64;
 
 /// The moment of an operation: now and the deadline asked for on the table's clock, and the wall clock.
@@ -55,15 +56,15 @@ pub(super) struct At {
     pub(super) wall_ms: u64,
 }
 
-pub(super) struct Table {
-    shards: Box<[Mutex<Shard>]>,
+pub(super) struct Table<S = ()> {
+    shards: Box<[Mutex<Shard<S>>]>,
     quota: Quota,
     cache: bool,
     evicted: AtomicU64,
     closing: Mutex<()>,
 }
 
-impl fmt::Debug for Table {
+impl<S: Copy + Default> fmt::Debug for Table<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Table")
             .field("shards", &self.shards.len())
@@ -73,7 +74,7 @@ impl fmt::Debug for Table {
     }
 }
 
-impl Table {
+impl<S: Copy + Default> Table<S> {
     pub(super) fn new(shards: usize, capacity: usize, cache: bool) -> Self {
         let shards = shards.clamp(1, 65_536);
         Self {
@@ -94,7 +95,7 @@ impl Table {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
 
-    fn shard<'k>(&self, key: &'k StickKey) -> (MutexGuard<'_, Shard>, Hashed<'k>) {
+    fn shard<'k>(&self, key: &'k StickKey) -> (MutexGuard<'_, Shard<S>>, Hashed<'k>) {
         let hash = rows::hash(key.as_str());
         (lock(&self.shards[self.place(hash)]), Hashed { key, hash })
     }
@@ -107,11 +108,11 @@ impl Table {
     }
 
     /// Removes expired rows of a shard, looking at so many at the most; how many it removed.
-    fn clear(&self, shard: &mut Shard, now: Time, most: usize, journal: &impl Journal) -> usize {
+    fn clear(&self, shard: &mut Shard<S>, now: Time, most: usize, journal: &impl Journal<Seq = S>) -> usize {
         let mut cleared = 0;
         for _ in 0..most {
             match shard.step(now) {
-                Step::Expired(key) => {
+                Step::Expired(key, _) => {
                     journal.gone(&key);
                     cleared += 1;
                 }
@@ -124,7 +125,7 @@ impl Table {
     }
 
     /// Removes every expired entry, one shard after the other.
-    pub(super) fn sweep(&self, now: Time, journal: &impl Journal) -> usize {
+    pub(super) fn sweep(&self, now: Time, journal: &impl Journal<Seq = S>) -> usize {
         self.shards.iter().map(|shard| self.clear(&mut lock(shard), now, usize::MAX, journal)).sum()
     }
 
@@ -134,8 +135,8 @@ impl Table {
         key: &StickKey,
         now: Time,
         until: Option<Time>,
-        journal: &impl Journal,
-    ) -> Option<(Binding, u64)> {
+        journal: &impl Journal<Seq = S>,
+    ) -> Option<(Binding, S)> {
         let (mut shard, of) = self.shard(key);
         let (binding, seq, extended) = shard.get(of, now, until)?;
         if let Some(until) = extended {
@@ -153,8 +154,8 @@ impl Table {
         seen: Option<&Binding>,
         want: &Want,
         at: At,
-        journal: &impl Journal,
-    ) -> Option<(Claim, u64)> {
+        journal: &impl Journal<Seq = S>,
+    ) -> Option<(Claim, S)> {
         let write = |binding: &Binding| journal.put(key, binding, at.until);
         let (mut shard, of) = self.shard(key);
         if shard.may_expire(at.now) {
@@ -178,8 +179,8 @@ impl Table {
         seen: Option<&Binding>,
         want: &Want,
         at: At,
-        journal: &impl Journal,
-    ) -> Option<(Claim, u64)> {
+        journal: &impl Journal<Seq = S>,
+    ) -> Option<(Claim, S)> {
         let write = |binding: &Binding| journal.put(of.key, binding, at.until);
         let place = self.place(of.hash);
         // In one order by everybody, and nobody else locks two.
@@ -198,14 +199,14 @@ impl Table {
     }
 
     /// Takes back what shards were given and have no rows for.
-    fn call_in(&self, shards: &mut [MutexGuard<'_, Shard>]) {
+    fn call_in(&self, shards: &mut [MutexGuard<'_, Shard<S>>]) {
         for shard in shards {
             self.quota.give_back(shard.take_spare());
         }
     }
 
     /// Removes the entry nearest to its expiry; `false` when there is none.
-    fn evict(&self, shards: &mut [MutexGuard<'_, Shard>], journal: &impl Journal) -> bool {
+    fn evict(&self, shards: &mut [MutexGuard<'_, Shard<S>>], journal: &impl Journal<Seq = S>) -> bool {
         let nearest = shards.iter_mut().filter_map(|shard| Some((shard.nearest_deadline()?, shard)));
         let Some((_, shard)) = nearest.min_by_key(|(deadline, _)| *deadline) else { return false };
         let Some(key) = shard.take_nearest() else { return false };
@@ -215,18 +216,24 @@ impl Table {
         true
     }
 
-    pub(super) fn renew(&self, key: &StickKey, seen: &Binding, at: At, journal: &impl Journal) -> (bool, u64) {
+    pub(super) fn renew(&self, key: &StickKey, seen: &Binding, at: At, journal: &impl Journal<Seq = S>) -> (bool, S) {
         let (mut shard, of) = self.shard(key);
         match shard.renew(of, seen, at, |binding| journal.put(key, binding, at.until)) {
             Some(seq) => (true, seq),
-            None => (false, 0),
+            None => (false, S::default()),
         }
     }
 
-    pub(super) fn release(&self, key: &StickKey, seen: &Binding, now: Time, journal: &impl Journal) -> (bool, u64) {
+    pub(super) fn release(
+        &self,
+        key: &StickKey,
+        seen: &Binding,
+        now: Time,
+        journal: &impl Journal<Seq = S>,
+    ) -> (bool, S) {
         let (mut shard, of) = self.shard(key);
         if !shard.release(of, seen, now, &self.quota) {
-            return (false, 0);
+            return (false, S::default());
         }
         (true, journal.gone(key))
     }
@@ -240,11 +247,11 @@ impl Table {
         write()
     }
 
-    pub(super) fn count(&self, backend: &BackendId, now: Time, journal: &impl Journal) -> u64 {
-        let each = |shard: &Mutex<Shard>| {
+    pub(super) fn count(&self, backend: &BackendId, now: Time, journal: &impl Journal<Seq = S>) -> u64 {
+        let each = |shard: &Mutex<Shard<S>>| {
             let mut shard = lock(shard);
             self.clear(&mut shard, now, usize::MAX, journal);
-            shard.bound_to(backend, now) as u64
+            shard.bound_to(backend) as u64
         };
         self.shards.iter().map(each).sum()
     }
@@ -272,12 +279,16 @@ impl Table {
         held == self.quota.given()
     }
 
-    /// Takes over an entry read from elsewhere, whatever the capacity says.
+    /// Takes over an entry read from elsewhere, whatever the capacity says; not one beyond the servers that can be told
+    /// apart.
     #[cfg(feature = "file")]
-    pub(super) fn restore(&self, key: &StickKey, binding: &Binding, until: Time) {
-        self.quota.take_over();
+    pub(super) fn restore(&self, key: &StickKey, binding: &Binding, until: Time) -> bool {
         let (mut shard, of) = self.shard(key);
-        shard.restore(of, binding, until);
+        let restored = shard.restore(of, binding, until);
+        if restored {
+            self.quota.take_over();
+        }
+        restored
     }
 
     /// Lets no later stamp fall below `stamp`.

@@ -54,7 +54,7 @@ pub(super) type Areas = HashMap<String, BTreeMap<String, Vec<u8>>>;
 
 /// What the store and its writer share.
 pub(super) struct Core {
-    pub(super) table: Table,
+    pub(super) table: Table<u64>,
     pub(super) areas: RwLock<Areas>,
     pub(super) clock: WallClock,
     path: String,
@@ -137,7 +137,9 @@ impl Core {
             let name = key.value();
             let (binding, until) = rows::decode(value.value()).map_err(|found| format!("{found} under {name:?}"))?;
             let key = StickKey::new(name).map_err(text)?;
-            self.table.restore(&key, &binding, until);
+            if !self.table.restore(&key, &binding, until) {
+                return Err(format!("too many servers to tell {:?} from the others", binding.backend));
+            }
         }
         for row in read.open_table(CLOSED).map_err(text)?.iter().map_err(text)? {
             let backend = BackendId::new(row.map_err(text)?.0.value());

@@ -88,7 +88,7 @@ fn what_was_taken_over_beyond_the_capacity_makes_no_room_when_it_goes() {
     let rooms: Vec<(StickKey, Binding)> = (0..10_u64)
         .map(|n| (key(&format!("room {n}")), Binding { backend: "one".into(), token: Token(n), stamp: n + 1 }))
         .collect();
-    rooms.iter().for_each(|(key, binding)| table.restore(key, binding, 100));
+    rooms.iter().for_each(|(key, binding)| assert!(table.restore(key, binding, 100)));
     for (at, (key, binding)) in rooms.iter().enumerate() {
         let left = 10 - at;
         assert_eq!(claim(&table, &self::key("new"), 1, 10).is_some(), left < 5, "{left} are left");
@@ -162,6 +162,16 @@ fn rooms_taken_over_with_one_stamp_are_listed_once_each() {
     assert_eq!(all.into_iter().collect::<HashSet<_>>(), rooms);
     let later = won(claim(&table, &key("later"), 2, 10));
     assert!(later.stamp > 1);
+}
+
+#[test]
+fn a_deadline_moves_only_where_it_matters() {
+    let table = Table::new(1, 10, false);
+    let rooms = ["early", "late"].map(key);
+    rooms.iter().for_each(|room| drop(won(claim(&table, room, 0, 10_000))));
+    let get = |room, now, until| table.get(&rooms[room], now, Some(until), &NoJournal).is_some();
+    assert!(get(0, 9, 10_009) && !get(0, 10_000, 20_000), "by less than a thousandth");
+    assert!(get(1, 10, 10_010) && get(1, 10_009, 10_010) && !get(1, 10_010, 20_000));
 }
 
 /// One step of a random history; rooms by number.
