@@ -92,8 +92,9 @@ impl<B: Backend> Member<B> {
 /// The servers of one snapshot, in the order in which they were given.
 pub struct Members<B> {
     pub(crate) list: Vec<Arc<Member<B>>>,
-    /// The slot of each member, in order.
-    slots: Vec<Slot>,
+    /// The slot of each member, in order; none where it is the place itself, as with servers given at once: one step
+    /// through memory less.
+    slots: Option<Vec<Slot>>,
     by_slot: Vec<Option<Arc<Member<B>>>>,
     /// The definitions by slot, for choices that need no more: each step through memory less counts on a large pool.
     definitions: Vec<Option<Arc<B>>>,
@@ -113,8 +114,9 @@ impl<B: Backend> std::fmt::Debug for Members<B> {
 
 impl<B: Backend> Members<B> {
     pub(crate) fn new(list: Vec<Arc<Member<B>>>) -> Self {
+        let in_order = list.iter().enumerate().all(|(place, m)| m.slot().index() == place);
         let mut m = Self {
-            slots: list.iter().map(|m| m.slot()).collect(),
+            slots: (!in_order).then(|| list.iter().map(|m| m.slot()).collect()),
             by_slot: Vec::new(),
             definitions: Vec::new(),
             lots: Vec::new(),
@@ -178,7 +180,10 @@ impl<B: Backend> Members<B> {
 
     /// The slot of the member at this place in the order.
     pub(crate) fn slot_at(&self, place: usize) -> Option<Slot> {
-        self.slots.get(place).copied()
+        match &self.slots {
+            None => u32::try_from(place).ok().filter(|_| place < self.list.len()).map(Slot),
+            Some(slots) => slots.get(place).copied(),
+        }
     }
 
     /// The stable hash of the id in this slot.

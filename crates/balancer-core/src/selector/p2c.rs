@@ -71,21 +71,19 @@ fn drawn<B: Backend>(among: &Candidates<'_, B>, turn: &mut Turn<'_>) -> Option<(
 fn better<B: Backend>(among: &Candidates<'_, B>, (a, b): (Slot, Option<Slot>), turn: &mut Turn<'_>) -> Option<Slot> {
     // The second figure is read only where the first leaves a tie: on a large pool each is a line of memory.
     let share = |slot| u64::from(among.in_flight(slot)) * u64::from(among.inverse_weight(slot));
-    let order = |b| {
+    let order = b.map(|b| {
         among.rank(b).cmp(&among.rank(a)).then_with(|| match (among.in_flight(b), among.in_flight(a)) {
             (0, 0) => Ordering::Equal,
             _ => share(b).cmp(&share(a)),
         })
-    };
-    let chosen = b.filter(|b| order(*b).is_lt()).unwrap_or(a);
+    });
+    let chosen = b.filter(|_| order == Some(Ordering::Less)).unwrap_or(a);
     if let Some(trace) = turn.trace() {
         trace.rule("of two drawn by chance, the lower expected load, then fewer units in flight / weight");
         for slot in std::iter::once(a).chain(b) {
             trace.score(slot, among.load(slot));
         }
-        if let Some(b) = b
-            && order(b).is_eq()
-        {
+        if order == Some(Ordering::Equal) {
             trace.tie(2, "the first one drawn");
         }
     }
