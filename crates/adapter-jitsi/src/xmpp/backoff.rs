@@ -1,6 +1,9 @@
 //! How long to wait before the next try.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Longer than any program runs: 30 years.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// Waits that double up to a cap, each cut down by chance to something between a half and the whole of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +19,14 @@ impl Backoff {
     pub fn delay(&self, attempt: u32, random: u64) -> Duration {
         let whole = self.first.saturating_mul(1 << attempt.min(20)).min(self.cap);
         let share = (random >> 32) as f64 / f64::from(u32::MAX);
-        whole.mul_f64(0.5 + share.min(1.0) / 2.0)
+        // Rounding may exceed the longest time there is.
+        Duration::try_from_secs_f64(whole.as_secs_f64() * (0.5 + share.min(1.0) / 2.0)).unwrap_or(whole)
     }
+}
+
+/// The end of a wait. One that is too long for the clock ends in the far future, never at once.
+pub(super) fn later(now: Instant, wait: Duration) -> Instant {
+    now.checked_add(wait).or_else(|| now.checked_add(FAR)).unwrap_or(now)
 }
 
 #[cfg(test)]
@@ -35,5 +44,6 @@ mod tests {
         assert_eq!(backoff.delay(u32::MAX, u64::MAX), Duration::from_secs(10));
         let long = Backoff { first: Duration::MAX, cap: Duration::MAX };
         assert!(long.delay(3, 0) > Duration::from_secs(1));
+        assert_eq!(long.delay(3, u64::MAX), Duration::MAX);
     }
 }

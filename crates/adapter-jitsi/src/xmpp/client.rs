@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use super::backoff::Backoff;
+use super::backoff::{Backoff, later};
 use super::error::XmppError;
 use super::login::LoginOptions;
 use super::session::{Channel, Session};
@@ -204,7 +204,7 @@ impl BreweryClient {
                 told = self.tell() => told,
                 () = stop.as_mut() => return,
             };
-            if !told || !self.pause(now + retry, stop.as_mut()).await {
+            if !told || !self.pause(later(now.into_std(), retry).into(), stop.as_mut()).await {
                 return;
             }
         }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::backoff::later;
 use super::error::XmppError;
 use super::jid::OccupantJid;
 use super::leave::LeaveReason;
@@ -148,7 +149,7 @@ pub struct Session {
 impl Session {
     /// Begins: the head of the stream is the first action. The nonce must be unpredictable.
     pub fn new(options: LoginOptions, channel: Channel, nonce: [u8; 18], payload: &str, now: Instant) -> Self {
-        let until = now + options.step_timeout;
+        let until = later(now, options.step_timeout);
         let mut session = Self {
             reader: StreamReader::new(options.limits),
             options,
@@ -184,7 +185,7 @@ impl Session {
     pub fn deadline(&self) -> Option<Instant> {
         match self.step {
             Step::Ended => None,
-            Step::Joined if !self.pinged => Some(self.heard + self.options.ping_after),
+            Step::Joined if !self.pinged => Some(later(self.heard, self.options.ping_after)),
             _ => Some(self.until),
         }
     }
@@ -268,7 +269,7 @@ impl Session {
                 let stanza = format!("<presence to='{}' type='unavailable'/>", escape(me.as_str()));
                 self.send(stanza);
                 self.advance(Step::Leaving, now);
-                self.until = now + self.options.leave_timeout;
+                self.until = later(now, self.options.leave_timeout);
             }
             (Step::Leaving | Step::Ended, _) => {}
             _ => self.goodbye(),
@@ -311,7 +312,7 @@ impl Session {
 
     fn advance(&mut self, step: Step, now: Instant) {
         self.step = step;
-        self.until = now + self.options.step_timeout;
+        self.until = later(now, self.options.step_timeout);
     }
 
     fn item(&mut self, item: StreamItem, now: Instant) {

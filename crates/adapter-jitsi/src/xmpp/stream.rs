@@ -149,7 +149,9 @@ impl StreamReader {
             if let Some(item) = self.step(byte)? {
                 return Ok(Some(item));
             }
-            if self.skipping.is_some() || self.seen > self.limits.stanza {
+            // What is being thrown away goes by portions as they came, not byte by byte.
+            let goes = self.skipping.is_some() && self.seen == self.buffer.len();
+            if goes || (self.skipping.is_none() && self.seen > self.limits.stanza) {
                 self.shorten()?;
             }
         }

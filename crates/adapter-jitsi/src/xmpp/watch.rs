@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use super::backoff::later;
 use super::error::XmppError;
 use super::jid::OccupantJid;
 use super::leave::LeaveReason;
@@ -175,14 +176,14 @@ impl Watch {
                 // The service goes, not the bridge: it will be looked for when the service is back.
                 if let Some(known) = self.known.get_mut(&occupant) {
                     known.here = false;
-                    self.grace = Some(now + self.patience.grace);
+                    self.grace = Some(later(now, self.patience.grace));
                 }
             }
             Signal::Left { occupant, reason: LeaveReason::Left } => {
                 if let Some(known) = self.known.get_mut(&occupant)
                     && known.leaving.is_none()
                 {
-                    let due = now + self.patience.hold;
+                    let due = later(now, self.patience.hold);
                     known.leaving = Some(due);
                     self.hold = Some(self.hold.map_or(due, |hold| hold.min(due)));
                 }
@@ -196,6 +197,7 @@ impl Watch {
                 // What it says is not known, but it is there.
                 if let Some(known) = occupant.as_ref().and_then(|occupant| self.known.get_mut(occupant)) {
                     *known = Known { heard: now, silent: false, here: true, leaving: None };
+                    self.check.get_or_insert(later(now, self.patience.silence));
                 }
                 self.events.push_back(BreweryEvent::Cut { occupant, bytes });
             }
@@ -238,7 +240,7 @@ impl Watch {
                 if !known.here || known.silent {
                     continue;
                 }
-                let due = known.heard + self.patience.silence;
+                let due = later(known.heard, self.patience.silence);
                 if due <= now {
                     known.silent = true;
                     let quiet = now.saturating_duration_since(known.heard);
@@ -270,7 +272,7 @@ impl Watch {
             some.map(|(occupant, _)| occupant.clone()).collect::<Vec<_>>()
         };
         let (present, missing) = (names(true), names(false));
-        self.grace = (!missing.is_empty()).then(|| now + self.patience.grace);
+        self.grace = (!missing.is_empty()).then(|| later(now, self.patience.grace));
         let mut added = std::mem::take(&mut self.added);
         added.retain(|occupant| self.known.get(occupant).is_some_and(|known| known.here));
         added.sort_unstable();
@@ -299,9 +301,7 @@ impl Watch {
                 }
             }
         }
-        if self.check.is_none() {
-            self.check = Some(now + self.patience.silence);
-        }
+        self.check.get_or_insert(later(now, self.patience.silence));
         self.events.push_back(BreweryEvent::BridgeSeen { occupant, stanza, replayed: !self.joined });
     }
 }

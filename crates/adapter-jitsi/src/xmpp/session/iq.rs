@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::Session;
+use crate::xmpp::backoff::later;
 use crate::xmpp::error::XmppError;
 use crate::xmpp::leave::LeaveReason;
 use crate::xmpp::ns;
@@ -12,7 +13,7 @@ impl Session {
     pub(super) fn ping(&mut self, now: Instant) {
         let Some(me) = self.me.clone() else { return };
         self.pinged = true;
-        self.until = now + self.options.ping_timeout;
+        self.until = later(now, self.options.ping_timeout);
         self.number += 1;
         // A ping to ourselves through the room tells whether the room still knows us.
         self.send(format!(

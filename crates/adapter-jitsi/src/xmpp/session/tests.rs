@@ -75,6 +75,20 @@ fn user(inner: &str) -> String {
 }
 
 #[test]
+fn limits_may_be_endless() {
+    let mut stage = Stage::joined();
+    let options = &mut stage.session.options;
+    (options.ping_after, options.ping_timeout) = (Duration::MAX, Duration::MAX);
+    (options.step_timeout, options.leave_timeout) = (Duration::MAX, Duration::MAX);
+    assert!(stage.pass(3600 * SECOND).is_empty() && stage.session.deadline().is_some_and(|due| due > stage.now));
+    stage.session.leave(stage.now);
+    assert_eq!(stage.actions().len(), 1);
+    assert!(stage.pass(3600 * SECOND).is_empty());
+    let opened = Session::new(stage.session.options.clone(), Channel::Loopback, [7; 18], "", stage.now);
+    assert!(opened.deadline().is_some_and(|due| due > stage.now));
+}
+
+#[test]
 fn from_the_head_to_the_room() {
     let mut stage = Stage::new(Channel::Loopback);
     let open = "<?xml version='1.0'?><stream:stream to='auth.meet' version='1.0' xml:lang='en' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";

@@ -170,6 +170,30 @@ fn silence_is_told_once_and_never_while_we_are_away() {
 }
 
 #[test]
+fn a_silent_bridge_that_shows_up_cut_falls_silent_again() {
+    let mut stage = Stage::with(&["a"]);
+    stage.pass(45 * SECOND);
+    stage.tell(&[Signal::Cut { occupant: Some(jid("a")), bytes: 9 }]);
+    stage.pass(44 * SECOND);
+    assert_eq!(stage.events(), ["a silent 45s", "cut Some(\"a\") 9"]);
+    stage.pass(SECOND);
+    assert_eq!(stage.events(), ["a silent 45s"]);
+}
+
+#[test]
+fn patience_may_be_endless() {
+    let mut patience = Patience::default();
+    (patience.silence, patience.grace, patience.hold) = (Duration::MAX, Duration::MAX, Duration::MAX);
+    let mut stage = Stage { watch: Watch::new(patience), now: Instant::now() };
+    stage.tell(&[seen("a"), seen("b"), joined(), left("a", LeaveReason::Left)]);
+    stage.lose();
+    stage.tell(&[seen("b"), joined(), left("b", LeaveReason::ServiceStops)]);
+    stage.events();
+    stage.pass(3600 * SECOND);
+    assert!(stage.events().is_empty() && stage.watch.bridges().count() == 2);
+}
+
+#[test]
 fn what_only_somebody_can_mend_is_a_refusal_even_in_the_room() {
     let mut stage = Stage::with(&["a"]);
     let why = XmppError::Removed { room: "r".to_owned(), reason: LeaveReason::Banned };
