@@ -5,9 +5,11 @@ use std::fmt;
 mod connection;
 mod doctor;
 mod hocon;
+mod lua;
 mod names;
 mod properties;
 mod rules;
+mod server;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +34,9 @@ pub enum FileKind {
     Shell,
     /// `jvb.conf`, `jicofo.conf`: HOCON.
     Hocon,
+    /// `prosody.cfg.lua` and its parts: of these only the hosts, components, ports and interfaces that are written out.
+    /// What a program in it computes is not known and has an empty value here.
+    Prosody,
 }
 
 impl FileKind {
@@ -42,6 +47,7 @@ impl FileKind {
             "config" => Self::Shell,
             _ if name.ends_with(".properties") => Self::Properties,
             _ if name.ends_with(".conf") => Self::Hocon,
+            _ if name.ends_with(".lua") => Self::Prosody,
             _ => return None,
         })
     }
@@ -127,6 +133,7 @@ impl JitsiFile {
             FileKind::Properties => properties::read(text),
             FileKind::Shell => properties::read_shell(text),
             FileKind::Hocon => hocon::read(text),
+            FileKind::Prosody => lua::read(text),
         };
         let settings = settings.map_err(|(line, what)| fail(line, what))?;
         Ok(Self { name, kind, settings })

@@ -55,7 +55,7 @@ impl<'a> Connection<'a> {
         let front = match file.kind {
             FileKind::Properties => PROPERTIES,
             FileKind::Hocon => BLOCK,
-            FileKind::Shell => return Vec::new(),
+            FileKind::Shell | FileKind::Prosody => return Vec::new(),
         };
         let mut found: BTreeMap<&str, BTreeMap<String, &Setting>> = BTreeMap::new();
         for setting in file.settings.iter().filter(|setting| !setting.old) {

@@ -7,6 +7,7 @@ use balancer_core::{Level, RuleInfo};
 
 use super::connection::{Connection, KNOWN, NEEDED};
 use super::names::{near, near_hosts};
+use super::server;
 use super::{FileError, FileKind, JITSI_RULES, JitsiFile, Setting};
 
 const VIDEOBRIDGE: &str = "org.jitsi.videobridge.";
@@ -46,7 +47,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn new(rule: &'static str, file: &str, line: usize, text: String, help: impl Into<String>) -> Self {
+    pub(super) fn new(rule: &'static str, file: &str, line: usize, text: String, help: impl Into<String>) -> Self {
         Self {
             rule,
             level: RuleInfo::level_of(JITSI_RULES, rule),
@@ -77,8 +78,8 @@ impl fmt::Display for Finding {
 pub struct JitsiHost {
     /// Its name, as others reach it.
     pub name: String,
-    /// Whether the XMPP server and the focus run there: a bridge may say `localhost` then.
-    pub signalling: bool,
+    /// Whether the XMPP server and the focus run there: a bridge may say `localhost` then. `None` if that is not known.
+    pub signalling: Option<bool>,
     /// Its files.
     pub files: Vec<JitsiFile>,
 }
@@ -86,12 +87,17 @@ pub struct JitsiHost {
 impl JitsiHost {
     /// A machine with bridges only.
     pub fn bridge(name: impl Into<String>, files: Vec<JitsiFile>) -> Self {
-        Self { name: name.into(), signalling: false, files }
+        Self { signalling: Some(false), ..Self::unknown(name, files) }
     }
 
     /// A machine with XMPP server and focus, and perhaps a bridge.
     pub fn signalling(name: impl Into<String>, files: Vec<JitsiFile>) -> Self {
-        Self { signalling: true, ..Self::bridge(name, files) }
+        Self { signalling: Some(true), ..Self::unknown(name, files) }
+    }
+
+    /// A machine of which it is not known whether the XMPP server runs there.
+    pub fn unknown(name: impl Into<String>, files: Vec<JitsiFile>) -> Self {
+        Self { name: name.into(), signalling: None, files }
     }
 }
 
@@ -145,12 +151,21 @@ pub struct PortSeen {
     pub transport: Transport,
     /// Whether it answered.
     pub reachable: bool,
+    /// Why not, if known.
+    pub why: Option<String>,
 }
 
 impl PortSeen {
     /// What was seen of a port over TCP.
     pub fn tcp(target: impl Into<String>, port: u16, reachable: bool) -> Self {
-        Self { target: target.into(), port, transport: Transport::Tcp, reachable }
+        Self { target: target.into(), port, transport: Transport::Tcp, reachable, why: None }
+    }
+
+    /// With the reason why it did not answer.
+    #[must_use]
+    pub fn because(mut self, why: impl Into<String>) -> Self {
+        self.why = Some(why.into());
+        self
     }
 }
 
@@ -232,13 +247,16 @@ impl JitsiDoctor {
         secrets(hosts, &mut found);
         nicknames(hosts, &mut found);
         breweries(hosts, &mut found);
+        server::check(hosts, &mut found);
         self.names(hosts, &mut found);
         for want in self.wanted_ports(hosts) {
             let here =
                 |one: &&PortSeen| (&one.target, one.port, one.transport) == (&want.target, want.port, want.transport);
-            if seen.iter().find(here).is_some_and(|one| !one.reachable) {
+            if let Some(one) = seen.iter().find(here).filter(|one| !one.reachable) {
                 let PortWanted { from, target, port, transport, purpose, .. } = &want;
-                let text = format!("{target} port {port} ({transport}) cannot be reached; it is for {purpose}");
+                let why = one.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+                let text =
+                    format!("{target} port {port} ({transport}) cannot be reached from here{why}; it is for {purpose}");
                 let help = format!("open {port}/{transport} on {target} for {from}, and see that its server runs");
                 found.push(Finding::new("BLC-J014", &want.file, want.line, text, help));
             }
@@ -254,6 +272,7 @@ impl JitsiDoctor {
         // A name, and where it stands; those without a place are surely right.
         let mut all: Vec<(String, Option<(&str, usize)>)> = Vec::new();
         all.extend(self.names.iter().map(|name| (name.clone(), None)));
+        all.extend(hosts.iter().flat_map(|host| &host.files).flat_map(server::hosts).map(|name| (name.to_owned(), None)));
         for host in hosts {
             for one in host.files.iter().flat_map(Connection::all) {
                 let rooms = one.rooms();
@@ -289,6 +308,7 @@ impl JitsiDoctor {
 fn single(file: &JitsiFile, found: &mut Vec<Finding>) {
     let mut last: BTreeMap<&str, &Setting> = BTreeMap::new();
     let mut told = 0;
+    let plain = matches!(file.kind, FileKind::Properties | FileKind::Shell);
     for setting in file.settings.iter().filter(|setting| !setting.old) {
         let line = setting.line;
         if setting.crowded && told != line {
@@ -297,7 +317,7 @@ fn single(file: &JitsiFile, found: &mut Vec<Finding>) {
             found.push(Finding::new("BLC-J002", &file.name, line, text, "write each property on a line of its own"));
         }
         let known = last.insert(&setting.key, setting);
-        if let Some(known) = known.filter(|known| known.value != setting.value && file.kind != FileKind::Hocon) {
+        if let Some(known) = known.filter(|known| known.value != setting.value && plain) {
             let text = format!("{} was given another value in line {} already", setting.key, known.line);
             found.push(Finding::new(
                 "BLC-J017",
@@ -382,15 +402,22 @@ fn connections(host: &JitsiHost, found: &mut Vec<Finding>) {
             let line = one.line("disable_certificate_verification");
             found.push(Finding::new("BLC-J006", file, line, text, help));
         }
-        let local = |name: &str| {
-            name.eq_ignore_ascii_case("localhost") || name.starts_with("127.") || matches!(name, "::1" | "[::1]")
-        };
-        if let Some(name) = one.value("hostname").filter(|name| local(name) && !host.signalling) {
+        let local = one.value("hostname").filter(|name| is_local(name));
+        if let Some(name) = local.filter(|_| host.signalling == Some(false)) {
             let text = format!("{name} is the XMPP server of a bridge on another machine, {}", host.name);
             let help = "write the name or address of the machine with the XMPP server";
             found.push(Finding::new("BLC-J008", file, one.line("hostname"), text, help));
+        } else if let Some(name) = local.filter(|_| host.signalling.is_none()) {
+            let text = format!("{name} is right only if the XMPP server runs on {} as well", host.name);
+            let help = "check the files of the XMPP server and the focus together with these, then it is known";
+            found.push(Finding::new("BLC-J018", file, one.line("hostname"), text, help));
         }
     }
+}
+
+/// Whether this is the machine itself.
+pub(super) fn is_local(name: &str) -> bool {
+    name.eq_ignore_ascii_case("localhost") || name.starts_with("127.") || matches!(name, "::1" | "[::1]")
 }
 
 fn secrets(hosts: &[JitsiHost], found: &mut Vec<Finding>) {

@@ -26,4 +26,7 @@ pub const JITSI_RULES: &[RuleInfo] = &[
     rule("BLC-J015", Error, "a bridge in another brewery than its focus or the other bridges"),
     rule("BLC-J016", Warning, "a property close to one that is known"),
     rule("BLC-J017", Warning, "a setting given twice with different values"),
+    rule("BLC-J018", Note, "localhost as XMPP server, where it is not known whether one runs there"),
+    rule("BLC-J019", Error, "a domain or room service that the XMPP server's whole configuration does not have"),
+    rule("BLC-J020", Error, "an XMPP server that does not listen where a bridge connects to"),
 ];

@@ -125,8 +125,91 @@ fn limits_and_defects() {
     assert_eq!(Finding::from(&error).rule, "BLC-J001");
 }
 
+#[test]
+fn prosody_as_far_as_it_is_written_out() {
+    let text = r#"-- a comment = 1
+--[[ VirtualHost "no.example"
+]]
+local port, name = 1, "x"
+c2s_ports = { 5222; 5223 } interfaces = { "127.0.0.1", "::1" }
+ssl = { key = "/k"; certificate = name .. ".crt" }
+computed = port + 1
+muc.field = 2
+VirtualHost "auth.meet.example"
+    authentication = 'internal\'hashed'
+    https_ports = {}
+VirtualHost(name)
+Component "internal.auth.meet.example" "muc"
+    storage = [==[mem]==]; component_secret = "s3cr3t"
+"#;
+    let prosody = file("prosody.cfg.lua", text);
+    let all: Vec<_> = prosody.settings.iter().map(|one| (&*one.key, &*one.value, one.line)).collect();
+    let host = "internal.auth.meet.example";
+    let want = [
+        ("c2s_ports", "5222,5223", 5),
+        ("interfaces", "127.0.0.1,::1", 5),
+        ("ssl", "", 6),
+        ("computed", "", 7),
+        ("VirtualHost", "auth.meet.example", 9),
+        ("auth.meet.example.authentication", "internal'hashed", 10),
+        ("auth.meet.example.https_ports", "", 11),
+        ("VirtualHost", "", 12),
+        ("Component.muc", host, 13),
+        (&format!("{host}.storage"), "mem", 14),
+        (&format!("{host}.component_secret"), "s3cr3t", 14),
+    ];
+    assert_eq!(all, want);
+    assert!(!format!("{prosody:?}").contains("s3cr3t"));
+    for program in ["if x then c2s_ports = { 1 } end", "Include \"conf.d/*.cfg.lua\"", "local function f() end"] {
+        assert_eq!(file("x.lua", program).settings.len(), 1, "{program}");
+    }
+    let broken = JitsiFile::read("x.lua", FileKind::Prosody, b"a = 1\nb = \"c\n").unwrap_err();
+    assert_eq!((broken.line, broken.what), (2, FileDefect::Open));
+    let most = JitsiFile::read("x.lua", FileKind::Prosody, "x ".repeat(200_001).as_bytes()).unwrap_err();
+    assert_eq!(most.what, FileDefect::TooMany);
+}
+
+#[test]
+fn a_bridge_and_its_xmpp_server() {
+    let prosody = |hosts: &str| {
+        file("jms/prosody.cfg.lua", &format!("interfaces = {{ '127.0.0.1' }}\nc2s_ports = {{ 5223 }}\n{hosts}"))
+    };
+    let machines = |server: JitsiFile, name: &str| {
+        let bridge = file("jvb1/sip-communicator.properties", &properties("jvb1", "alpha", ""));
+        [JitsiHost::signalling(name, vec![server]), JitsiHost::bridge("jvb1", vec![bridge])]
+    };
+    let all = "VirtualHost 'jitsi.example.org' VirtualHost 'auth.jitsi.example.org'\n\
+               Component 'internal.auth.jitsi.example.org' 'muc'\n";
+    let told = |hosts: &[JitsiHost]| {
+        let found = JitsiDoctor::new().check(hosts, &[]);
+        found.iter().map(|one| (one.rule, one.file.split('/').next().unwrap().to_owned(), one.line)).collect::<Vec<_>>()
+    };
+    let port = [("BLC-J020", "jms".to_owned(), 1), ("BLC-J020", "jvb1".to_owned(), 4)];
+    assert_eq!(told(&machines(prosody(all), "jms")), port);
+    let more = [("BLC-J019", "jvb1".to_owned(), 5), ("BLC-J019", "jvb1".to_owned(), 8)];
+    let missing = told(&machines(prosody(""), "jitsi.example.org"));
+    assert_eq!(missing, [&port[..], &more].concat());
+    // What may stand elsewhere, or is another server's, is not missing.
+    assert_eq!(told(&machines(prosody("Include 'conf.d/*.cfg.lua'"), "jitsi.example.org")), []);
+    assert_eq!(told(&machines(prosody(""), "another.example.org")), []);
+    assert_eq!(told(&machines(file("jms/conf.d/a.cfg.lua", ""), "jitsi.example.org")), []);
+    // A slip of the pen is one in any part of the configuration.
+    let slip = machines(file("jms/conf.d/a.cfg.lua", "VirtualHost 'auth.jtisi.example.org'"), "jms");
+    assert_eq!(told(&slip), [4, 5, 8].map(|line| ("BLC-J013", "jvb1".to_owned(), line)));
+}
+
+#[test]
+fn localhost_where_it_may_be_right() {
+    let text = properties("jvb1", "alpha", "").replace("HOSTNAME=jitsi.example.org", "HOSTNAME=localhost");
+    let files = || vec![file("sip-communicator.properties", &text)];
+    let rule = |host| JitsiDoctor::new().check(&[host], &[]).first().map(|one| (one.rule, one.line));
+    assert_eq!(rule(JitsiHost::signalling("a", files())), None);
+    assert_eq!(rule(JitsiHost::bridge("a", files())), Some(("BLC-J008", 4)));
+    assert_eq!(rule(JitsiHost::unknown("a", files())), Some(("BLC-J018", 4)));
+}
+
 fn any_bytes(bytes: &[u8]) {
-    for kind in [FileKind::Properties, FileKind::Shell, FileKind::Hocon] {
+    for kind in [FileKind::Properties, FileKind::Shell, FileKind::Hocon, FileKind::Prosody] {
         if let Ok(file) = JitsiFile::read("x", kind, bytes) {
             let hosts = [JitsiHost::bridge("x.example", vec![file.clone()]), JitsiHost::signalling("y", vec![file])];
             let _ = JitsiDoctor::new().with_names(["x.example"]).check(&hosts, &[]);
@@ -141,7 +224,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_panics(text in "([a.{}\\[\\]=:,\"$\\\\#/\n é]|org\\.jitsi\\.videobridge\\.xmpp\\.user\\.s\\.|HOSTNAME=|MUC_JIDS=|include|\\$\\{|\"\"\"|\\\\u00){0,60}") {
+    fn no_text_panics(text in "([a.{}\\[\\]=:,\"$\\\\#/\n é]|org\\.jitsi\\.videobridge\\.xmpp\\.user\\.s\\.|HOSTNAME=|MUC_JIDS=|include|--\\[\\[|\\]\\]|VirtualHost |Component |c2s_ports = |if |end |\\$\\{|\"\"\"|\\\\u00){0,60}") {
         any_bytes(text.as_bytes());
     }
 }

@@ -280,6 +280,7 @@ impl BreweryClient {
                 let secured = tokio::select! {
                     secured = securing => secured,
                     () = stop.as_mut() => return XmppError::Left,
+                    () = self.events.closed() => return XmppError::Left,
                 };
                 let mut stream = match secured {
                     Ok(Ok(stream)) => stream,
@@ -332,3 +333,6 @@ fn random<const N: usize>(source: &dyn SecureRandom) -> [u8; N] {
     }
     bytes
 }
+
+#[cfg(test)]
+mod tests;

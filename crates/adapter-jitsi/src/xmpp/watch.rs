@@ -212,6 +212,9 @@ impl Watch {
             known.leaving = None;
         }
         self.hold = None;
+        // Tries that never get into the room must not make this grow.
+        self.added.sort_unstable();
+        self.added.dedup();
         if was {
             let since = self.contact.unwrap_or(now);
             self.events.push_back(BreweryEvent::Disconnected { since, why: why.clone() });

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
 
 use super::{Shared, metrics};
 use crate::{complain, show};
@@ -24,6 +25,8 @@ use crate::{complain, show};
 const CONNECTIONS: u32 = 512;
 /// How long the head of a request may take, and a connection may be idle.
 const HEAD: Duration = Duration::from_secs(30);
+/// How long a connection is served, however busy it is; its last answer then has as long as a head.
+const LIFE: Duration = Duration::from_secs(600);
 /// The most bytes that are read ahead of one connection.
 const BUFFER: usize = 16 * 1024;
 /// The longest name of a room or a region, in bytes.
@@ -57,13 +60,13 @@ pub(super) async fn serve(listener: TcpListener, shared: Shared, stopping: watch
             Some((Err(e), _)) => {
                 // Out of descriptors and the like: others must close first.
                 complain(&format!("<4>a connection cannot be accepted: {e}"));
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(50)).await;
             }
             None => break,
         }
     }
     // All permits are back when all connections are closed.
-    let _ = tokio::time::timeout(grace, slots.acquire_many(CONNECTIONS)).await;
+    let _ = timeout(grace, slots.acquire_many(CONNECTIONS)).await;
 }
 
 async fn connection(stream: TcpStream, shared: Shared, mut stopping: watch::Receiver<bool>) {
@@ -80,9 +83,12 @@ async fn connection(stream: TcpStream, shared: Shared, mut stopping: watch::Rece
     // What goes wrong on a connection is the client's business.
     tokio::select! {
         _ = serving.as_mut() => return,
-        _ = stopping.wait_for(|stop| *stop) => serving.as_mut().graceful_shutdown(),
+        _ = stopping.wait_for(|stop| *stop) => {}
+        () = sleep(LIFE) => {}
     }
-    let _ = serving.await;
+    serving.as_mut().graceful_shutdown();
+    // Whoever does not read its answer must not keep a place for ever.
+    let _ = timeout(HEAD, serving).await;
 }
 
 fn respond<B>(shared: &Shared, request: &Request<B>) -> Answer {
@@ -211,4 +217,37 @@ fn typed(status: StatusCode, kind: &'static str, text: impl Into<String>) -> Ans
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use adapter_jitsi::FocusSettings;
+    use tokio::io::AsyncWriteExt;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::pool::Pool;
+    use crate::serve::desk::Desk;
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_does_not_read_loses_its_place() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        let pool = Pool::new("brewery@meet.example", FocusSettings::default()).unwrap();
+        let shared = Shared(Arc::new(Mutex::new(Desk::new(pool, LIFE))));
+        let (_stop, stopping) = watch::channel(false);
+        let began = Instant::now();
+        let serving = tokio::spawn(connection(stream, shared, stopping));
+        let asking = tokio::spawn(async move {
+            let many = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
+            // Until neither side takes anything; the end of the connection ends it.
+            while client.write_all(many.as_bytes()).await.is_ok() {}
+        });
+        timeout(2 * LIFE, serving).await.expect("it ends").unwrap();
+        asking.await.unwrap();
+        assert!(began.elapsed() <= LIFE + HEAD + Duration::from_secs(1), "{:?}", began.elapsed());
+    }
 }

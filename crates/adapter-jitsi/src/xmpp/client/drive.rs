@@ -34,7 +34,14 @@ pub(super) async fn drive<S: AsyncRead + AsyncWrite + Unpin>(
                         stream.write_all(&bytes).await?;
                         stream.flush().await
                     };
-                    match timeout(client.options.io_timeout, sending).await {
+                    // Whoever wants to end does not wait for a server that takes nothing.
+                    let sent = tokio::select! {
+                        biased;
+                        sent = timeout(client.options.io_timeout, sending) => sent,
+                        () = stop.as_mut(), if !leaving => return Turn::Ended(XmppError::Left),
+                        () = client.events.closed(), if !leaving => return Turn::Ended(XmppError::Left),
+                    };
+                    match sent {
                         Ok(Ok(())) => {}
                         Ok(Err(error)) => session.closed(&error.to_string()),
                         Err(_) => session.closed("it takes nothing any more"),
