@@ -147,6 +147,36 @@ pub enum ScalingReason {
     Steady,
 }
 
+impl ScalingReason {
+    /// A name that stays.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Grace => "grace",
+            Self::Empty => "empty",
+            Self::Unsettled => "unsettled",
+            Self::Up => "up",
+            Self::Down => "down",
+            Self::Kept => "kept",
+            Self::Steady => "steady",
+        }
+    }
+
+    /// The reason in words.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Disabled => "scaling is off",
+            Self::Grace => "the last decision has its grace period",
+            Self::Empty => "no bridge is there, and nothing is decided without one",
+            Self::Unsettled => "the last decision is still being carried out",
+            Self::Up => "the mean stress asks for more, or there are fewer than the least number",
+            Self::Down => "the mean stress allows fewer",
+            Self::Kept => "the mean stress allows fewer, and a schedule forbids it",
+            Self::Steady => "the mean stress is between the thresholds, or has not been beyond one for long enough",
+        }
+    }
+}
+
 /// One decision of jitsi-autoscaler.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]

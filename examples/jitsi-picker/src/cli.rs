@@ -5,12 +5,20 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod advise;
+mod check;
+
+pub(crate) use advise::{AdviseArgs, By, HookArgs, Numbers};
+pub(crate) use check::CheckArgs;
+
 const EXAMPLES: &str = "\
 Examples:
   jitsi-picker demo
   jitsi-picker watch
   jitsi-picker rank --presences recorded.xml
   jitsi-picker select --conference algebra --region eu --octo --strategy RegionBased --explain
+  jitsi-picker check /etc/jitsi/videobridge /etc/jitsi/jicofo
+  jitsi-picker advise --watch --exec /usr/local/bin/bridges
   jitsi-picker serve --octo --strategy RegionBased
 
 The brewery is named by JITSI_PICKER_SERVER, JITSI_PICKER_ACCOUNT and JITSI_PICKER_ROOM, the password by
@@ -31,16 +39,19 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Show the bridges as they are, and what happens to them
     #[command(
-        after_help = "Examples:\n  jitsi-picker watch\n  jitsi-picker watch --for 60 -o json | jq 'select(.type==\"event\")'\n\n\
+        after_help = "Examples:\n  jitsi-picker watch\n  jitsi-picker watch --for 60 -o json | jq 'select(.type==\"event\")'\n  \
+        jitsi-picker watch --log /var/log/jitsi/jicofo.log\n  journalctl -fu jicofo | jitsi-picker watch --log -\n\n\
         States, the gravest first: failed, shutting-down, graceful, drain, overloaded, ready. STRESS is what the bridge \
-        says,\nCORRECTED what it is chosen by. With -o json every line is an object of type event or bridges."
+        says,\nCORRECTED what it is chosen by. With -o json every line is an object of type event or bridges.\n\
+        With --log the focus's log is followed as well, through rotation and truncation. If no account is given, it is \
+        all\nthat is followed: the table then shows what the log tells. To end a pipe, end what writes into it."
     )]
     Watch(WatchArgs),
     /// Print the bridges in the order of the focus, the one it likes best first
     #[command(after_help = "Examples:\n  jitsi-picker rank\n  jitsi-picker rank --presences recorded.xml -o json\n\n\
         The order is by corrected stress; failed bridges and those in graceful shutdown stand last. One that drains keeps \
         its place\nand is passed over as long as there is another. Ends with 1 when no bridge can be used.")]
-    Rank(RankArgs),
+    Rank(LookArgs),
     /// Say which bridge the focus would choose, and why
     #[command(after_help = "Examples:\n  jitsi-picker select --conference algebra --region eu --explain\n  \
         jitsi-picker select --conference algebra --region us --on jvb1=12 --octo --strategy RegionBased -o json\n  \
@@ -48,6 +59,12 @@ pub(crate) enum Command {
         Nothing is placed. What the focus has placed lately is not known here: its own correction comes on top.\n\
         Ends with 1 when there is no bridge.")]
     Select(SelectArgs),
+    /// Check the files of bridges, focuses and their XMPP server against each other
+    #[command(after_help = check::EXAMPLES)]
+    Check(CheckArgs),
+    /// Say whether to add or to remove bridges, and have it done
+    #[command(after_help = advise::EXAMPLES)]
+    Advise(AdviseArgs),
     /// Answer over HTTP which bridge to take
     #[command(after_help = "Examples:\n  jitsi-picker serve --octo --strategy RegionBased\n  \
         curl -X POST 'http://127.0.0.1:8990/pick?conference=algebra&region=eu'\n\n\
@@ -150,34 +167,32 @@ pub(crate) struct FocusArgs {
     pub(crate) empty_conference: u32,
 }
 
-/// Options of `watch`.
+/// What to look at, and how to print it.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct WatchArgs {
+pub(crate) struct LookArgs {
     #[command(flatten)]
     pub(crate) brewery: BreweryArgs,
     #[command(flatten)]
     pub(crate) focus: FocusArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// Options of `watch`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    pub(crate) look: LookArgs,
+    /// Follow this log of the focus as well; - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log: Option<PathBuf>,
     /// How often to print the table, in seconds
     #[arg(long, default_value = "2", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) every: u64,
     /// End so many seconds after the room was joined
     #[arg(long = "for", value_name = "SECONDS")]
     pub(crate) seconds: Option<u64>,
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Output,
-}
-
-/// Options of `rank`.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct RankArgs {
-    #[command(flatten)]
-    pub(crate) brewery: BreweryArgs,
-    #[command(flatten)]
-    pub(crate) focus: FocusArgs,
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Output,
 }
 
 /// Options of `select`.
@@ -202,12 +217,7 @@ pub(crate) struct SelectArgs {
     #[arg(long)]
     pub(crate) explain: bool,
     #[command(flatten)]
-    pub(crate) brewery: BreweryArgs,
-    #[command(flatten)]
-    pub(crate) focus: FocusArgs,
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Output,
+    pub(crate) look: LookArgs,
 }
 
 /// Options of `serve`.

@@ -187,7 +187,8 @@ fn undeclared(bytes: &[u8]) -> &[u8] {
     end.and_then(|end| text.get(end + 2..)).map_or(text, <[u8]>::trim_ascii)
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+/// A whole file, or standard input for `-`.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let unreadable = |e: std::io::Error| Failure::failed(format!("{} cannot be read", path.display())).cause(e);
     let mut bytes = Vec::new();
     let input: Box<dyn Read> = if path.as_os_str() == "-" {

@@ -1,9 +1,13 @@
 //! Jitsi's bridges for people who run them: how they are, in which order the focus takes them, which one it would
 //! choose and why.
 
+mod advise;
+mod check;
 mod cli;
 mod connect;
 mod demo;
+mod live;
+mod log;
 mod pool;
 mod rank;
 mod select;
@@ -35,6 +39,8 @@ async fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Watch(args) => watch::run(&args).await,
         Command::Rank(args) => rank::run(&args).await,
         Command::Select(args) => select::run(&args).await,
+        Command::Check(args) => check::run(&args).await,
+        Command::Advise(args) => advise::run(&args).await,
         Command::Serve(args) => serve::run(&args).await,
         Command::Demo(options) => demo::run(options).await,
     }

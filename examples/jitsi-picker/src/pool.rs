@@ -50,12 +50,16 @@ pub(crate) enum Kind {
     Refused,
     /// A stanza was not read.
     Unreadable,
+    /// The focus wrote something into its log.
+    Log,
+    /// The log itself is another one, or cannot be read.
+    LogFile,
 }
 
 impl Kind {
     /// Whether somebody should look.
     pub(crate) fn is_warning(self) -> bool {
-        !matches!(self, Self::Joined | Self::Left | Self::State | Self::Connected)
+        !matches!(self, Self::Joined | Self::Left | Self::State | Self::Connected | Self::Log)
     }
 
     /// A name that stays.
@@ -70,6 +74,8 @@ impl Kind {
             Self::Disconnected => "disconnected",
             Self::Refused => "refused",
             Self::Unreadable => "unreadable",
+            Self::Log => "log",
+            Self::LogFile => "log-file",
         }
     }
 }
@@ -88,7 +94,8 @@ pub(crate) struct Happening {
 }
 
 impl Happening {
-    fn of(kind: Kind, bridge: Option<&str>, text: impl Into<String>) -> Self {
+    /// Nothing leaves a bridge because of it.
+    pub(crate) fn of(kind: Kind, bridge: Option<&str>, text: impl Into<String>) -> Self {
         Self { kind, bridge: bridge.map(str::to_owned), text: text.into(), evacuate: false }
     }
 

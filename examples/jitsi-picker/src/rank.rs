@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::cli::{Output, RankArgs};
+use crate::cli::{LookArgs, Output};
 use crate::{say, show};
 use console::{Exit, Failure};
 
 /// Prints the order. Without a usable bridge it ends with 1.
-pub(crate) async fn run(args: &RankArgs) -> Result<Exit, Failure> {
+pub(crate) async fn run(args: &LookArgs) -> Result<Exit, Failure> {
     let mut pool = args.brewery.look(args.focus.settings()?).await?;
     let ranking = pool.ranking();
     let text = match args.output {

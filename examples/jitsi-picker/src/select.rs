@@ -11,14 +11,14 @@ use console::{Exit, Failure};
 
 /// Prints the choice. Without one it ends with 1.
 pub(crate) async fn run(args: &SelectArgs) -> Result<Exit, Failure> {
-    let mut pool = args.brewery.look(args.focus.settings()?).await?;
+    let mut pool = args.look.brewery.look(args.look.focus.settings()?).await?;
     let conference = question(args, &pool)?;
     let now = pool.now();
     let choice = pool.table.place(&conference, now);
     let ranking = pool.ranking();
     let groups = &pool.table.settings().region_groups;
     let answer = Answer { args, conference, choice, ranking, groups };
-    let text = match args.output {
+    let text = match args.look.output {
         Output::Json => format!("{}\n", answer.json()),
         Output::Table => answer.plain(),
     };

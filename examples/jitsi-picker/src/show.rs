@@ -1,9 +1,11 @@
 //! Bridges for people and for programs.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use adapter_jitsi::BridgeView;
 use serde_json::{Value, json};
 
-use crate::pool::{Figures, Happening, state};
+use crate::pool::{Figures, Happening, Kind, state};
 use console::Cell;
 
 /// The columns of every table of bridges.
@@ -70,6 +72,23 @@ pub(crate) fn json(view: &BridgeView, figures: &Figures) -> Value {
 
 /// What happened, in one line without its line break.
 pub(crate) fn happening(it: &Happening) -> String {
-    let who = it.bridge.as_deref().map_or("brewery", nick);
+    let nobody = match it.kind {
+        Kind::Log => "focus",
+        Kind::LogFile => "log",
+        _ => "brewery",
+    };
+    let who = it.bridge.as_deref().map_or(nobody, nick);
     console::printable(&format!("{who}: {}", it.text))
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The time of day in UTC.
+pub(crate) fn time_of_day(unix_ms: u64) -> String {
+    let seconds = unix_ms / 1000;
+    format!("{:02}:{:02}:{:02}Z", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
 }

@@ -2,13 +2,18 @@
 
 use std::collections::VecDeque;
 use std::io::IsTerminal;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::path::Path;
+use std::time::Duration;
 
+use adapter_jitsi::FollowStart;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::cli::{Output, WatchArgs};
-use crate::pool::{Happening, Link, Pool};
+use crate::live::{Live, Moment};
+use crate::log::{self, News, Told};
+use crate::pool::{Happening, Kind, Link, Pool};
 use crate::{say, show};
 use console::{Exit, Failure};
 
@@ -17,56 +22,87 @@ const EVENTS: usize = 12;
 
 /// Watches until it is interrupted, or for as long as it is told.
 pub(crate) async fn run(args: &WatchArgs) -> Result<Exit, Failure> {
-    if !args.brewery.presences.is_empty() {
+    let brewery = &args.look.brewery;
+    if !brewery.presences.is_empty() {
         return Err(Failure::usage("recorded presences do not change").hint("`jitsi-picker rank` shows them"));
     }
-    let (mut pool, mut feed, client) = args.brewery.watch(args.focus.settings()?)?;
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let running = tokio::spawn(client.run(async move {
-        // An error means that nobody is interested any more.
-        let _ = stopped.await;
-    }));
-    let mut screen = Screen { output: args.output, terminal: std::io::stdout().is_terminal(), events: VecDeque::new() };
-    let mut ticks = interval(Duration::from_secs(args.every));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // An end is set for the room to be joined, then for what is watched.
-    let mut end = args.seconds.map(|_| Instant::now() + Duration::from_secs(args.brewery.wait));
-    let mut signal = std::pin::pin!(crate::signalled());
-    let mut heard = false;
+    if let Some(path) = args.log.as_deref().filter(|_| brewery.account.is_none() && brewery.server.is_none()) {
+        return log_alone(args, path).await;
+    }
+    // What was written before is told better by the brewery.
+    let mut news = args.log.as_deref().map(|path| log::follow(path, FollowStart::End)).transpose()?;
+    let mut live = Live::start(&args.look, args.every, args.seconds)?;
+    let (mut screen, mut told) = (Screen::new(args.look.output), Told::default());
     loop {
         let reading = tokio::select! {
-            event = feed.next() => match event {
-                Some(event) => {
-                    let up = pool.link == Link::Up;
-                    let happened = pool.take(&event);
-                    let mut reading = screen.tell(happened);
-                    if pool.link == Link::Up && !up {
-                        if !heard {
-                            end = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-                        }
-                        heard = true;
-                        reading = reading && screen.draw(&mut pool);
-                        ticks.reset();
-                    }
-                    reading
+            moment = live.next() => match moment? {
+                Moment::Over => break,
+                Moment::Told(happened, joined) => {
+                    let reading = screen.tell(happened);
+                    reading && (!joined || screen.draw(&mut live.pool))
                 }
-                None => return Err(Failure::failed("the connection ended")),
-            },
-            _ = ticks.tick() => {
-                let happened = pool.check();
                 // Before anything is known an empty table would only mislead.
-                screen.tell(happened) && (!heard || screen.draw(&mut pool))
-            }
-            () = async { match end { Some(end) => sleep_until(end).await, None => std::future::pending().await } } => break,
-            () = &mut signal => break,
+                Moment::Tick(happened) => screen.tell(happened) && (!live.heard || screen.draw(&mut live.pool)),
+            },
+            it = next(&mut news) => screen.news(&it, &mut told),
         };
         if !reading {
             break;
         }
     }
-    drop((stop, feed));
-    let _ = running.await;
-    if heard { Ok(Exit::Done) } else { Err(Failure::timed_out("the room was never joined")) }
+    live.end().await
+}
+
+/// The next of the log; waits for ever where there is none any more.
+async fn next(news: &mut Option<mpsc::Receiver<News>>) -> News {
+    let it = match news {
+        Some(lines) => lines.recv().await.unwrap_or(News::End),
+        None => std::future::pending().await,
+    };
+    if matches!(it, News::End) {
+        *news = None;
+    }
+    it
+}
+
+/// Shows what the log tells, for there is no brewery.
+async fn log_alone(args: &WatchArgs, path: &Path) -> Result<Exit, Failure> {
+    let mut news = Some(log::follow(path, FollowStart::Beginning)?);
+    let (mut screen, mut told) = (Screen::new(args.look.output), Told::default());
+    let mut ticks = interval(Duration::from_secs(args.every));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let end = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let mut signal = std::pin::pin!(crate::signalled());
+    let mut drawn = 0;
+    loop {
+        let reading = tokio::select! {
+            it = next(&mut news) => {
+                let over = matches!(it, News::End);
+                let reading = screen.news(&it, &mut told);
+                if over {
+                    break;
+                }
+                reading
+            }
+            _ = ticks.tick() => {
+                let fresh = std::mem::replace(&mut drawn, told.lines) != told.lines;
+                !fresh || screen.draw_log(&told, path)
+            }
+            () = async { match end { Some(end) => sleep_until(end).await, None => std::future::pending().await } } => break,
+            () = &mut signal => break,
+        };
+        if !reading {
+            return Ok(Exit::Done);
+        }
+    }
+    if drawn != told.lines || told.lines == 0 {
+        screen.draw_log(&told, path);
+    }
+    if told.lines > 0 && told.known == 0 {
+        let what = format!("{} is not the log of a focus: none of its lines is one of jicofo's", log::name(path));
+        return Err(Failure::failed(what).hint("jicofo writes to /var/log/jitsi/jicofo.log, or to its container's log"));
+    }
+    Ok(Exit::Done)
 }
 
 struct Screen {
@@ -76,13 +112,27 @@ struct Screen {
 }
 
 impl Screen {
+    fn new(output: Output) -> Self {
+        Self { output, terminal: std::io::stdout().is_terminal(), events: VecDeque::new() }
+    }
+
+    /// Whether somebody still reads.
+    fn news(&mut self, it: &News, told: &mut Told) -> bool {
+        let happened = match it {
+            News::Line(line) => told.line(line),
+            News::File(what) => Some(Happening::of(Kind::LogFile, None, what.as_str())),
+            News::End => None,
+        };
+        self.tell(happened.into_iter().collect())
+    }
+
     /// Whether somebody still reads.
     fn tell(&mut self, happened: Vec<Happening>) -> bool {
         for it in happened {
             if self.output == Output::Json {
                 let line = json!({
                     "type": "event",
-                    "unix_ms": unix_ms(),
+                    "unix_ms": show::unix_ms(),
                     "event": it.kind.code(),
                     "bridge": it.bridge.as_deref().map(show::nick),
                     "jid": it.bridge,
@@ -93,7 +143,7 @@ impl Screen {
                 }
                 continue;
             }
-            let line = format!("{}  {}\n", time_of_day(), show::happening(&it));
+            let line = format!("{}  {}\n", show::time_of_day(show::unix_ms()), show::happening(&it));
             if !self.terminal {
                 if !say(&line) {
                     return false;
@@ -114,7 +164,8 @@ impl Screen {
         if self.output == Output::Json {
             let bridges: Vec<Value> = ranking.iter().map(|(view, figures)| show::json(view, figures)).collect();
             let connected = pool.link == Link::Up;
-            let line = json!({ "type": "bridges", "unix_ms": unix_ms(), "connected": connected, "bridges": bridges });
+            let line =
+                json!({ "type": "bridges", "unix_ms": show::unix_ms(), "connected": connected, "bridges": bridges });
             return say(&format!("{line}\n"));
         }
         let bridges = console::counted(ranking.len(), "bridge");
@@ -126,25 +177,25 @@ impl Screen {
                 format!("{bridges} as known {:.0} s ago: {why}\n", since.elapsed().as_secs_f64())
             }
         };
-        let table = show::bridges(&ranking);
+        self.put(&head, &show::bridges(&ranking))
+    }
+
+    /// Whether somebody still reads.
+    fn draw_log(&self, told: &Told, path: &Path) -> bool {
+        if self.output == Output::Json {
+            let unix_ms = show::unix_ms();
+            return say(&format!("{}\n", json!({ "type": "log", "unix_ms": unix_ms, "told": told.json() })));
+        }
+        let lines = console::counted(usize::try_from(told.known).unwrap_or(usize::MAX), "line");
+        let name = console::printable(&log::name(path));
+        self.put(&format!("{lines} of a focus in {name}\n"), &told.table())
+    }
+
+    fn put(&self, head: &str, table: &str) -> bool {
         if self.terminal {
             let events: String = self.events.iter().map(String::as_str).collect();
             return say(&format!("\x1b[H\x1b[2J{head}\n{table}\n{events}"));
         }
         say(&format!("\n{head}{table}\n"))
     }
-}
-
-fn unix() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-fn unix_ms() -> u64 {
-    u64::try_from(unix().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// In UTC.
-fn time_of_day() -> String {
-    let seconds = unix().as_secs();
-    format!("{:02}:{:02}:{:02}Z", seconds / 3600 % 24, seconds / 60 % 60, seconds % 60)
 }

@@ -146,6 +146,20 @@ pub enum AdviceReason {
 }
 
 impl AdviceReason {
+    /// A name that stays.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Enough => "enough",
+            Self::Load => "load",
+            Self::Growth => "growth",
+            Self::Minimum => "minimum",
+            Self::Limit => "limit",
+            Self::Waiting => "waiting",
+            Self::Surplus => "surplus",
+            Self::NoVictim => "no-victim",
+        }
+    }
+
     /// The reason in words.
     pub const fn text(self) -> &'static str {
         match self {

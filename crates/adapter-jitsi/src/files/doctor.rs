@@ -6,7 +6,7 @@ use std::fmt;
 use balancer_core::{Level, RuleInfo};
 
 use super::connection::{Connection, KNOWN, NEEDED};
-use super::names::{near, near_hosts};
+use super::names::{near, slips};
 use super::server;
 use super::{FileError, FileKind, JITSI_RULES, JitsiFile, Setting};
 
@@ -24,9 +24,6 @@ const PROPERTIES: [&str; 7] = [
     "org.ice4j.ice.harvest.DISABLE_AWS_HARVESTER",
     "org.ice4j.ice.harvest.STUN_MAPPING_HARVESTER_ADDRESSES",
 ];
-
-/// How many names are compared with each other, at most.
-const MAX_NAMES: usize = 1_000;
 
 /// One defect. Prints as `file:line: level: text [id]` and a line of help. Never shows a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,6 +136,13 @@ pub struct PortWanted {
     pub line: usize,
 }
 
+impl PortWanted {
+    /// Whether the target is the machine itself: only there it can be tried.
+    pub fn is_local(&self) -> bool {
+        is_local(&self.target)
+    }
+}
+
 /// What a probe of the caller saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -153,12 +157,21 @@ pub struct PortSeen {
     pub reachable: bool,
     /// Why not, if known.
     pub why: Option<String>,
+    /// The machine it was tried from, as in [`PortWanted::from`]; `None` if that makes no difference.
+    pub from: Option<String>,
 }
 
 impl PortSeen {
     /// What was seen of a port over TCP.
     pub fn tcp(target: impl Into<String>, port: u16, reachable: bool) -> Self {
-        Self { target: target.into(), port, transport: Transport::Tcp, reachable, why: None }
+        Self { target: target.into(), port, transport: Transport::Tcp, reachable, why: None, from: None }
+    }
+
+    /// Says from which machine it was tried: what `localhost` is differs.
+    #[must_use]
+    pub fn tried_from(mut self, machine: impl Into<String>) -> Self {
+        self.from = Some(machine.into());
+        self
     }
 
     /// With the reason why it did not answer.
@@ -248,10 +261,12 @@ impl JitsiDoctor {
         nicknames(hosts, &mut found);
         breweries(hosts, &mut found);
         server::check(hosts, &mut found);
-        self.names(hosts, &mut found);
+        slips(&self.names, hosts, &mut found);
         for want in self.wanted_ports(hosts) {
-            let here =
-                |one: &&PortSeen| (&one.target, one.port, one.transport) == (&want.target, want.port, want.transport);
+            let here = |one: &&PortSeen| {
+                (&one.target, one.port, one.transport) == (&want.target, want.port, want.transport)
+                    && one.from.as_ref().is_none_or(|from| *from == want.from)
+            };
             if let Some(one) = seen.iter().find(here).filter(|one| !one.reachable) {
                 let PortWanted { from, target, port, transport, purpose, .. } = &want;
                 let why = one.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
@@ -266,41 +281,6 @@ impl JitsiDoctor {
         found.sort_by(|a, b| (order(&a.file), a.line, a.rule).cmp(&(order(&b.file), b.line, b.rule)));
         found.dedup();
         found
-    }
-
-    fn names(&self, hosts: &[JitsiHost], found: &mut Vec<Finding>) {
-        // A name, and where it stands; those without a place are surely right.
-        let mut all: Vec<(String, Option<(&str, usize)>)> = Vec::new();
-        all.extend(self.names.iter().map(|name| (name.clone(), None)));
-        all.extend(hosts.iter().flat_map(|host| &host.files).flat_map(server::hosts).map(|name| (name.to_owned(), None)));
-        for host in hosts {
-            for one in host.files.iter().flat_map(Connection::all) {
-                let rooms = one.rooms();
-                let rooms = rooms.iter().filter_map(|room| Some(("muc_jids", room.split_once('@')?.1)));
-                let plain = ["hostname", "domain"].into_iter().filter_map(|part| Some((part, one.value(part)?)));
-                for (part, name) in plain.chain(rooms) {
-                    all.push((name.to_owned(), Some((&*one.file.name, one.line(part)))));
-                }
-            }
-        }
-        all.truncate(MAX_NAMES);
-        let mut told: Vec<(&str, usize)> = Vec::new();
-        for (at, (name, place)) in all.iter().enumerate() {
-            let Some((file, line)) = place else { continue };
-            let Some((other, _)) = all[..at].iter().find(|(other, _)| near_hosts(name, other)) else { continue };
-            if told.contains(&(file, *line)) {
-                continue;
-            }
-            told.push((file, *line));
-            let text = format!("{name} and {other} differ by one slip of the pen");
-            found.push(Finding::new(
-                "BLC-J013",
-                file,
-                *line,
-                text,
-                "write the same name in both places, the right one",
-            ));
-        }
     }
 }
 
@@ -415,7 +395,7 @@ fn connections(host: &JitsiHost, found: &mut Vec<Finding>) {
     }
 }
 
-/// Whether this is the machine itself.
+/// Whether a name is that of the machine itself.
 pub(super) fn is_local(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.starts_with("127.") || matches!(name, "::1" | "[::1]")
 }

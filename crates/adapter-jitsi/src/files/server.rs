@@ -89,7 +89,8 @@ fn connection(server: &Server<'_>, host: &JitsiHost, one: &Connection<'_>, found
     for room in one.rooms() {
         let Some((_, service)) = room.split_once('@').filter(|(_, service)| !server.has(service)) else { continue };
         let text = format!("{name} has no Component {service}, in which the brewery is");
-        let help = format!("write the room service in both files: Component \"{service}\" \"muc\", or another name here");
+        let help =
+            format!("write the room service in both files: Component \"{service}\" \"muc\", or another name here");
         found.push(Finding::new("BLC-J019", file, one.line("muc_jids"), text, help));
     }
     let port = one.value("port").map_or(Some(5222), |port| port.parse().ok());
