@@ -105,13 +105,16 @@ fn tell(args: &AdviseArgs, advice: &Advice, before: Option<&Advice>, time: &str,
     say(&format!("{}{}", changed(By::Ours), changed(By::Autoscaler)))
 }
 
+/// A command that runs.
+type Call = Pin<Box<dyn Future<Output = Ended> + Send>>;
+
 /// Advice that goes on.
 struct Watching<'a> {
     args: &'a AdviseArgs,
     mind: Mind,
     began: Instant,
     last: Option<Advice>,
-    calling: Option<(Steps, Pin<Box<dyn Future<Output = Ended> + Send>>)>,
+    calling: Option<(Steps, Call)>,
     /// What the command was run for last, when it may be run for the same again.
     acted: Option<(Steps, Instant)>,
     /// Bridges that it has started, each until it is there or given up.

@@ -1,6 +1,6 @@
 //! `check`: what is wrong with the files of bridges, focuses and their XMPP server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use adapter_jitsi::{FileKind, Finding, JITSI_RULES, JitsiDoctor, JitsiFile, Level, PortSeen, RuleInfo};
 use serde_json::json;
@@ -75,10 +75,10 @@ fn read(args: &CheckArgs) -> Result<Read, Failure> {
             inside.retain(|path| known(path) && path.is_file());
             inside.sort();
             for path in inside {
-                read.file(path)?;
+                read.file(&path)?;
             }
         } else {
-            read.file(path.clone())?;
+            read.file(path)?;
         }
     }
     if read.files.is_empty() {
@@ -94,7 +94,7 @@ fn read(args: &CheckArgs) -> Result<Read, Failure> {
 }
 
 impl Read {
-    fn file(&mut self, path: PathBuf) -> Result<(), Failure> {
+    fn file(&mut self, path: &Path) -> Result<(), Failure> {
         let name = path.display().to_string();
         let Some(kind) = FileKind::of(&name) else {
             self.passed_over.push(format!("{name} is not looked at: no name of a file that is checked"));
@@ -107,8 +107,8 @@ impl Read {
             return Ok(());
         }
         self.files.push(name.clone());
-        match JitsiFile::read(name, kind, &connect::read(&path)?) {
-            Ok(file) => Machine::of(&path).take(file, &mut self.machines),
+        match JitsiFile::read(name, kind, &connect::read(path)?) {
+            Ok(file) => Machine::of(path).take(file, &mut self.machines),
             Err(error) => self.found.push(Finding::from(&error)),
         }
         Ok(())

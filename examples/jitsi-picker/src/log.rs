@@ -54,7 +54,12 @@ pub(crate) fn follow(path: &Path, start: FollowStart) -> Result<mpsc::Receiver<N
     {
         return Err(Failure::failed(format!("{} cannot be read", path.display())).cause(e));
     }
-    let follower = LogFollower::new(path, start);
+    let mut follower = LogFollower::new(path, start);
+    if start == FollowStart::End {
+        // The end is where it is now, not where it is when the thread runs.
+        let unreadable = |e| Failure::failed(format!("{} cannot be read", path.display())).cause(e);
+        follower.poll(|_| {}).map_err(unreadable)?;
+    }
     std::thread::spawn(move || grown(follower, &tell));
     Ok(news)
 }

@@ -8,13 +8,13 @@ fn sample() -> String {
     format!("{}/tests/golden/presences.xml", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A look at three bridges of one stress, as `watch -o json` prints it.
-fn look(minute: u64, stress: f64) -> Value {
+/// A look at three bridges of one stress in hundredths, as `watch -o json` prints it.
+fn look(minute: u64, hundredths: u32) -> Value {
+    let stress = f64::from(hundredths) / 100.0;
     let bridge = |number: u32, region: &str| {
-        let endpoints = (stress * 100.0).round();
         json!({
             "bridge": format!("jvb{number}"), "jid": format!("brewery@meet.example/jvb{number}"), "state": "ready",
-            "stress": stress, "corrected_stress": stress, "conferences": 1, "endpoints": endpoints as u64 + u64::from(number),
+            "stress": stress, "corrected_stress": stress, "conferences": 1, "endpoints": hundredths + number,
             "region": region, "operational": true, "overloaded": stress >= 0.8, "drain": false,
         })
     };
@@ -24,13 +24,13 @@ fn look(minute: u64, stress: f64) -> Value {
 
 /// A day in an hour: quiet, a steep morning, a plateau with noise, an evening.
 fn day() -> String {
-    let stress = |minute: u64| match minute {
-        0..10 => 0.35,
-        10..25 => 0.35 + 0.03 * (minute - 10) as f64,
-        25..40 => 0.8 - 0.02 * (minute % 2) as f64,
-        _ => 0.1,
+    let stress = |minute: u32| match minute {
+        0..10 => 35,
+        10..25 => 35 + 3 * (minute - 10),
+        25..40 => 80 - 2 * (minute % 2),
+        _ => 10,
     };
-    let mut lines: Vec<String> = (0..90).map(|minute| look(minute, stress(minute)).to_string()).collect();
+    let mut lines: Vec<String> = (0..90).map(|minute| look(minute.into(), stress(minute)).to_string()).collect();
     lines.insert(1, json!({ "type": "event", "event": "joined", "bridge": "jvb1" }).to_string());
     // What was seen while nobody was heard shows the past.
     lines.insert(30, json!({ "type": "bridges", "unix_ms": 1, "connected": false, "bridges": [] }).to_string());
@@ -70,7 +70,7 @@ fn a_look_and_a_day() {
 #[test]
 fn an_empty_or_unknown_victim() {
     let folder = Folder::new("advise-victim");
-    let mut bridges = look(0, 0.1);
+    let mut bridges = look(0, 10);
     bridges["bridges"][1]["endpoints"] = 0.into();
     bridges["bridges"][0]["endpoints"] = Value::Null;
     bridges["bridges"][0]["drain"] = true.into();
@@ -89,8 +89,8 @@ fn an_empty_or_unknown_victim() {
 #[test]
 fn the_command_gets_the_advice() {
     let folder = Folder::new("advise-exec");
-    let hot = folder.write("hot.json", &look(0, 0.9).to_string());
-    let calm = folder.write("calm.json", &look(0, 0.4).to_string());
+    let hot = folder.write("hot.json", &look(0, 90).to_string());
+    let calm = folder.write("calm.json", &look(0, 40).to_string());
     let out = folder.at("out");
     let advise = |file: &str, more: &[&str]| {
         let env = [("OUT", &*out), ("JITSI_PICKER_PASSWORD", "geheim")];

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
-use crate::{command, run};
+use crate::{Folder, command, run};
 
 /// Whether there is a Prosody. Under `CI=true` it must be there; elsewhere its absence is said.
 fn prosody() -> bool {
@@ -112,6 +112,8 @@ fn a_live_brewery_is_watched_ranked_and_chosen_from() {
     let ran = run(&["watch", "--for", "1"], &env);
     assert!(ran.out.contains("7 bridges\nBRIDGE   STATE"), "{ran:?}");
 
+    logged(&env);
+    advised(&env);
     served(&env);
     cut_off(&env);
 
@@ -120,6 +122,47 @@ fn a_live_brewery_is_watched_ranked_and_chosen_from() {
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.err.contains("not-authorized") && !ran.err.contains("geheim"), "{ran:?}");
     assert_eq!(kept.end(), Some(0), "ending what was kept is no failure");
+}
+
+/// The log stands among the events of the brewery; what it told before is old news.
+fn logged(env: &[(&str, &str)]) {
+    let folder = Folder::new("live-log");
+    let line =
+        |nick: &str| format!("Jicofo 2026-08-20 09:00:01.001 INFO: [7] A.b#1: Added brewery instance: b@x/{nick}\n");
+    let path = folder.write("jicofo.log", &line("old"));
+    let mut child = command(&["watch", "--log", &path, "-o", "json"], env).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let watch = Kept(child);
+    let mut written = false;
+    for line_of_json in lines.map_while(Result::ok) {
+        let value: serde_json::Value = serde_json::from_str(&line_of_json).unwrap();
+        // The table says that all is under way.
+        if value["type"] == "bridges" && !std::mem::replace(&mut written, true) {
+            std::fs::write(&path, line("old") + &line("new")).unwrap();
+        }
+        if value["event"] == "log" {
+            assert_eq!((written, &value["bridge"]), (true, &"new".into()), "{value}");
+            break;
+        }
+    }
+    assert_eq!(watch.end(), Some(0));
+}
+
+/// Seven bridges for a few people are too many; the command is run once for the same advice.
+fn advised(env: &[(&str, &str)]) {
+    let folder = Folder::new("live-advise");
+    let out = folder.at("out");
+    let args = ["advise", "--watch", "--for", "3", "--every", "1", "--hold", "0", "--spare", "0", "-o", "json"];
+    let hook = ["--shell", "--exec", "echo \"$ADVICE_DRAIN$ADVICE_STOP\" >> \"$OUT\""];
+    let ran = run(&[&args[..], &hook].concat(), &[env, &[("OUT", &*out)]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let lines: Vec<serde_json::Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let advice: Vec<_> = lines.iter().filter(|line| line["type"] == "advice").collect();
+    assert!(!advice.is_empty() && advice.iter().all(|it| it["ours"]["usable"] == 6), "one of seven drains: {ran:?}");
+    assert_eq!(advice[0]["ours"]["reason"], "surplus", "{ran:?}");
+    let calls = lines.iter().filter(|line| line["type"] == "command").collect::<Vec<_>>();
+    assert!(!calls.is_empty() && calls.len() <= advice.len() && calls.iter().all(|it| it["code"] == 0), "{ran:?}");
+    assert!(std::fs::read_to_string(&out).unwrap().lines().next().unwrap().starts_with("jvb"));
 }
 
 /// Asks once over HTTP: the status line and what follows the head.
