@@ -21,6 +21,14 @@ pub(crate) fn soak() -> Result<(), String> {
     run("a brewery out of reach for a minute", test.env("CI", "true"))
 }
 
+/// `cargo xtask soak jitsi-inputs`: a million generated inputs through every reader of bytes from outside.
+pub(crate) fn inputs() -> Result<(), String> {
+    let mut test = Command::new("cargo");
+    test.args(["test", "--quiet", "-p", "adapter-jitsi", "--test", "it", "--"]);
+    test.args(["--exact", "bytes::no_reader_panics", "--nocapture"]).env("JITSI_INPUTS", "1000000");
+    run("a million inputs for each reader", &mut test)
+}
+
 /// One test of the adapter that runs by order only.
 fn ignored(profile: &[&str], name: &str) -> Command {
     let mut command = Command::new("cargo");

@@ -29,6 +29,7 @@ Tasks of this repository.
   cargo xtask soak haproxy [--seed N]
                                 a million generated requests, expressions and configurations, in release mode
   cargo xtask soak jitsi        a brewery on a real Prosody that is out of reach for a minute
+  cargo xtask soak jitsi-inputs a million generated inputs for each reader of presences, files, logs and streams
   cargo xtask bench [ARG ...]   build everything in release mode and measure `serve`; --quick for a short run
   cargo xtask bench peers [PART ...]
                                 the core beside pingora, tower, hashring, dashmap, moka and a bare Redis connection

@@ -11,6 +11,7 @@ struct Wanted {
     servers: bool,
     haproxy: bool,
     jitsi: bool,
+    inputs: bool,
     seconds: Option<u64>,
     seed: Option<u64>,
 }
@@ -27,10 +28,12 @@ fn read(args: &[String]) -> Result<Wanted, String> {
             "servers" => wanted.servers = true,
             "haproxy" => wanted.haproxy = true,
             "jitsi" => wanted.jitsi = true,
+            "jitsi-inputs" => wanted.inputs = true,
             "--seconds" => wanted.seconds = number()?,
             "--seed" => wanted.seed = number()?,
             other => {
-                return Err(format!("soak has no {other:?}: servers, haproxy, jitsi, --seconds N and --seed N are"));
+                let all = "servers, haproxy, jitsi, jitsi-inputs, --seconds N and --seed N";
+                return Err(format!("soak has no {other:?}: {all} are"));
             }
         }
     }
@@ -43,6 +46,9 @@ fn read(args: &[String]) -> Result<Wanted, String> {
     if wanted.jitsi && (wanted != Wanted { jitsi: true, ..Wanted::default() }) {
         return Err("soak jitsi takes nothing else".into());
     }
+    if wanted.inputs && (wanted != Wanted { inputs: true, ..Wanted::default() }) {
+        return Err("soak jitsi-inputs takes nothing else".into());
+    }
     Ok(wanted)
 }
 
@@ -53,6 +59,9 @@ pub(crate) fn run_soak(args: &[String]) -> Result<(), String> {
     }
     if wanted.jitsi {
         return jitsi::soak();
+    }
+    if wanted.inputs {
+        return jitsi::inputs();
     }
     tools::install(&[])?;
     let name = if wanted.servers { "soak::servers::long_servers" } else { "soak::long_soak" };
@@ -88,6 +97,7 @@ mod tests {
         assert_eq!(words("servers"), Ok(Wanted { servers: true, ..Wanted::default() }));
         assert_eq!(words("haproxy --seed 3"), Ok(Wanted { haproxy: true, seed: Some(3), ..Wanted::default() }));
         assert_eq!(words("jitsi"), Ok(Wanted { jitsi: true, ..Wanted::default() }));
+        assert_eq!(words("jitsi-inputs"), Ok(Wanted { inputs: true, ..Wanted::default() }));
         for (wrong, names) in [
             ("--seed", "--seed"),
             ("--seconds x", "\"x\""),
@@ -96,6 +106,7 @@ mod tests {
             ("haproxy --seconds 1", "--seed alone"),
             ("jitsi --seed 1", "nothing else"),
             ("jitsi servers", "nothing else"),
+            ("jitsi-inputs --seed 1", "jitsi-inputs takes nothing else"),
         ] {
             assert!(words(wrong).unwrap_err().contains(names), "{wrong}");
         }

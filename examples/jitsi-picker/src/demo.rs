@@ -92,6 +92,9 @@ async fn play(options: &DemoOptions, played: &mut bool) -> Result<Exit, Failure>
     focus.until("the death and the drain to be seen", |focus| focus.ledger().has_seen_all()).await?;
     // The last minute's figures have not been published yet.
     focus.pass(PUBLISH * 2).await?;
+    for text in focus.news() {
+        tell(&format!("{}  {text}", clock(MINUTES)));
+    }
     let table = show::bridges(&focus.pool.ranking());
     say(&format!("\n{table}\n{}", focus.ledger().summary(conferences.len())));
     focus.ledger().verdict()?;

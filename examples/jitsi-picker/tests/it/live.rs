@@ -112,6 +112,7 @@ fn a_live_brewery_is_watched_ranked_and_chosen_from() {
     let ran = run(&["watch", "--for", "1"], &env);
     assert!(ran.out.contains("7 bridges\nBRIDGE   STATE"), "{ran:?}");
 
+    promised(&env);
     logged(&env);
     advised(&env);
     served(&env);
@@ -122,6 +123,41 @@ fn a_live_brewery_is_watched_ranked_and_chosen_from() {
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.err.contains("not-authorized") && !ran.err.contains("geheim"), "{ran:?}");
     assert_eq!(kept.end(), Some(0), "ending what was kept is no failure");
+}
+
+/// Every command of the page that says what takes the place of reading the log.
+fn promised(env: &[(&str, &str)]) {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md")).unwrap();
+    let (_, page) = readme.split_once("\n## Jitsi: three commands").unwrap();
+    let page = page.split("\n## ").next().unwrap();
+    let folder = Folder::new("live-page");
+    let files = [
+        ("/var/log/jitsi/jicofo.log", folder.write("jicofo.log", "")),
+        ("/etc/jitsi/videobridge", folder.write("jvb/config", "JVB_SECRET=x\n")),
+        ("/etc/jitsi/jicofo", folder.write("jicofo.conf", "jicofo.octo.enabled = true\n")),
+        ("/etc/prosody/prosody.cfg.lua", folder.write("prosody.cfg.lua", "VirtualHost 'x.example'\n")),
+        ("/usr/local/bin/bridges", "/bin/true".to_owned()),
+        ("day.jsonl", folder.at("day.jsonl")),
+    ];
+    let place = |word: &str| files.iter().find(|(name, _)| *name == word).map_or(word.to_owned(), |(_, at)| at.clone());
+    let mut count = 0;
+    for text in page.split('`').filter_map(|span| span.strip_prefix("jp ")) {
+        let (text, target) = text.split_once(" > ").unwrap_or((text, ""));
+        let mut args: Vec<String> = text.split_whitespace().map(place).collect();
+        // Some are named only.
+        let [command, _, ..] = args.as_slice() else { continue };
+        if command == "watch" || args.iter().any(|arg| arg == "--watch") {
+            args.extend(["--for", "1"].map(str::to_owned));
+        }
+        let ran = run(&args.iter().map(String::as_str).collect::<Vec<_>>(), env);
+        assert_eq!(ran.code, 0, "{args:?} {ran:?}");
+        if !target.is_empty() {
+            std::fs::write(place(target), &ran.out).unwrap();
+        }
+        count += 1;
+    }
+    println!("{count} commands of the page carried out");
+    assert!(count >= 6, "{count}");
 }
 
 /// The log stands among the events of the brewery; what it told before is old news.
