@@ -56,6 +56,16 @@
 //! | For tests | `testing`: bridges that log in to a real XMPP server and misbehave on command |
 //! | How a bridge makes its stress | [`LoadMeasurement`] |
 //!
+//! # Ports of a cluster
+//!
+//! | From | To | Port | For |
+//! | --- | --- | --- | --- |
+//! | browsers | web server | 80, 443 TCP | pages, and signalling through the web server to Prosody |
+//! | bridges, focus | Prosody | 5222 TCP | logging in to the brewery: [`JitsiDoctor::wanted_ports`] names it for each bridge |
+//! | components of older releases | Prosody | 5347 TCP | the same machine as a rule |
+//! | browsers | bridges | 10000 UDP | media |
+//! | the same machine | bridge, focus | 8080, 8888 TCP | `/about/health`, `/colibri/stats`: never open them to the world |
+//!
 //! # What is promised
 //!
 //! - With the [`Extras`] off every choice is jicofo's. Where jicofo leaves it to chance, among equals, the lower JID is

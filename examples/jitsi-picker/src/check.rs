@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use adapter_jitsi::{FileKind, Finding, JITSI_RULES, JitsiDoctor, JitsiFile, Level, PortSeen, RuleInfo};
+use adapter_jitsi::{FileKind, Finding, JITSI_RULES, JitsiDoctor, JitsiFile, Level, PortSeen, PortWanted, RuleInfo};
 use serde_json::json;
 
 use crate::cli::{CheckArgs, Output};
@@ -37,11 +37,12 @@ pub(crate) async fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     let mut read = read(args)?;
     let hosts = machine::hosts(&read.machines, &args.signalling, args.remote);
     let doctor = JitsiDoctor::new().with_names(args.name.iter());
+    let wanted = doctor.wanted_ports(&hosts);
     let seen = if args.offline {
         Vec::new()
     } else {
         let here = read.machines.iter().find(|machine| machine.here).map(|machine| &*machine.name);
-        ports::try_all(&doctor.wanted_ports(&hosts), here, args.timeout, &mut read.passed_over).await
+        ports::try_all(&wanted, here, args.timeout, &mut read.passed_over).await
     };
     let mut found = std::mem::take(&mut read.found);
     found.extend(doctor.check(&hosts, &seen));
@@ -49,7 +50,7 @@ pub(crate) async fn run(args: &CheckArgs) -> Result<Exit, Failure> {
     found.sort_by(|a, b| (place(&a.file), a.line, a.rule).cmp(&(place(&b.file), b.line, b.rule)));
     let worst = found.iter().map(|one| one.level).max();
     match args.output {
-        Output::Json => say(&read.json(&found, &seen)),
+        Output::Json => say(&read.json(&found, &wanted, &seen)),
         Output::Table => {
             for what in &read.passed_over {
                 complain(&console::printable(what));
@@ -137,7 +138,7 @@ impl Read {
         format!("{}; {files} of {machines}; {ports}\n", parts.join(", "))
     }
 
-    fn json(&self, found: &[Finding], seen: &[PortSeen]) -> String {
+    fn json(&self, found: &[Finding], wanted: &[PortWanted], seen: &[PortSeen]) -> String {
         let finding = |one: &Finding| {
             json!({
                 "rule": one.rule,
@@ -149,12 +150,17 @@ impl Read {
             })
         };
         let port = |one: &PortSeen| json!({ "target": one.target, "port": one.port, "reachable": one.reachable, "why": one.why });
+        let want = |one: &PortWanted| {
+            let PortWanted { from, target, port, transport, purpose, .. } = one;
+            json!({ "from": from, "target": target, "port": port, "transport": transport.to_string(), "purpose": purpose })
+        };
         let machine = |one: &Machine| json!({ "name": one.name, "files": one.files.iter().map(|file| &file.name).collect::<Vec<_>>() });
         let out = json!({
             "files": self.files,
             "machines": self.machines.iter().map(machine).collect::<Vec<_>>(),
             "findings": found.iter().map(finding).collect::<Vec<_>>(),
             "ports": seen.iter().map(port).collect::<Vec<_>>(),
+            "wanted_ports": wanted.iter().map(want).collect::<Vec<_>>(),
             "not_looked_at": self.passed_over,
             "errors": count(found, Level::Error),
             "warnings": count(found, Level::Warning),

@@ -330,3 +330,55 @@ fn ours(advice: &CapacityAdvice) -> Said {
 pub(super) fn is_waiting(said: &Said) -> bool {
     said.code == AdviceReason::Waiting.code()
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn numbers(args: &[&str]) -> Numbers {
+        let cli = Cli::try_parse_from([&["jitsi-picker", "advise"], args].concat()).unwrap();
+        let Command::Advise(args) = cli.command else { panic!("not advise") };
+        args.numbers
+    }
+
+    fn pool(stress: f64) -> Vec<Sample> {
+        let bridge = |nick: &str| Sample { stress, bridge: CapacityBridge::new(format!("r/{nick}"), stress, 9) };
+        ["a", "b", "c"].map(bridge).to_vec()
+    }
+
+    #[test]
+    fn what_was_not_heard_is_no_lack_of_stress() {
+        let mut mind = Mind::new(&numbers(&[]), false);
+        let mut look = |second: u64, stress: f64| mind.look(&pool(stress), 0, Duration::from_secs(second)).autoscaler;
+        for second in (0..600).step_by(30) {
+            assert_eq!(look(second, 0.5).code, "steady");
+        }
+        // Ten minutes without a connection: after that four periods must be seen before one is taken away.
+        for second in (1200..1380).step_by(30) {
+            let said = look(second, 0.1);
+            assert_eq!((said.code, said.steps.action()), ("early", "none"), "{second}");
+        }
+        let said = look(1380, 0.1);
+        assert_eq!((said.code, said.steps.drain.len()), ("down", 1));
+        // And nothing more while the grace period of that runs.
+        assert_eq!(look(1410, 0.1).code, "grace");
+    }
+
+    #[test]
+    fn one_look_stands_for_the_past() {
+        let mut mind = Mind::new(&numbers(&["--protect", "a", "--hold", "60"]), true);
+        let (busy, calm) = (pool(0.9), pool(0.05));
+        assert_eq!(mind.look(&busy, 0, Duration::ZERO).autoscaler.steps.add, 1);
+        let mut mind = Mind::new(&numbers(&["--protect", "a", "--hold", "60"]), true);
+        let advice = mind.look(&calm, 0, Duration::ZERO);
+        assert_eq!(advice.autoscaler.steps.drain, ["b"], "the first that is not protected");
+        assert!(is_waiting(&advice.ours) && advice.ours.steps.action() == "none");
+        let later = mind.later(&calm, 0, Duration::ZERO).unwrap();
+        assert_eq!((later.steps.text().as_str(), later.code), ("drain b", "surplus"));
+        let odd = mind.look(&pool(f64::NAN), 0, Duration::from_secs(1));
+        assert_eq!((odd.autoscaler.mean, odd.ours.mean), (0.0, 0.0), "what is no number counts for nothing");
+    }
+}

@@ -129,3 +129,79 @@ fn the_adapters_own_prosody_is_read() {
     let ran = run(&["check", "--strict", &file], &[]);
     assert!(ran.code == 0 && ran.out.starts_with("nothing is wrong"), "{ran:?}");
 }
+
+/// What a package installs on one machine is right: nothing is found.
+#[test]
+fn an_ordinary_installation_is_right() {
+    let folder = Folder::new("ordinary");
+    let shard = SHARD;
+    folder.write(
+        "etc/jitsi/videobridge/sip-communicator.properties",
+        &format!(
+            "org.ice4j.ice.harvest.DISABLE_AWS_HARVESTER=true\n\
+             org.ice4j.ice.harvest.STUN_MAPPING_HARVESTER_ADDRESSES=stun.example.net:443\n\
+             org.jitsi.videobridge.ENABLE_STATISTICS=true\norg.jitsi.videobridge.STATISTICS_TRANSPORT=muc\n\
+             {shard}HOSTNAME=localhost\n{shard}DOMAIN=auth.meet.example.com\n{shard}USERNAME=jvb\n\
+             {shard}PASSWORD=q8dhW2u1\n{shard}MUC_JIDS=JvbBrewery@internal.auth.meet.example.com\n\
+             {shard}MUC_NICKNAME=0a9d2f5e-7c1b-4b1f-9d0e-0c5f4b7a9e11\n"
+        ),
+    );
+    folder.write(
+        "etc/jitsi/videobridge/config",
+        "# Jitsi Videobridge settings\nJVB_HOSTNAME=meet.example.com\nJVB_HOST=\nJVB_PORT=5347\nJVB_SECRET=q8dhW2u1\n\
+         JVB_OPTS=\"--apis=,\"\nJAVA_SYS_PROPS=\"-Dconfig.file=/etc/jitsi/videobridge/jvb.conf -Dx=y\"\n",
+    );
+    folder.write(
+        "etc/jitsi/videobridge/jvb.conf",
+        "videobridge {\n    http-servers {\n        public {\n            port = 9090\n        }\n    }\n    websockets \
+         {\n        enabled = true\n        domain = \"meet.example.com:443\"\n        tls = true\n    }\n}\n",
+    );
+    folder
+        .write("etc/jitsi/videobridge/logging.properties", "handlers= java.util.logging.ConsoleHandler\n.level=INFO\n");
+    folder.write(
+        "etc/jitsi/jicofo/jicofo.conf",
+        "# Jicofo HOCON configuration.\njicofo {\n  xmpp: {\n    client: {\n      client-proxy: \"focus.meet.example.com\"\n      \
+         xmpp-domain: \"meet.example.com\"\n      domain: \"auth.meet.example.com\"\n      username: \"focus\"\n      \
+         password: \"w9ZpLr3x\"\n    }\n    trusted-domains: [ \"recorder.meet.example.com\" ]\n  }\n  bridge: {\n    \
+         brewery-jid: \"JvbBrewery@internal.auth.meet.example.com\"\n  }\n}\n",
+    );
+    folder.write(
+        "etc/jitsi/jicofo/config",
+        "# Jitsi Conference Focus settings\nJICOFO_SECRET=w9ZpLr3x\nJICOFO_OPTS=\"\"\n",
+    );
+    folder.write(
+        "etc/prosody/conf.avail/meet.example.com.cfg.lua",
+        "plugin_paths = { \"/usr/share/jitsi-meet/prosody-plugins/\" }\n\n-- domain mapper options\n\
+         muc_mapper_domain_base = \"meet.example.com\";\nexternal_service_secret = \"x7\";\n\
+         external_services = {\n     { type = \"stun\", host = \"meet.example.com\", port = 3478 },\n};\n\
+         cross_domain_bosh = false;\nssl = {\n    protocol = \"tlsv1_2+\";\n    ciphers = \"A:B\"\n}\n\
+         unlimited_jids = {\n    \"focus@auth.meet.example.com\",\n    \"jvb@auth.meet.example.com\"\n}\n\
+         VirtualHost \"meet.example.com\"\n    authentication = \"jitsi-anonymous\" -- do not delete me\n    \
+         modules_enabled = {\n        \"bosh\";\n        \"ping\"; -- Enable mod_ping\n    }\n\
+         Component \"conference.meet.example.com\" \"muc\"\n    restrict_room_creation = true\n\
+         Component \"internal.auth.meet.example.com\" \"muc\"\n    muc_room_cache_size = 1000\n\
+         VirtualHost \"auth.meet.example.com\"\n\
+         Component \"focus.meet.example.com\" \"client_proxy\"\n    target_address = \"focus@auth.meet.example.com\"\n\
+         Component \"speakerstats.meet.example.com\" \"speakerstats_component\"\n",
+    );
+    folder.write(
+        "etc/prosody/prosody.cfg.lua",
+        "admins = { }\nmodules_enabled = {\n    \"roster\";\n    \"tls\";\n}\nif os.getenv(\"X\") then c2s_ports = { 1 } \
+         end\ncomponent_ports = { 5347 }\nVirtualHost \"localhost\"\nInclude \"conf.d/*.cfg.lua\"\n",
+    );
+    let at = |name: &str| folder.at(name);
+    let folders = ["etc/jitsi/videobridge", "etc/jitsi/jicofo", "etc/prosody", "etc/prosody/conf.avail"].map(at);
+    let args: Vec<&str> =
+        ["check", "--offline", "--strict"].into_iter().chain(folders.iter().map(String::as_str)).collect();
+    let ran = run(&args, &[]);
+    assert!(ran.code == 0 && ran.out.starts_with("nothing is wrong; 8 files of 1 machine"), "{ran:?}");
+    // The bridge alone, whose server somebody has to name.
+    let name = folder.0.file_name().unwrap().to_string_lossy().into_owned();
+    let alone = ["check", "--offline", "--strict", &folders[0]];
+    let ran = run(&alone, &[]);
+    assert!(ran.code == 0 && ran.out.contains("[BLC-J018]"), "{ran:?}");
+    let ran = run(&[&alone[..], &["--signalling", &name]].concat(), &[]);
+    assert!(ran.code == 0 && ran.out.starts_with("nothing is wrong"), "{ran:?}");
+    let ran = run(&[&alone[..], &["--signalling", &name, "--name", "meat.example.com"]].concat(), &[]);
+    assert!(ran.code == 1 && ran.out.matches("[BLC-J013]").count() == 2, "{ran:?}");
+}
