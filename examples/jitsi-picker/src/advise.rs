@@ -162,6 +162,10 @@ impl<'a> Watching<'a> {
                 break;
             }
         }
+        // Half a step may be worse than none or all of it; its deadline holds.
+        if let Some((_, call)) = self.calling.take() {
+            complain(&call.await.text);
+        }
         live.end().await
     }
 
