@@ -14,6 +14,7 @@ mod server;
 mod tests;
 
 pub use balancer_core::{Level, RuleInfo};
+pub use connection::BridgeLogin;
 pub use doctor::{Finding, JitsiDoctor, JitsiHost, PortSeen, PortWanted, Transport};
 pub use rules::JITSI_RULES;
 

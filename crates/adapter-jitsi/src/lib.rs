@@ -47,7 +47,7 @@
 //! | Moving endpoints | [`moves`], [`Move`], [`Moving`], [`Redistributor`] |
 //! | How many bridges | [`CapacityAdvisor`], [`CapacityAdvice`]; as jitsi-autoscaler: [`autoscale`], [`launches`] |
 //! | Rooms of requests | [`room_of`], [`RoomRequest`], [`room_key`], [`client_room`] |
-//! | Files checked | [`JitsiFile`], [`JitsiDoctor`], [`Finding`], [`PortWanted`] |
+//! | Files checked | [`JitsiFile`], [`BridgeLogin`], [`JitsiDoctor`], [`Finding`], [`PortWanted`] |
 //! | The focus's log | [`read_log_line`], [`LogLine`], [`LogEvent`], [`LogFollower`], [`LineSplitter`], [`BridgeHistory`] |
 //! | In a pool of the core | [`BridgePool`], [`BridgeStrategy`], [`SharedBridges`], [`BridgeClock`], [`Bridge`], [`StressLoad`] |
 //! | Watching a brewery over XMPP | `BreweryClient`, `ClientOptions`, [`LoginOptions`], [`BreweryEvent`], [`XmppError`] |
@@ -118,8 +118,8 @@ pub use conference::{
     Conference, ConferenceBook, ConferenceBridge, MAX_CONFERENCES, MAX_PINS, Participant, PinError, Pins,
 };
 pub use files::{
-    FileDefect, FileError, FileKind, Finding, JITSI_RULES, JitsiDoctor, JitsiFile, JitsiHost, Level, MAX_FILE,
-    MAX_FILE_DEPTH, MAX_SETTINGS, PortSeen, PortWanted, RuleInfo, Setting, Transport,
+    BridgeLogin, FileDefect, FileError, FileKind, Finding, JITSI_RULES, JitsiDoctor, JitsiFile, JitsiHost, Level,
+    MAX_FILE, MAX_FILE_DEPTH, MAX_SETTINGS, PortSeen, PortWanted, RuleInfo, Setting, Transport,
 };
 pub use logs::{
     BridgeChange, BridgeHistory, BridgeStep, FollowStart, Followed, LineSplitter, LogEvent, LogEventKind, LogFollower,

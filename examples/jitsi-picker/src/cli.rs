@@ -120,6 +120,9 @@ pub(crate) struct BreweryArgs {
     /// A file that holds the password [default: the variable JITSI_PICKER_PASSWORD]
     #[arg(long, env = "JITSI_PICKER_PASSWORD_FILE", value_name = "FILE")]
     pub(crate) password_file: Option<PathBuf>,
+    /// Log in as the bridge of this sip-communicator.properties or jvb.conf does, but for what other options say
+    #[arg(long, env = "JITSI_PICKER_BRIDGE_FILE", value_name = "FILE")]
+    pub(crate) bridge_file: Option<PathBuf>,
     /// Certificates in PEM to trust; without them only a server on the loopback is spoken to
     #[arg(long, env = "JITSI_PICKER_ROOTS", value_name = "FILE")]
     pub(crate) roots: Option<PathBuf>,

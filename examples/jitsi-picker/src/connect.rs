@@ -5,8 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use adapter_jitsi::{
-    BareJid, BreweryClient, BreweryEvent, BreweryFeed, ClientOptions, Element, FocusSettings, LoginOptions, Password,
-    PlainStrategy, RegionGroups, Scope, SelectionStrategy, StreamItem, StreamLimits, StreamReader, TlsRoots,
+    BareJid, BreweryClient, BreweryEvent, BreweryFeed, BridgeLogin, ClientOptions, Element, FileError, FileKind,
+    FocusSettings, JitsiFile, LoginOptions, Password, PlainStrategy, RegionGroups, Scope, SelectionStrategy,
+    StreamItem, StreamLimits, StreamReader, TlsRoots,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -50,14 +51,21 @@ impl BreweryArgs {
             Failure::usage(format!("--{option} is not given"))
                 .hint(format!("give it, or set {variable}; --presences FILE works without any brewery"))
         };
-        let account = self.account.as_deref().ok_or_else(|| missing("account", "JITSI_PICKER_ACCOUNT"))?;
-        let room = self.room.as_deref().ok_or_else(|| missing("room", "JITSI_PICKER_ROOM"))?;
+        let bridge = self.bridge_file.as_deref().map(bridge_login).transpose()?;
+        let known = |own: &Option<String>, of_bridge: fn(&BridgeLogin) -> &String| {
+            own.clone().or_else(|| bridge.as_ref().map(|bridge| of_bridge(bridge).clone()))
+        };
+        let server = known(&self.server, |bridge| &bridge.server);
+        let account =
+            known(&self.account, |bridge| &bridge.account).ok_or_else(|| missing("account", "JITSI_PICKER_ACCOUNT"))?;
+        let room = known(&self.room, |bridge| &bridge.room).ok_or_else(|| missing("room", "JITSI_PICKER_ROOM"))?;
         let jid = |what: &str, text: &str| {
             BareJid::new(text).map_err(|e| Failure::usage(format!("the {what} is no address")).cause(e))
         };
-        let login = LoginOptions::new(jid("account", account)?, self.password()?, jid("room", room)?, &self.nick);
+        let login =
+            LoginOptions::new(jid("account", &account)?, self.password(bridge)?, jid("room", &room)?, &self.nick);
         let mut options = ClientOptions::new(login);
-        if let Some(server) = &self.server {
+        if let Some(server) = server {
             let port = if server.rsplit(']').next().is_some_and(|rest| rest.contains(':')) { "" } else { ":5222" };
             options.server = format!("{server}{port}");
         }
@@ -71,13 +79,14 @@ impl BreweryArgs {
         Ok(options)
     }
 
-    fn password(&self) -> Result<Password, Failure> {
+    fn password(&self, bridge: Option<BridgeLogin>) -> Result<Password, Failure> {
         if let Some(path) = &self.password_file {
             let text = String::from_utf8(read(path)?)
                 .map_err(|_| Failure::failed(format!("the password in {} is not UTF-8", path.display())))?;
             return Ok(Password::new(text.trim_end_matches(['\r', '\n'])));
         }
-        std::env::var("JITSI_PICKER_PASSWORD").map(Password::new).map_err(|_| {
+        let given = std::env::var("JITSI_PICKER_PASSWORD").ok().map(Password::new);
+        given.or(bridge.map(|bridge| bridge.password)).ok_or_else(|| {
             Failure::usage("there is no password").hint(
                 "set JITSI_PICKER_PASSWORD or name a file by --password-file; it has no option, since any user of the \
                  machine can read a command line",
@@ -126,6 +135,21 @@ impl BreweryArgs {
         let _ = running.await;
         Ok(pool)
     }
+}
+
+/// The first login of a bridge's file.
+fn bridge_login(path: &Path) -> Result<BridgeLogin, Failure> {
+    let name = path.display().to_string();
+    let kind = FileKind::of(&name).filter(|kind| matches!(kind, FileKind::Properties | FileKind::Hocon));
+    let kind = kind.ok_or_else(|| {
+        Failure::usage(format!("{name} is no file of a bridge"))
+            .hint("name its sip-communicator.properties or its jvb.conf")
+    })?;
+    let broken = |e: FileError| Failure::failed(format!("{name} cannot be read")).cause(e);
+    let file = JitsiFile::read(&*name, kind, &read(path)?).map_err(broken)?;
+    file.logins().into_iter().next().ok_or_else(|| {
+        Failure::failed(format!("{name} has no login of a bridge")).hint("`jitsi-picker check` says what it lacks")
+    })
 }
 
 /// Bridges out of recorded stanzas, which stand in the files one after another, or as a captured stream.

@@ -26,7 +26,8 @@ pub(crate) async fn run(args: &WatchArgs) -> Result<Exit, Failure> {
     if !brewery.presences.is_empty() {
         return Err(Failure::usage("recorded presences do not change").hint("`jitsi-picker rank` shows them"));
     }
-    if let Some(path) = args.log.as_deref().filter(|_| brewery.account.is_none() && brewery.server.is_none()) {
+    let named = brewery.account.is_some() || brewery.server.is_some() || brewery.bridge_file.is_some();
+    if let Some(path) = args.log.as_deref().filter(|_| !named) {
         return log_alone(args, path).await;
     }
     // What was written before is told better by the brewery.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{FileKind, JitsiFile, Setting};
+use crate::xmpp::Password;
 
 const PROPERTIES: &str = "org.jitsi.videobridge.xmpp.user.";
 const BLOCK: &str = "videobridge.apis.xmpp-client.configs.";
@@ -22,6 +23,40 @@ pub(super) const KNOWN: [&str; 11] = [
     "iq_handler_mode",
     "mode",
 ];
+
+/// How a bridge logs in, as its file says.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BridgeLogin {
+    /// The name of the connection in the file.
+    pub id: String,
+    /// `host:port` of the XMPP server; port 5222 unless the file says another.
+    pub server: String,
+    /// The account.
+    pub account: String,
+    /// Its password; not shown by `Debug`.
+    pub password: Password,
+    /// The first of its brewery rooms, in lower case.
+    pub room: String,
+}
+
+impl JitsiFile {
+    /// The logins in the file by name; those that lack something are left out.
+    pub fn logins(&self) -> Vec<BridgeLogin> {
+        let login = |one: &Connection<'_>| {
+            let [host, domain, user, password] =
+                ["hostname", "domain", "username", "password"].map(|part| one.value(part));
+            Some(BridgeLogin {
+                id: one.id.clone(),
+                server: format!("{}:{}", host?, one.value("port").unwrap_or("5222")),
+                account: format!("{}@{}", user?, domain?),
+                password: Password::new(password?),
+                room: one.rooms().into_iter().next()?,
+            })
+        };
+        Connection::all(self).iter().filter_map(login).collect()
+    }
+}
 
 /// One connection of one file.
 #[derive(Debug)]

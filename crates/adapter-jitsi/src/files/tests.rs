@@ -28,6 +28,12 @@ fn one_line_of_many_properties() {
         "{ONE_LINE}org.jitsi.videobridge.DISABLE_TCP_HARVESTER=true org.jitsi.videobridge.xmpp.user.shard.DISABLE_CERTIFICATE_VERIFICATION=true\n"
     );
     assert_eq!(file("a.properties", ONE_LINE).settings.len(), 10);
+    let logins = file("a.properties", ONE_LINE).logins();
+    let [login] = logins.as_slice() else { panic!("{logins:?}") };
+    assert_eq!((&*login.server, &*login.account), ("localhost:5222", "jvb@auth.jtisi.example.org"));
+    assert_eq!(login.room, "jvbbrewery@internal.auth.jtisi.example.org");
+    assert!(!format!("{login:?}").contains("s3cr3tOne"));
+    assert_eq!(file("a.properties", &ONE_LINE.replace("PASSWORD", "PASS")).logins().len(), 0);
     let hosts = [JitsiHost::bridge("jvb1.example.org", vec![file("a.properties", &text)])];
     let doctor = JitsiDoctor::new().with_names(["jitsi.example.org"]);
     let found = doctor.check(&hosts, &[PortSeen::tcp("localhost", 5222, false)]);

@@ -112,6 +112,7 @@ fn a_live_brewery_is_watched_ranked_and_chosen_from() {
     let ran = run(&["watch", "--for", "1"], &env);
     assert!(ran.out.contains("7 bridges\nBRIDGE   STATE"), "{ran:?}");
 
+    by_a_bridges_file(&env);
     promised(&env);
     logged(&env);
     advised(&env);
@@ -123,6 +124,38 @@ fn a_live_brewery_is_watched_ranked_and_chosen_from() {
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.err.contains("not-authorized") && !ran.err.contains("geheim"), "{ran:?}");
     assert_eq!(kept.end(), Some(0), "ending what was kept is no failure");
+}
+
+/// The login that a bridge has is enough, whichever form its file has.
+fn by_a_bridges_file(env: &[(&str, &str)]) {
+    let value = |name: &str| env.iter().find(|(known, _)| known.ends_with(name)).unwrap().1;
+    let (host, port) = value("_SERVER").rsplit_once(':').unwrap();
+    let (user, domain) = value("_ACCOUNT").split_once('@').unwrap();
+    let password = std::fs::read_to_string(value("_PASSWORD_FILE")).unwrap();
+    let (room, password) = (value("_ROOM").to_uppercase(), password.trim_end());
+    let folder = Folder::new("live-login");
+    let parts = [
+        ("HOSTNAME", host),
+        ("PORT", port),
+        ("DOMAIN", domain),
+        ("USERNAME", user),
+        ("PASSWORD", password),
+        ("MUC_JIDS", &room),
+    ];
+    let old: String =
+        parts.map(|(part, value)| format!("org.jitsi.videobridge.xmpp.user.shard.{part}={value} ")).concat();
+    let new: String = parts.map(|(part, value)| format!("{} = \"{value}\"\n", part.to_lowercase())).concat();
+    let new = format!("videobridge.apis.xmpp-client.configs {{ shard {{\n{new}}} }}\n");
+    for file in [folder.write("sip-communicator.properties", &old), folder.write("jvb.conf", &new)] {
+        let ran = run(&["rank", "--bridge-file", &file, "-o", "json"], &[]);
+        assert!(ran.code == 0 && ran.out.matches("\"jid\"").count() == 7, "{ran:?}");
+    }
+    let wrong = folder.write("jvb.conf", &new.replace(password, "geheim"));
+    let ran = run(&["rank", "--bridge-file", &wrong], &[]);
+    assert!(ran.code == 1 && ran.err.contains("not-authorized") && !ran.err.contains("geheim"), "{ran:?}");
+    let empty = folder.write("jvb.conf", "");
+    assert!(run(&["rank", "--bridge-file", &empty], &[]).err.contains("has no login of a bridge"));
+    assert_eq!(run(&["rank", "--bridge-file", &folder.write("config", "")], &[]).code, 2);
 }
 
 /// Every command of the page that says what takes the place of reading the log.
