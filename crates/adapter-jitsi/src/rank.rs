@@ -25,11 +25,12 @@ pub(crate) fn greater(a: f64, b: f64) -> f64 {
 }
 
 /// Classes of bridges, the best first. A choice is made within the best one that has any candidate: that is what
-/// preferring those that do not drain, and then those not in graceful shutdown, comes to.
-pub(crate) const CLASSES: u8 = 4;
+/// preferring those that are not missing, then those that do not drain, and then those not in graceful shutdown, comes
+/// to.
+pub(crate) const CLASSES: u8 = 8;
 
-pub(crate) fn class(drain: bool, graceful: bool) -> u8 {
-    u8::from(drain) * 2 + u8::from(graceful)
+pub(crate) fn class(missing: bool, drain: bool, graceful: bool) -> u8 {
+    u8::from(missing) * 4 + u8::from(drain) * 2 + u8::from(graceful)
 }
 
 /// A place in the order: class, corrected stress, JID.

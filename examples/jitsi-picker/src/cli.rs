@@ -41,7 +41,7 @@ pub(crate) enum Command {
     #[command(
         after_help = "Examples:\n  jitsi-picker watch\n  jitsi-picker watch --for 60 -o json | jq 'select(.type==\"event\")'\n  \
         jitsi-picker watch --log /var/log/jitsi/jicofo.log\n  journalctl -fu jicofo | jitsi-picker watch --log -\n\n\
-        States, the gravest first: failed, shutting-down, graceful, drain, overloaded, ready. STRESS is what the bridge \
+        States, the gravest first: failed, missing, shutting-down, graceful, drain, overloaded, ready. STRESS is what the bridge \
         says,\nCORRECTED what it is chosen by. With -o json every line is an object of type event, bridges or log.\n\
         With --log the focus's log is followed as well, through rotation and truncation. If no account is given, it is \
         all\nthat is followed: the table then shows what the log tells. To end a pipe, end what writes into it."

@@ -141,6 +141,8 @@ pub(crate) struct Pool {
 pub(crate) fn state(view: &BridgeView) -> &'static str {
     if !view.operational {
         "failed"
+    } else if view.missing {
+        "missing"
     } else if view.shutting_down {
         "shutting-down"
     } else if view.graceful_shutdown {
@@ -213,7 +215,13 @@ impl Pool {
             BreweryEvent::Resynced { away, present, missing, .. } => {
                 self.link = Link::Up;
                 self.checked = Instant::now();
-                vec![Happening::of(Kind::Connected, None, resynced(*away, present, missing))]
+                let mut happened = vec![Happening::of(Kind::Connected, None, resynced(*away, present, missing))];
+                let now = self.now();
+                for bridge in missing.iter().map(OccupantJid::as_str) {
+                    self.table.missing(bridge, now);
+                    happened.extend(self.changed(bridge));
+                }
+                happened
             }
             BreweryEvent::Refused { why, retry } => {
                 let text = format!("{why}; next try in {:.1} s", retry.as_secs_f64());

@@ -136,6 +136,7 @@ impl Answer<'_> {
         note(self.choice.as_ref().is_ok_and(|choice| choice.bridge == view.id), "chosen");
         note(conference.bridges.iter().any(|used| used.id == view.id), "has the conference");
         note(!view.operational, "failed: not used");
+        note(view.missing, "missing since we came back: only when no other is left");
         note(view.shutting_down, "shutting down: not used");
         note(view.graceful_shutdown, "graceful shutdown: only when no other is left");
         note(view.drain, "drains: only when no other is left");

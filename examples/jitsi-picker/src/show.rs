@@ -66,6 +66,7 @@ pub(crate) fn json(view: &BridgeView, figures: &Figures) -> Value {
         "graceful_shutdown": view.graceful_shutdown,
         "shutting_down": view.shutting_down,
         "healthy": view.healthy,
+        "missing": view.missing,
         "warnings": view.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }

@@ -15,6 +15,8 @@ pub(crate) struct Row {
     pub(crate) id: BackendId,
     /// Whether it is in the brewery. One that left is kept for conferences that still name it.
     pub(crate) known: bool,
+    /// Whether it was not in the room when we came back. What it says next ends that.
+    pub(crate) missing: bool,
     pub(crate) stress: f64,
     pub(crate) average: f64,
     pub(crate) graceful: bool,
@@ -68,6 +70,7 @@ impl Row {
         Self {
             id,
             known: true,
+            missing: false,
             stress: 0.0,
             average: settings.average_participant_stress,
             graceful: false,
@@ -100,6 +103,7 @@ impl Row {
 
     pub(super) fn update(&mut self, report: &BridgeReport, now: u64) -> Changed {
         let before = (self.shutting_down, self.graceful, self.drain);
+        self.missing = false;
         if let Some(stress) = report.stress() {
             if stress.to_bits() != self.stress.to_bits() {
                 // The sample may be older than those who came last.
@@ -233,7 +237,7 @@ impl Row {
     /// Where it belongs in the order, if it may be chosen.
     pub(super) fn standing(&self, settings: &FocusSettings, now: u64) -> Option<Key> {
         (self.known && !self.shutting_down && self.operational(settings, now)).then(|| Key {
-            class: rank::class(self.drain, self.graceful),
+            class: rank::class(self.missing, self.drain, self.graceful),
             stress: rank::stress_bits(self.corrected(settings, now)),
             id: Some(self.id.clone()),
             row: 0,

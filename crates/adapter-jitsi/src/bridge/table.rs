@@ -301,6 +301,13 @@ impl BridgeTable {
         Some(lost)
     }
 
+    /// A bridge was not in the room when we came back to it, and has a grace to come back as well. Meanwhile it is chosen
+    /// only where every other candidate is missing too: after the server was started again, that is, when all are. Its
+    /// next report ends that.
+    pub fn missing(&mut self, id: &str, now: Duration) {
+        self.change(id, now, |row, _, _| row.missing = true);
+    }
+
     /// Forgets everything: the stream to the brewery was lost and could not be resumed.
     pub fn clear(&mut self) {
         self.rows.clear();
@@ -469,6 +476,7 @@ impl BridgeTable {
             age_ms,
             flat,
             known: row.known,
+            missing: row.missing,
             warnings: warnings.into_iter().filter(|(is, _)| *is).map(|(_, warning)| warning).collect(),
         }
     }

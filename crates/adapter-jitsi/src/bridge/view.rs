@@ -52,6 +52,8 @@ pub struct BridgeView {
     pub flat: bool,
     /// Whether it is still in the brewery.
     pub known: bool,
+    /// Whether it was missing when we came back to the brewery, and has not come back itself.
+    pub missing: bool,
     /// What an operator should know.
     pub warnings: Vec<BridgeWarning>,
 }

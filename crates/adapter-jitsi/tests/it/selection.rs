@@ -28,6 +28,7 @@ enum Step {
     Remove(u8),
     Check(u8, bool),
     Placed(u8, u32),
+    Missing(u8),
     Elapse(u64),
 }
 
@@ -64,6 +65,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0u8..8).prop_map(Step::Remove),
         2 => (0u8..8, any::<bool>()).prop_map(|(b, passed)| Step::Check(b, passed)),
         3 => (0u8..8, 1u32..30).prop_map(|(b, n)| Step::Placed(b, n)),
+        1 => (0u8..8).prop_map(Step::Missing),
         2 => (0u64..30_000).prop_map(Step::Elapse),
         1 => Just(Step::Elapse(60_000)),
     ]
@@ -87,6 +89,7 @@ fn act(table: &mut BridgeTable, step: &Step, now: &mut Duration) {
         Step::Check(n, true) => drop(table.checked(jid(*n).as_str(), HealthOutcome::Passed, *now)),
         Step::Check(n, false) => drop(table.checked(jid(*n).as_str(), HealthOutcome::TimedOut, *now)),
         Step::Placed(n, count) => table.placed(jid(*n).as_str(), *count, *now),
+        Step::Missing(n) => table.missing(jid(*n).as_str(), *now),
         Step::Elapse(ms) => *now += Duration::from_millis(*ms),
     }
 }
@@ -131,6 +134,9 @@ fn described(table: &mut BridgeTable, conference: &Conference, now: Duration) ->
         && !table.settings().mixed_versions
     {
         list.retain(|b| b.full_version.as_ref() == Some(&version));
+    }
+    if list.iter().any(|b| !b.missing) {
+        list.retain(|b| !b.missing);
     }
     if list.iter().any(|b| !b.drain) {
         list.retain(|b| !b.drain);
@@ -196,6 +202,32 @@ proptest! {
                     prop_assert!(view.known && view.operational && !view.shutting_down);
                 }
                 Err(_) => prop_assert!(!any),
+            }
+        }
+    }
+
+    #[test]
+    fn a_conference_that_leaves_dead_bridges_is_never_put_on_one(
+        steps in prop::collection::vec((step(), 0u8..6, prop::option::of(0u8..5), prop::bool::weighted(0.2)), 1..80),
+        strategy in strategy(),
+        octo: bool,
+    ) {
+        let mut settings = FocusSettings::default();
+        (settings.strategy, settings.octo, settings.mixed_versions) = (strategy, octo, true);
+        settings.extras.count_unseen = octo;
+        let mut book = ConferenceBook::new(&settings);
+        let mut table = BridgeTable::try_new(settings).unwrap();
+        let mut now = Duration::ZERO;
+        for (step, room, region, visitor) in &steps {
+            act(&mut table, step, &mut now);
+            if let Step::Remove(n) = step {
+                book.evacuate(&mut table, jid(*n).as_str(), now);
+            }
+            let mut who = region.map_or_else(Participant::new, |region| Participant::of_region(format!("r{region}")));
+            who.visitor = *visitor;
+            if let Ok(choice) = book.join(&mut table, &format!("room{room}"), &who, now) {
+                let view = table.view(choice.bridge.as_str(), now).unwrap();
+                prop_assert!(view.known && view.operational, "{:?}", view);
             }
         }
     }

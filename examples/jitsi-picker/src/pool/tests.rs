@@ -52,7 +52,15 @@ fn our_own_loss_is_no_loss_of_bridges() {
     assert_eq!(pool.link, Link::Up);
     let told = pool.check();
     assert!(told[0].evacuate && told[0].text.starts_with("ready -> failed"), "{told:?}");
+    let missing = vec![occupant.clone()];
+    let told =
+        pool.take(&BreweryEvent::Resynced { away: None, present: vec![], added: vec![], missing: missing.clone() });
+    assert_eq!(told.len(), 1, "failed is graver than missing");
     let told = pool.take(&BreweryEvent::BridgeLeft { occupant, reason: LeaveReason::Left });
     assert_eq!((told[0].kind, told[0].evacuate), (Kind::Lost, true));
     assert!(pool.ranking().is_empty());
+    pool.seen(&presence("jvb1", &[("drain", "false")]));
+    let told = pool.take(&BreweryEvent::Resynced { away: None, present: vec![], added: vec![], missing });
+    assert!(told[1].text.starts_with("ready -> missing") && !told[1].evacuate, "{told:?}");
+    assert!(pool.seen(&presence("jvb1", &[]))[0].text.starts_with("missing -> ready"));
 }

@@ -6,7 +6,7 @@ use super::desk::{BOUNDS, Desk};
 use crate::pool::{Link, state};
 use crate::show::nick;
 
-const STATES: [&str; 6] = ["ready", "overloaded", "drain", "graceful", "shutting-down", "failed"];
+const STATES: [&str; 7] = ["ready", "overloaded", "drain", "graceful", "shutting-down", "missing", "failed"];
 
 /// All figures as of now.
 pub(super) fn render(desk: &mut Desk) -> String {
