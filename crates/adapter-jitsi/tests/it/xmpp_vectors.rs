@@ -9,7 +9,7 @@ use adapter_jitsi::{
 };
 use serde_json::Value;
 
-use super::vectors::folder;
+use super::vectors::own;
 
 /// Whether a file is one of ours.
 pub(crate) fn knows(name: &str) -> bool {
@@ -113,7 +113,7 @@ fn single(piece: &str) -> usize {
 /// What a session answers and a watch tells when a server says again what it said then. The login is ours: the
 /// recorded one depends on a password and on chance.
 fn replay(user: &str, nick: &str) -> (Vec<Element>, Vec<String>) {
-    let file = folder().join(format!("xmpp-session-plain-{nick}.jsonl"));
+    let file = own().join(format!("xmpp-session-plain-{nick}.jsonl"));
     let room = BareJid::new("jvbbrewery@internal.auth.meet.test").unwrap();
     let account = BareJid::new(&format!("{user}@auth.meet.test")).unwrap();
     let login = LoginOptions::new(account, Password::new("x"), room, nick);
@@ -203,7 +203,7 @@ fn a_recorded_server_is_answered_and_understood() {
 #[test]
 fn recorded_connections_are_read_byte_for_byte() {
     let mut total = 0;
-    for entry in std::fs::read_dir(folder()).unwrap() {
+    for entry in std::fs::read_dir(own()).unwrap() {
         let path = entry.unwrap().path();
         if knows(path.file_name().unwrap().to_str().unwrap()) {
             let count = check(&path);
