@@ -1,24 +1,24 @@
-//! Choices of bridges beside sorting them all, and a brewery out of reach for longer than tests may take.
+//! Choices of bridges beside sorting them all, and a brewery on a real Prosody for longer than tests may take.
 
 use std::process::Command;
 
+use crate::bench::program;
 use crate::run::run;
 use crate::tools;
 
-/// `cargo xtask bench jitsi`: how long a choice takes among 5,000 bridges, beside sorting them.
+/// `cargo xtask bench jitsi`: a choice among 5,000 bridges beside sorting them, presences taken in, memory.
 pub(crate) fn bench(args: &[String]) -> Result<(), String> {
-    if let Some(arg) = args.first() {
-        return Err(format!("bench jitsi takes nothing, not {arg:?}"));
-    }
-    run("choosing bridges beside sorting them", &mut ignored(&["--release"], "speed::choices_beside_sorting"))
+    run("choosing bridges beside sorting them", program("bridges").args(args))
 }
 
 /// `cargo xtask soak jitsi`: a minute without a connection to a real Prosody.
 pub(crate) fn soak() -> Result<(), String> {
-    tools::install(&[])?;
-    let mut test = ignored(&[], "xmpp_faults::our_connection_is_cut_for_a_minute");
-    // What is missing must not look like a run without faults.
-    run("a brewery out of reach for a minute", test.env("CI", "true"))
+    ignored("a brewery out of reach for a minute", "xmpp_faults::our_connection_is_cut_for_a_minute")
+}
+
+/// `cargo xtask soak bridges`: 50 bridges and 2,000 conferences on a real Prosody while everything fails.
+pub(crate) fn soak_bridges() -> Result<(), String> {
+    ignored("a crowd of bridges", "crowd::fifty_bridges_and_two_thousand_conferences")
 }
 
 /// `cargo xtask soak jitsi-inputs`: a million generated inputs through every reader of bytes from outside.
@@ -30,9 +30,11 @@ pub(crate) fn inputs() -> Result<(), String> {
 }
 
 /// One test of the adapter that runs by order only.
-fn ignored(profile: &[&str], name: &str) -> Command {
-    let mut command = Command::new("cargo");
-    command.args(["test", "--quiet"]).args(profile).args(["-p", "adapter-jitsi", "--all-features", "--test", "it"]);
-    command.args(["--", "--exact", name, "--ignored", "--nocapture"]);
-    command
+fn ignored(title: &str, name: &str) -> Result<(), String> {
+    tools::install(&[])?;
+    let mut test = Command::new("cargo");
+    test.args(["test", "--quiet", "-p", "adapter-jitsi", "--all-features", "--test", "it"]);
+    test.args(["--", "--exact", name, "--ignored", "--nocapture"]);
+    // What is missing must not look like a run without faults.
+    run(title, test.env("CI", "true"))
 }

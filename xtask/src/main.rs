@@ -30,11 +30,15 @@ Tasks of this repository.
                                 a million generated requests, expressions and configurations, in release mode
   cargo xtask soak jitsi        a brewery on a real Prosody that is out of reach for a minute
   cargo xtask soak jitsi-inputs a million generated inputs for each reader of presences, files, logs and streams
+  cargo xtask soak bridges      50 pretended bridges and 2,000 conferences on a real Prosody, while bridges die, drain,
+                                freeze and come back, the server is restarted and our connection cut: five minutes
   cargo xtask bench [ARG ...]   build everything in release mode and measure `serve`; --quick for a short run
   cargo xtask bench peers [PART ...]
                                 the core beside pingora, tower, hashring, dashmap, moka and a bare Redis connection
   cargo xtask bench haproxy     haproxy-control predict and plan, 1,000 servers and 100,000 rooms; the hash's lookup
-  cargo xtask bench jitsi       a choice among 5,000 bridges beside sorting them, with 100,000 conferences
+  cargo xtask bench jitsi [--bridges N] [--conferences N]
+                                a choice among 5,000 bridges beside sorting them, with 100,000 conferences; presences
+                                taken in, memory
   cargo xtask bench growth      cost by number of servers and rooms, as a table and a plot
 
 Examples:

@@ -12,6 +12,7 @@ struct Wanted {
     haproxy: bool,
     jitsi: bool,
     inputs: bool,
+    bridges: bool,
     seconds: Option<u64>,
     seed: Option<u64>,
 }
@@ -29,10 +30,11 @@ fn read(args: &[String]) -> Result<Wanted, String> {
             "haproxy" => wanted.haproxy = true,
             "jitsi" => wanted.jitsi = true,
             "jitsi-inputs" => wanted.inputs = true,
+            "bridges" => wanted.bridges = true,
             "--seconds" => wanted.seconds = number()?,
             "--seed" => wanted.seed = number()?,
             other => {
-                let all = "servers, haproxy, jitsi, jitsi-inputs, --seconds N and --seed N";
+                let all = "servers, haproxy, jitsi, jitsi-inputs, bridges, --seconds N and --seed N";
                 return Err(format!("soak has no {other:?}: {all} are"));
             }
         }
@@ -49,6 +51,9 @@ fn read(args: &[String]) -> Result<Wanted, String> {
     if wanted.inputs && (wanted != Wanted { inputs: true, ..Wanted::default() }) {
         return Err("soak jitsi-inputs takes nothing else".into());
     }
+    if wanted.bridges && (wanted != Wanted { bridges: true, ..Wanted::default() }) {
+        return Err("soak bridges takes nothing else".into());
+    }
     Ok(wanted)
 }
 
@@ -62,6 +67,9 @@ pub(crate) fn run_soak(args: &[String]) -> Result<(), String> {
     }
     if wanted.inputs {
         return jitsi::inputs();
+    }
+    if wanted.bridges {
+        return jitsi::soak_bridges();
     }
     tools::install(&[])?;
     let name = if wanted.servers { "soak::servers::long_servers" } else { "soak::long_soak" };
@@ -98,6 +106,7 @@ mod tests {
         assert_eq!(words("haproxy --seed 3"), Ok(Wanted { haproxy: true, seed: Some(3), ..Wanted::default() }));
         assert_eq!(words("jitsi"), Ok(Wanted { jitsi: true, ..Wanted::default() }));
         assert_eq!(words("jitsi-inputs"), Ok(Wanted { inputs: true, ..Wanted::default() }));
+        assert_eq!(words("bridges"), Ok(Wanted { bridges: true, ..Wanted::default() }));
         for (wrong, names) in [
             ("--seed", "--seed"),
             ("--seconds x", "\"x\""),
@@ -107,6 +116,7 @@ mod tests {
             ("jitsi --seed 1", "nothing else"),
             ("jitsi servers", "nothing else"),
             ("jitsi-inputs --seed 1", "jitsi-inputs takes nothing else"),
+            ("bridges --seconds 9", "nothing else"),
         ] {
             assert!(words(wrong).unwrap_err().contains(names), "{wrong}");
         }

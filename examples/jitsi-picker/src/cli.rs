@@ -162,6 +162,9 @@ pub(crate) struct FocusArgs {
     /// max-bridge-participants; -1 for no limit
     #[arg(long, default_value = "80", value_name = "N", allow_negative_numbers = true)]
     pub(crate) max_participants: i64,
+    /// Not jicofo's: warn of a bridge with load whose figures stand still for so many seconds; 120 is a fair start
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) flat_after: Option<u64>,
     /// Not jicofo's: count an endpoint until the stress was reported after it came
     #[arg(long)]
     pub(crate) count_unseen: bool,

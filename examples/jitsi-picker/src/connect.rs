@@ -38,6 +38,7 @@ impl FocusArgs {
         settings.region_groups = RegionGroups::new(groups);
         settings.stress_threshold = self.stress_threshold;
         settings.max_participants = u32::try_from(self.max_participants).ok();
+        settings.extras.flat_after = self.flat_after.map(Duration::from_secs);
         settings.extras.count_unseen = self.count_unseen;
         settings.extras.empty_conference = self.empty_conference;
         Ok(settings)

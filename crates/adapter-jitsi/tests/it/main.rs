@@ -5,13 +5,14 @@
 mod burst;
 mod bytes;
 #[cfg(feature = "testing")]
+mod crowd;
+#[cfg(feature = "testing")]
 mod prosody;
 #[cfg(feature = "testing")]
 mod proxy;
 #[cfg(feature = "rest")]
 mod rest;
 mod selection;
-mod speed;
 mod vectors;
 #[cfg(feature = "testing")]
 mod xmpp_faults;

@@ -61,7 +61,7 @@ impl Prosody {
         let name = format!("jitsi-prosody-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        let mut text = std::fs::read_to_string(vectors::folder().join("prosody.cfg.lua")).unwrap();
+        let mut text = std::fs::read_to_string(vectors::own().join("prosody.cfg.lua")).unwrap();
         for (from, to) in setup.replace {
             assert!(text.contains(from), "{from}");
             text = text.replace(from, to);
@@ -243,6 +243,12 @@ impl Observer {
             _ => None,
         })
         .await
+    }
+
+    /// The next event, if one comes by then.
+    pub(crate) async fn next_by(&mut self, deadline: tokio::time::Instant) -> Option<BreweryEvent> {
+        let next = tokio::time::timeout_at(deadline, self.feed.next()).await;
+        next.ok().map(|event| event.unwrap_or_else(|| panic!("the feed ended")))
     }
 
     /// Everything that came so far, to say what must not have come.
