@@ -153,14 +153,15 @@ async fn crowd(size: Size) {
     let ledger = &focus.ledger;
     println!(
         "\n{} bridges that publish every {:?}, {} conferences, {} at a time; {} placements, {} of them moves, {} while \
-         nothing was heard",
+         nothing was heard; {} found no bridge at first",
         size.bridges,
         size.publish,
         focus.conferences,
         focus.running(),
         ledger.placed,
         ledger.moved,
-        ledger.blind
+        ledger.blind,
+        ledger.refused
     );
     print!("{}", ledger.delays());
     println!("a bridge with frozen figures got {frozen_got:.0} participants while others got {others_got:.0}");
@@ -169,7 +170,7 @@ async fn crowd(size: Size) {
         ledger.violations.len()
     );
     assert!(ledger.violations.is_empty(), "{:?}", &ledger.violations[..ledger.violations.len().min(10)]);
-    assert_eq!(focus.resyncs, 2 + size.cuts.len());
+    assert!(focus.resyncs >= 2 + size.cuts.len());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -180,11 +181,11 @@ async fn nobody_is_placed_on_a_bridge_known_to_be_gone() {
         conferences: 100,
         victims: 1,
         publish: ms(200),
-        silence: ms(1200),
+        silence: ms(2000),
         flat: ms(1000),
-        grace: ms(2000),
+        grace: ms(1500),
         cuts: &[1],
-        sample: 60,
+        sample: 40,
     })
     .await;
 }

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use adapter_jitsi::testing::{Jvb, JvbOptions};
 use adapter_jitsi::{
-    BreweryEvent, BridgeTable, BridgeView, ConferenceBook, FocusSettings, HealthOutcome, LeaveReason, OccupantJid,
-    Participant, PlainStrategy, Presence, Seen, read_presence,
+    BreweryEvent, BridgeTable, BridgeView, ConferenceBook, FocusSettings, HealthOutcome, LeaveReason, NoBridge,
+    OccupantJid, Participant, PlainStrategy, Presence, Seen, read_presence,
 };
 
 use super::ledger::{Known, Ledger};
@@ -33,6 +33,8 @@ pub(super) struct Focus {
     /// The bridges of a room's participants.
     rooms: HashMap<String, Vec<String>>,
     order: VecDeque<String>,
+    /// Who found no bridge.
+    waiting: Vec<(String, &'static str, bool)>,
     /// A conference on a stand-in: its number there, and how many take part.
     there: HashMap<(String, String), (u64, u32)>,
     pub(super) ledger: Ledger,
@@ -67,6 +69,7 @@ impl Focus {
             connected: false,
             jvbs: BTreeMap::new(),
             rooms: HashMap::new(),
+            waiting: Vec::new(),
             order: VecDeque::new(),
             there: HashMap::new(),
             ledger: Ledger::default(),
@@ -151,7 +154,13 @@ impl Focus {
     /// One tick: conferences begin and end, and the brewery is listened to.
     async fn turn(&mut self) {
         let deadline = tokio::time::Instant::now() + TICK;
-        if self.jvbs.len() >= self.size.bridges / 2 && self.ledger.good().next().is_some() {
+        let now = self.now();
+        if self.jvbs.len() >= self.size.bridges / 2 && self.table.counts(now).operational > 0 {
+            for (room, region, again) in std::mem::take(&mut self.waiting) {
+                if self.order.contains(&room) {
+                    self.join(&room, region, again);
+                }
+            }
             let full = self.book.len() >= self.size.conferences;
             for _ in 0..if full { 1 } else { RUSH } {
                 self.open();
@@ -169,10 +178,10 @@ impl Focus {
     fn open(&mut self) {
         self.conferences += 1;
         let room = format!("room{}", self.conferences);
+        self.order.push_back(room.clone());
         for n in 0..PARTICIPANTS {
             self.join(&room, REGIONS[(self.conferences + n / 2) % REGIONS.len()], false);
         }
-        self.order.push_back(room);
     }
 
     fn end(&mut self) {
@@ -186,8 +195,17 @@ impl Focus {
 
     fn join(&mut self, room: &str, region: &'static str, again: bool) {
         let now = self.now();
-        let choice = self.book.join(&mut self.table, room, &Participant::of_region(region), now);
-        let bridge = choice.unwrap_or_else(|e| panic!("{room}: {e}")).bridge.to_string();
+        let bridge = match self.book.join(&mut self.table, room, &Participant::of_region(region), now) {
+            Ok(choice) => choice.bridge.to_string(),
+            // On a machine that is busy with something else all may be late at once. They are asked for again.
+            Err(NoBridge::NoneOperational) => {
+                assert_eq!(self.table.counts(now).operational, 0, "{room}");
+                self.ledger.refused += 1;
+                self.waiting.push((room.to_owned(), region, again));
+                return;
+            }
+            Err(e) => panic!("{room}: {e}"),
+        };
         assert!(self.view(&bridge).is_some_and(|view| view.operational && !view.shutting_down), "{room} on {bridge}");
         self.ledger.placed(room, &bridge, again);
         self.ledger.blind += u64::from(!self.connected);

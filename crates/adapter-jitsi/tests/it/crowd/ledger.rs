@@ -33,6 +33,8 @@ pub(super) struct Ledger {
     on: BTreeMap<String, u64>,
     pub(super) placed: u64,
     pub(super) moved: u64,
+    /// Found no bridge at first.
+    pub(super) refused: u64,
     /// Placed while our connection was lost.
     pub(super) blind: u64,
     pub(super) violations: Vec<String>,
