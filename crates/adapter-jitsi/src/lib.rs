@@ -52,7 +52,7 @@
 //! | In a pool of the core | [`BridgePool`], [`BridgeStrategy`], [`SharedBridges`], [`BridgeClock`], [`Bridge`], [`StressLoad`] |
 //! | Watching a brewery over XMPP | `BreweryClient`, `ClientOptions`, [`LoginOptions`], [`BreweryEvent`], [`XmppError`] |
 //! | The same without sockets | [`StreamReader`], [`Element`], [`Sasl`], [`Session`], [`Watch`] |
-//! | Asking bridges over HTTP | `RestProbe`, `BridgeFigures` |
+//! | Asking bridges over HTTP | `RestProbe`, `BridgeFigures`; what follows of it: [`HealthOutcome::of_probe`] |
 //! | For tests | `testing`: bridges that log in to a real XMPP server and misbehave on command |
 //! | How a bridge makes its stress | [`LoadMeasurement`] |
 //!

@@ -16,16 +16,16 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use crate::brewery::BridgeReport;
+
 /// The most of an answer that is read.
 const MAX_BODY: usize = 1024 * 1024;
 /// The longest head of an answer.
 const MAX_HEAD: usize = 64 * 1024;
 /// The most figures that are taken from an answer.
 const MAX_FIGURES: usize = 500;
-/// The figures that go into the report besides rooms and people.
-const FACTS: [&str; 10] = [
-    "stress_level",
-    "average_participant_stress",
+/// The figures that go into the report besides those that a presence's report has.
+const FACTS: [&str; 8] = [
     "drain",
     "graceful_shutdown",
     "shutting_down",
@@ -72,8 +72,9 @@ impl BridgeFigures {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    fn count(&self, name: &str) -> Option<u64> {
-        self.get(name)?.parse().ok()
+    /// The same as a bridge would publish it, for a [`BridgeTable`](crate::BridgeTable).
+    pub fn to_stats(&self) -> BridgeReport {
+        BridgeReport::from_stats(self.iter())
     }
 
     fn number(&self, name: &str) -> Option<f64> {
@@ -85,9 +86,7 @@ impl BridgeFigures {
     }
 
     fn report(&self, began: Instant) -> Report {
-        let mut report = Report::new(began);
-        report.rooms = self.count("conferences");
-        report.users = self.count("endpoints").or_else(|| self.count("participants"));
+        let mut report = self.to_stats().to_report(began, Duration::ZERO);
         for name in FACTS {
             if let Some(number) = self.number(name) {
                 report = report.with_fact(name, number);

@@ -1,5 +1,7 @@
 //! What checks and requests tell of a bridge.
 
+use balancer_core::{ProbeError, Report};
+
 /// Why every conference leaves a bridge. Endpoints are invited again and choose anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -28,6 +30,17 @@ impl HealthOutcome {
     /// The outcome of a health check by request that was answered with this error condition: `None` changes nothing.
     pub fn of_error(condition: &str) -> Option<Self> {
         matches!(condition, "internal-server-error" | "service-unavailable").then_some(Self::Failed)
+    }
+
+    /// The outcome of a probe, such as the one over HTTP: a wrong answer is a bridge that says it is ill, no answer is a
+    /// time-out. `None` when nobody was asked, because the name does not resolve.
+    pub fn of_probe(probed: &Result<Report, ProbeError>) -> Option<Self> {
+        match probed {
+            Ok(_) => Some(Self::Passed),
+            Err(ProbeError::Answer(_)) => Some(Self::Failed),
+            Err(ProbeError::Resolve(_)) => None,
+            Err(_) => Some(Self::TimedOut),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use adapter_jitsi::{BridgeFigures, RestProbe};
+use adapter_jitsi::{BridgeFigures, BridgeTable, Evacuation, FocusSettings, HealthOutcome, RestProbe};
 use balancer_core::{Backend, BackendId, HealthProbe, ProbeError, Report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -67,7 +67,7 @@ async fn figures_become_a_report() {
         *seen.lock().unwrap() = figures.clone();
     });
     let report = probe.probe(&fake(OK, answer("200 OK", body)).await).await.unwrap();
-    assert_eq!((report.rooms, report.users), (Some(7), Some(41)));
+    assert_eq!((report.rooms, report.users, report.cost), (Some(7), Some(41), Some(420_000)));
     let fact = |name: &str| report.facts.iter().find(|(known, _)| &**known == name).map(|(_, value)| *value);
     assert_eq!((fact("stress_level"), fact("drain"), fact("healthy")), (Some(0.42), Some(0.0), Some(1.0)));
     let told = told.lock().unwrap();
@@ -120,4 +120,35 @@ async fn silence_and_closed_ports_differ() {
     assert!(matches!(refused, ProbeError::Refused(_)), "{refused:?}");
     let nowhere = probe().probe(&Target(BackendId::new("a"), "no such host".to_owned())).await.unwrap_err();
     assert!(matches!(nowhere, ProbeError::Resolve(_)), "{nowhere:?}");
+}
+
+#[tokio::test]
+async fn what_a_probe_finds_counts_in_the_table() {
+    let sick = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+    let body = r#"{"stress_level":0.9,"drain":false,"region":"eu"}"#;
+    let told = Arc::new(Mutex::new(BridgeFigures::default()));
+    let seen = Arc::clone(&told);
+    let probe = probe()
+        .with_timeout(Duration::from_millis(500))
+        .with_figures(move |_, figures| seen.lock().unwrap().clone_from(figures));
+    let mut table = BridgeTable::try_new(FocusSettings::default()).unwrap();
+    let well = probe.probe(&fake(OK, answer("200 OK", body)).await).await;
+    table.update(&"jvb1".into(), &told.lock().unwrap().to_stats(), Duration::ZERO).unwrap();
+    let view = table.view("jvb1", Duration::ZERO).unwrap();
+    assert!(view.overloaded && !view.drain && view.region.as_deref() == Some("eu"), "{view:?}");
+    let ill = probe.probe(&fake(sick, String::new()).await).await;
+    let silent = probe.probe(&fake("", String::new()).await).await;
+    let nowhere = probe.probe(&Target(BackendId::new("a"), "no such host".to_owned())).await;
+    let outcomes = [&well, &ill, &silent, &nowhere].map(HealthOutcome::of_probe);
+    assert_eq!(
+        outcomes,
+        [Some(HealthOutcome::Passed), Some(HealthOutcome::Failed), Some(HealthOutcome::TimedOut), None]
+    );
+    let mut check = |outcome: Option<HealthOutcome>| {
+        let leaves = table.checked("jvb1", outcome.unwrap(), Duration::ZERO);
+        (leaves, table.view("jvb1", Duration::ZERO).unwrap().operational)
+    };
+    assert_eq!(check(outcomes[0]), (None, true));
+    assert_eq!(check(outcomes[2]), (None, false));
+    assert_eq!(check(outcomes[1]), (Some(Evacuation::FailedCheck), false));
 }
