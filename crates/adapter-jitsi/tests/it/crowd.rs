@@ -97,6 +97,7 @@ async fn crowd(size: Size) {
     focus.until("the silent are known", |focus| focus.ledger.knows_all()).await;
     focus.placing("nobody comes to them", size.sample).await;
 
+    let before: Vec<u64> = dead.iter().map(|bridge| focus.ledger.on(bridge)).collect();
     for bridge in &dead {
         focus.start(&server, number(bridge));
     }
@@ -108,10 +109,9 @@ async fn crowd(size: Size) {
         jvb.hang(false);
     }
     focus.until("all are well again", |focus| focus.is_well(size.bridges)).await;
-    let new: Vec<u64> = dead.iter().map(|bridge| focus.ledger.on(bridge)).collect();
     focus
         .until("the revived are used", |focus| {
-            dead.iter().zip(&new).all(|(bridge, before)| focus.ledger.on(bridge) > *before)
+            dead.iter().zip(&before).all(|(bridge, before)| focus.ledger.on(bridge) > *before)
         })
         .await;
 
