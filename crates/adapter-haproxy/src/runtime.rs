@@ -48,6 +48,8 @@ mod master;
 mod probe;
 
 #[cfg(feature = "runtime")]
+pub(crate) use client::Pinned;
+#[cfg(feature = "runtime")]
 pub use client::{Client, ClientOptions, Process, RemoveOptions, RuntimeAddress, WorkerTarget};
 pub use codec::{Decoder, Framing, MAX_ANSWER, MAX_LINE, Piece};
 pub use command::{

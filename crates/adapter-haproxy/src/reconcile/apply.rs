@@ -5,11 +5,14 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::{Instant, sleep_until};
 
-use crate::runtime::{Client, Command, Process, RefusalKind, RuntimeError, ServerName, later};
+use crate::runtime::{Client, Command, Pinned, Process, RefusalKind, RuntimeError, ServerName, ServerState, later};
 
 use super::plan::{Action, Commands};
 use super::running::Running;
 use super::wanted::Wanted;
+
+/// The most steps that were not undone an error names.
+const MAX_SHOWN: usize = 5;
 
 /// How a plan is carried out.
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +55,8 @@ pub struct Applied {
 pub enum RollBack {
     /// All are undone: the process is as it was.
     Whole,
-    /// These could not be undone, with the reason: plan anew.
+    /// These could not be undone, with the reason: plan anew. Once HAProxy does not answer for as long as
+    /// [`dump_deadline`](crate::runtime::ClientOptions::dump_deadline) says, the rest is not tried.
     Partly(Vec<String>),
     /// Another process answers now, which knows nothing of them: plan anew.
     NewProcess,
@@ -85,13 +89,17 @@ impl ApplyCause {
     fn maybe_done(&self) -> bool {
         matches!(self, Self::Runtime(error) if error.maybe_done())
     }
+
+    fn is_silence(&self) -> bool {
+        matches!(self, Self::Runtime(error) if error.is_retryable())
+    }
 }
 
 /// A plan that was not carried out.
 #[derive(Debug, Error)]
 #[error("step {step} ({action}): {cause}; {}", match rollback {
     RollBack::Whole => "all steps before it are undone".to_owned(),
-    RollBack::Partly(left) => format!("not undone: {}", left.join(", ")),
+    RollBack::Partly(left) => format!("{} not undone: {}", left.len(), left.get(..MAX_SHOWN).unwrap_or(left).join(", ")),
     RollBack::NewProcess => "nothing is to be undone in a new process: plan anew".to_owned(),
 })]
 pub struct ApplyError {
@@ -141,10 +149,12 @@ impl Client {
     ///
     /// # Cancel safety
     ///
-    /// Dropped, it ends after any step and undoes none: plan anew.
+    /// Dropped, it ends after any step and undoes none: plan anew. A server about to be deleted may then be at the port
+    /// after its own, in maintenance.
     pub async fn apply(&self, commands: &Commands, options: ApplyOptions) -> Result<Applied, ApplyError> {
         let began = Instant::now();
-        let mut run = Run { client: self, process: None, end: later(began, options.idle_deadline), options };
+        let mut run =
+            Run { client: self, process: None, astray: None, end: later(began, options.idle_deadline), options };
         for (at, step) in commands.steps().iter().enumerate() {
             let Err(cause) = run.step(&step.action).await else { continue };
             let done = if cause.maybe_done() { at + 1 } else { at };
@@ -173,27 +183,34 @@ impl Client {
 struct Run<'c> {
     client: &'c Client,
     process: Option<Process>,
+    /// A server whose address is for a moment not its own.
+    astray: Option<ServerState>,
     end: Instant,
     options: ApplyOptions,
 }
 
 impl Run<'_> {
+    /// The process of the first step.
+    async fn pinned(&mut self) -> Result<Pinned, RuntimeError> {
+        if let Some(process) = &self.process {
+            return Ok(process.pin());
+        }
+        let now = self.client.process().await?;
+        let pinned = now.pin();
+        self.process = Some(now);
+        Ok(pinned)
+    }
+
     /// One action, on the process of the first one.
     async fn step(&mut self, action: &Action) -> Result<(), ApplyCause> {
-        let now = self.client.process().await?;
-        match &self.process {
-            Some(was) if was.generation != now.generation => {
-                let address = self.client.address().to_string();
-                return Err(RuntimeError::NewProcess { address, was: was.pid, is: now.pid }.into());
-            }
-            Some(_) => {}
-            None => self.process = Some(now),
-        }
+        let pinned = self.pinned().await?;
         match action {
-            Action::Command(command) => self.client.order(command).await?,
-            Action::ReplaceMap { map, entries } => self.client.replace_map(map, entries).await.map(drop)?,
+            Action::Command(command) => self.client.call_of(command, Some(pinned)).await.map(drop)?,
+            Action::ReplaceMap { map, entries } => {
+                self.client.replace_map_of(map, entries, pinned).await.map(drop)?;
+            }
             Action::AwaitIdle(server) => self.idle(server).await?,
-            Action::Delete(server) => self.delete(server).await?,
+            Action::Delete(server) => self.delete(server, pinned).await?,
         }
         Ok(())
     }
@@ -216,17 +233,17 @@ impl Run<'_> {
     }
 
     /// Deletes a server in maintenance, once its idle connections are gone.
-    async fn delete(&self, server: &ServerName) -> Result<(), ApplyCause> {
+    async fn delete(&mut self, server: &ServerName, pinned: Pinned) -> Result<(), ApplyCause> {
         let command = Command::del_server(server);
         let mut pause = Duration::from_millis(5);
         loop {
-            let Err(error) = self.client.order(&command).await else { return Ok(()) };
+            let Err(error) = self.client.call_of(&command, Some(pinned)).await else { return Ok(()) };
             let busy = error.refusal().is_some_and(|refusal| refusal.kind() == RefusalKind::InUse);
             let next = Instant::now() + pause;
             if !busy || next > self.end {
                 return Err(error.into());
             }
-            self.close_idle(server).await?;
+            self.close_idle(server, pinned).await?;
             sleep_until(next).await;
             pause = (pause * 2).min(Duration::from_millis(200));
         }
@@ -234,28 +251,59 @@ impl Run<'_> {
 
     /// Closes the idle connections to a server in maintenance. HAProxy itself lets them go one by one, over half a minute
     /// and more; it closes all of them when the server's address changes, and changes back.
-    async fn close_idle(&self, server: &ServerName) -> Result<(), ApplyCause> {
+    async fn close_idle(&mut self, server: &ServerName, pinned: Pinned) -> Result<(), ApplyCause> {
         let Some(state) = self.client.server_state(server).await? else { return Ok(()) };
         let Some(address) = state.address else { return Ok(()) };
         if state.fqdn.is_some() || !state.is_maintenance() {
             return Ok(());
         }
         let other = if state.port == u16::MAX { 1 } else { state.port + 1 };
-        let at = |port| Command::set_address(server, address, Some(port));
-        self.client.order(&at(other)).await?;
-        Ok(self.client.order(&at(state.port)).await?)
+        let away = Command::set_address(server, address, Some(other));
+        self.astray = Some(state);
+        self.client.call_of(&away, Some(pinned)).await?;
+        Ok(self.come_home(pinned).await?)
+    }
+
+    /// Gives a server its own address again.
+    async fn come_home(&mut self, pinned: Pinned) -> Result<(), RuntimeError> {
+        let Some(state) = &self.astray else { return Ok(()) };
+        if let Some(address) = state.address {
+            let server = ServerName::new(&state.backend, &state.name)?;
+            let home = Command::set_address(&server, address, Some(state.port));
+            self.client.call_of(&home, Some(pinned)).await?;
+        }
+        self.astray = None;
+        Ok(())
     }
 
     /// Undoes the first `done` steps; of those from `sure` on it is not known whether they took place.
     async fn back(&mut self, commands: &Commands, done: usize, sure: usize) -> RollBack {
-        self.end = later(Instant::now(), self.options.idle_deadline);
+        let began = Instant::now();
+        self.end = later(began, self.options.idle_deadline);
+        let patience = later(began, self.client.options().dump_deadline);
         let mut left = Vec::new();
+        let mut silent = false;
+        if let (Some(astray), Some(process)) = (&self.astray, &self.process) {
+            let (pinned, what) = (process.pin(), format!("the address of {}/{}", astray.backend, astray.name));
+            if let Err(error) = self.come_home(pinned).await {
+                let cause = ApplyCause::from(error);
+                if cause.is_new_process() {
+                    return RollBack::NewProcess;
+                }
+                left.push(format!("{what} ({cause})"));
+            }
+        }
         for (at, step) in commands.steps().iter().enumerate().take(done).rev() {
             for action in &step.undo {
+                if silent {
+                    left.push(format!("{action} (not tried: HAProxy does not answer)"));
+                    continue;
+                }
                 let Err(cause) = self.step(action).await else { continue };
                 if cause.is_new_process() {
                     return RollBack::NewProcess;
                 }
+                silent = cause.is_silence() && Instant::now() >= patience;
                 let refused = matches!(&cause, ApplyCause::Runtime(error) if error.refusal().is_some());
                 if at < sure || !refused {
                     left.push(format!("{action} ({cause})"));

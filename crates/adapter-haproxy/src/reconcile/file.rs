@@ -103,6 +103,14 @@ impl Drop for Draft {
     }
 }
 
+/// Removes a file, if it is there.
+pub(super) fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
 /// Replaces a file in one step.
 pub(super) fn replace(target: &Path, bytes: &[u8]) -> Result<(), FileError> {
     Draft::write(target, bytes)?.place()

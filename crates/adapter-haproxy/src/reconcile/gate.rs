@@ -32,6 +32,12 @@ pub enum ReloadError {
         /// Its length.
         len: usize,
     },
+    /// The file does not end as it should. The file in place is untouched.
+    #[error("the configuration does not end with the line {line:?}: it was cut off; the file in place is untouched")]
+    CutOff {
+        /// The line.
+        line: String,
+    },
     /// HAProxy would not load it. The file in place is untouched.
     #[error("haproxy -c refuses the configuration; the file in place is untouched:\n{log}")]
     Invalid {
@@ -97,10 +103,9 @@ pub struct Reloaded {
 /// Loads configurations through a master, when that loses nothing.
 ///
 /// The steps: the new text is written beside the file and checked by `haproxy -c`; the tables of the worker are waited
-/// for; the state of its servers is written, so that what operators ordered survives, and the pins
-/// in force; the file is replaced in one step;
-/// the master reloads. If HAProxy does not start with it the file of before comes back. The last file HAProxy was started
-/// with stays beside it with the ending `.good`.
+/// for; the state of its servers is written, so that what operators ordered survives, and the pins in force; the file is
+/// replaced in one step; the master reloads. If HAProxy does not start with it the file of before comes back, which was
+/// kept on the disk meanwhile. The last file HAProxy was started with stays beside it with the ending `.good`.
 ///
 /// One gate at a time works on a file. Files are written without leaving the thread, which takes some milliseconds.
 #[derive(Debug)]
@@ -115,6 +120,7 @@ pub struct ReloadGate {
     ready: Duration,
     limit: Duration,
     max_old: Option<usize>,
+    last_line: Option<String>,
 }
 
 impl ReloadGate {
@@ -131,6 +137,7 @@ impl ReloadGate {
             ready: Duration::from_secs(30),
             limit: Duration::from_secs(30),
             max_old: None,
+            last_line: None,
         }
     }
 
@@ -188,6 +195,15 @@ impl ReloadGate {
         self
     }
 
+    /// Takes only configurations whose last line is this one, a comment. Default: any.
+    ///
+    /// A file that was cut off at the end of a line may be a good one to HAProxy, with fewer servers.
+    #[must_use]
+    pub fn with_last_line(mut self, line: impl Into<String>) -> Self {
+        self.last_line = Some(line.into());
+        self
+    }
+
     /// Where the last file is kept that HAProxy was started with.
     pub fn good_file(&self) -> PathBuf {
         file::with_end(&self.file, ".good")
@@ -236,6 +252,11 @@ impl ReloadGate {
         if text.len() > MAX_CONFIG_LEN {
             return Err(ReloadError::TooLong { len: text.len() });
         }
+        if let Some(line) = &self.last_line
+            && text.strip_suffix('\n').and_then(|text| text.lines().last()) != Some(line)
+        {
+            return Err(ReloadError::CutOff { line: line.clone() });
+        }
         let before = file::read(&self.file)?;
         let good = self.good_file();
         if let Some(before) = &before
@@ -246,12 +267,55 @@ impl ReloadGate {
         }
         let draft = Draft::write(&self.file, text.as_bytes())?;
         let remarks = self.check(draft.path()).await?;
-        if let Some(max) = self.max_old {
-            let count = self.master.processes().await?.old_workers().count();
-            if count > max {
-                return Err(ReloadError::OldWorkers { count, max });
+        let count = self.master.processes().await?.old_workers().count();
+        if let Some(max) = self.max_old.filter(|max| count > *max) {
+            return Err(ReloadError::OldWorkers { count, max });
+        }
+        let waited = self.save().await?;
+        // Both are on the disk before anything is replaced: later there may be no room for them.
+        let kept = Draft::write(&good, text.as_bytes())?;
+        let rescue = before.map(|before| Draft::write(&self.file, &before)).transpose()?;
+        if let Err(error) = draft.place() {
+            self.put_back(rescue)?;
+            return Err(error.into());
+        }
+        let result = self.master.reload(self.limit).await;
+        self.worker.renew().await;
+        match result {
+            Ok(report) if report.success => {
+                kept.place()?;
+                Ok(Reloaded { report, waited, remarks })
+            }
+            Ok(report) => {
+                self.put_back(rescue)?;
+                let log = cut(&report.log.unwrap_or_else(|| "see the log of the service".to_owned()));
+                Err(ReloadError::Refused { log })
+            }
+            // It may be loaded yet: then the file agrees with the process.
+            Err(error) if error.is_retryable() => Err(error.into()),
+            Err(error) => {
+                self.put_back(rescue)?;
+                Err(error.into())
             }
         }
+    }
+
+    /// Waits for the tables and writes what the next process is to know: the state of the servers and the pins, as
+    /// [`reload`](Self::reload) does. Call it before a restart. Answers how long the tables were waited for.
+    ///
+    /// A restart loses no request if the new process takes the listening sockets over before the old one lets go:
+    /// `haproxy -W -S NEW-MASTER-SOCKET -f FILE -x STATS-SOCKET -sf MASTER-PID`, with `expose-fd listeners` on that
+    /// `stats socket`. The old one then hands its tables over as at a reload. Stopped first and started then, it finds
+    /// the rooms by the pins, and requests in between fail unless another HAProxy takes them.
+    ///
+    /// # Errors
+    ///
+    /// [`ReloadError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: each file is the one of before or the new one.
+    pub async fn save(&self) -> Result<Duration, ReloadError> {
         let waited = self.ready().await?;
         if let Some(path) = &self.state_file {
             file::replace(&file::behind_links(path), self.worker.state_file().await?.as_bytes())?;
@@ -259,26 +323,7 @@ impl ReloadGate {
         if let Some((map, table)) = &self.pins {
             self.write_pins(map, table.as_deref()).await?;
         }
-        draft.place()?;
-        let result = self.master.reload(self.limit).await;
-        self.worker.renew().await;
-        match result {
-            Ok(report) if report.success => {
-                file::replace(&good, text.as_bytes())?;
-                Ok(Reloaded { report, waited, remarks })
-            }
-            Ok(report) => {
-                self.put_back(before.as_deref())?;
-                let log = cut(&report.log.unwrap_or_else(|| "see the log of the service".to_owned()));
-                Err(ReloadError::Refused { log })
-            }
-            // It may be loaded yet: then the file agrees with the process.
-            Err(error) if error.is_retryable() => Err(error.into()),
-            Err(error) => {
-                self.put_back(before.as_deref())?;
-                Err(error.into())
-            }
-        }
+        Ok(waited)
     }
 
     async fn write_pins(&self, map: &str, table: Option<&str>) -> Result<(), ReloadError> {
@@ -299,10 +344,11 @@ impl ReloadGate {
         Ok(file::replace(&file::behind_links(Path::new(map)), lines.as_bytes())?)
     }
 
-    fn put_back(&self, before: Option<&[u8]>) -> Result<(), FileError> {
+    /// The file of before, or none if there was none.
+    fn put_back(&self, before: Option<Draft>) -> Result<(), FileError> {
         match before {
-            Some(before) => file::replace(&self.file, before),
-            None => Ok(()),
+            Some(before) => before.place(),
+            None => file::remove(&self.file),
         }
     }
 

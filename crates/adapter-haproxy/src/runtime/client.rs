@@ -25,7 +25,7 @@ pub use address::{RuntimeAddress, WorkerTarget};
 pub use change::RemoveOptions;
 pub(super) use link::{Broken, Link, Sink, Why};
 pub use options::ClientOptions;
-pub(super) use process::Pinned;
+pub(crate) use process::Pinned;
 pub use process::Process;
 
 #[derive(Debug, Default)]
@@ -113,7 +113,7 @@ impl Client {
         self.confirm_pin(process.pin()).await
     }
 
-    pub(super) async fn confirm_pin(&self, was: Pinned) -> Result<(), RuntimeError> {
+    pub(crate) async fn confirm_pin(&self, was: Pinned) -> Result<(), RuntimeError> {
         self.renew().await;
         let now = self.process().await?;
         if now.generation == was.generation {
@@ -148,7 +148,7 @@ impl Client {
         self.call(command).await.map(drop)
     }
 
-    pub(super) async fn call_of(&self, command: &Command, pinned: Option<Pinned>) -> Result<Reply, RuntimeError> {
+    pub(crate) async fn call_of(&self, command: &Command, pinned: Option<Pinned>) -> Result<Reply, RuntimeError> {
         let commands = std::slice::from_ref(command);
         let mut replies = self.call_within(commands, pinned, self.call_limit()).await?;
         Ok(replies.pop().ok_or_else(|| self.lost(command.line(), false))??)

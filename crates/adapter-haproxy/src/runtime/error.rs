@@ -313,6 +313,15 @@ pub enum RuntimeError {
         /// The process number now.
         is: u32,
     },
+    /// It was done, and then it could not be made sure that the process which did it still serves.
+    #[error("{what} was put in force, but who serves now is not known: {source}")]
+    Unconfirmed {
+        /// What was done.
+        what: String,
+        /// Why it is not sure.
+        #[source]
+        source: Box<Self>,
+    },
     /// HAProxy took the orders, and what it then shows is something else.
     #[error("{what}: HAProxy has {found} where {wanted} were sent; {remedy}")]
     Differs {
@@ -331,12 +340,20 @@ pub enum RuntimeError {
 impl RuntimeError {
     /// Whether the same call may succeed later: nobody there, no answer, another process.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Connect { .. } | Self::Lost { .. } | Self::Deadline { .. } | Self::NewProcess { .. })
+        match self {
+            Self::Connect { .. } | Self::Lost { .. } | Self::Deadline { .. } | Self::NewProcess { .. } => true,
+            Self::Unconfirmed { source, .. } => source.is_retryable(),
+            _ => false,
+        }
     }
 
     /// Whether an order may have taken effect although the call failed.
     pub fn maybe_done(&self) -> bool {
-        matches!(self, Self::Lost { maybe_done: true, .. } | Self::Deadline { maybe_done: true, .. })
+        match self {
+            Self::Lost { maybe_done, .. } | Self::Deadline { maybe_done, .. } => *maybe_done,
+            Self::Unconfirmed { .. } => true,
+            _ => false,
+        }
     }
 
     /// HAProxy's refusal, if it is one.

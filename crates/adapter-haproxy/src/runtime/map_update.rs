@@ -45,6 +45,10 @@ impl<'c> MapUpdate<'c> {
     /// Dropped, an empty version may stay prepared.
     pub async fn begin(client: &'c Client, map: &str) -> Result<Self, RuntimeError> {
         let pinned = client.process().await?.pin();
+        Self::begin_on(client, map, pinned).await
+    }
+
+    async fn begin_on(client: &'c Client, map: &str, pinned: Pinned) -> Result<Self, RuntimeError> {
         let command = Command::prepare_map(map)?;
         let reply = client.call_of(&command, Some(pinned)).await?;
         let number = reply.text().rsplit_once("New version created: ").and_then(|(_, n)| n.trim().parse().ok());
@@ -96,37 +100,41 @@ impl<'c> MapUpdate<'c> {
     /// # Errors
     ///
     /// [`RuntimeError`]; [`RuntimeError::Differs`] if HAProxy does not have as many entries as were sent. Nothing is in
-    /// force then, and the version is dropped.
+    /// force then, and the version is dropped, unless [`maybe_done`](RuntimeError::maybe_done) says otherwise.
     ///
     /// # Cancel safety
     ///
     /// Dropped, it may be in force.
     pub async fn commit(self) -> Result<MapReplaced, RuntimeError> {
-        match self.put_in_force().await {
-            Ok(replaced) => Ok(replaced),
-            Err(e) => {
-                if !e.maybe_done() {
-                    let _ = self.abandon().await;
-                }
-                Err(e)
-            }
+        if let Err(e) = self.count().await {
+            let _ = self.abandon().await;
+            return Err(e);
+        }
+        // From here on the version may be the one in force: dropping it would empty the map.
+        self.client.call_of(&Command::commit_map(&self.map, self.version)?, Some(self.pinned)).await?;
+        match self.client.confirm_pin(self.pinned).await {
+            Ok(()) => Ok(MapReplaced { version: self.version, entries: self.sent, commands: self.commands }),
+            Err(e @ RuntimeError::NewProcess { .. }) => Err(e),
+            Err(e) => Err(RuntimeError::Unconfirmed {
+                what: format!("version {} of map {}", self.version, self.map),
+                source: Box::new(e),
+            }),
         }
     }
 
-    async fn put_in_force(&self) -> Result<MapReplaced, RuntimeError> {
+    /// Whether HAProxy has all that was sent.
+    async fn count(&self) -> Result<(), RuntimeError> {
         let show = Command::show_map(&self.map, Some(self.version))?;
         let found = self.client.lines_of(&show, Some(self.pinned), |_| ControlFlow::Continue(())).await?;
-        if found != self.sent {
-            return Err(RuntimeError::Differs {
-                what: format!("version {} of map {}", self.version, self.map),
-                found,
-                wanted: self.sent,
-                remedy: "it is not put in force: send it again, or look for somebody else who changes this map",
-            });
+        if found == self.sent {
+            return Ok(());
         }
-        self.client.call_of(&Command::commit_map(&self.map, self.version)?, Some(self.pinned)).await?;
-        self.client.confirm_pin(self.pinned).await?;
-        Ok(MapReplaced { version: self.version, entries: self.sent, commands: self.commands })
+        Err(RuntimeError::Differs {
+            what: format!("version {} of map {}", self.version, self.map),
+            found,
+            wanted: self.sent,
+            remedy: "it is not put in force: send it again, or look for somebody else who changes this map",
+        })
     }
 
     /// Drops it, so that it takes no memory.
@@ -144,7 +152,8 @@ impl<'c> MapUpdate<'c> {
 }
 
 impl Client {
-    /// Replaces all entries of a map in one step. If it fails the map is as it was.
+    /// Replaces all entries of a map in one step. If it fails the map is as it was, unless
+    /// [`maybe_done`](RuntimeError::maybe_done) says otherwise.
     ///
     /// # Errors
     ///
@@ -154,7 +163,17 @@ impl Client {
     ///
     /// Dropped, the map is as it was or wholly replaced; a version may stay prepared.
     pub async fn replace_map(&self, map: &str, entries: &[MapEntry]) -> Result<MapReplaced, RuntimeError> {
-        let mut update = MapUpdate::begin(self, map).await?;
+        let pinned = self.process().await?.pin();
+        self.replace_map_of(map, entries, pinned).await
+    }
+
+    pub(crate) async fn replace_map_of(
+        &self,
+        map: &str,
+        entries: &[MapEntry],
+        pinned: Pinned,
+    ) -> Result<MapReplaced, RuntimeError> {
+        let mut update = MapUpdate::begin_on(self, map, pinned).await?;
         if let Err(e) = update.add(entries).await {
             let _ = update.abandon().await;
             return Err(e);

@@ -2,4 +2,5 @@
 
 mod apply;
 mod farm;
+mod faults;
 mod gate;

@@ -2,7 +2,7 @@
 
 mod bench;
 mod commands;
-mod faults;
+pub(crate) mod faults;
 pub(crate) mod live;
 mod maps;
 mod master;

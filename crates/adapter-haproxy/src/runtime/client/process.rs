@@ -26,14 +26,14 @@ pub struct Process {
 }
 
 impl Process {
-    pub(in crate::runtime) fn pin(&self) -> Pinned {
+    pub(crate) fn pin(&self) -> Pinned {
         Pinned { generation: self.generation, pid: self.pid }
     }
 }
 
 /// The process that work began with.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::runtime) struct Pinned {
-    pub(super) generation: u64,
-    pub(super) pid: u32,
+pub(crate) struct Pinned {
+    pub(in crate::runtime) generation: u64,
+    pub(in crate::runtime) pid: u32,
 }

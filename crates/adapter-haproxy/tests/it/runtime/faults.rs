@@ -3,11 +3,12 @@
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use adapter_haproxy::reconcile::{ApplyOptions, Commands};
 use adapter_haproxy::runtime::{
-    AdminState, Client, ClientOptions, Command, RemoveOptions, RuntimeAddress, RuntimeError,
+    AdminState, Client, ClientOptions, Command, MapEntry, RemoveOptions, RuntimeAddress, RuntimeError,
 };
 
 use super::live::{Live, binaries};
@@ -100,6 +101,34 @@ fn speak(pieces: Vec<Vec<u8>>) -> RuntimeAddress {
     address
 }
 
+/// Answers the connections one after the other, each with its pieces, then listens no more; the address, and what was
+/// asked.
+pub(crate) fn converse(connections: Vec<Vec<String>>) -> (RuntimeAddress, Arc<Mutex<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = RuntimeAddress::Tcp(listener.local_addr().unwrap().to_string());
+    let asked = Arc::new(Mutex::new(String::new()));
+    let heard = asked.clone();
+    std::thread::spawn(move || {
+        for pieces in connections {
+            let Ok((mut stream, _)) = listener.accept() else { return };
+            for piece in pieces {
+                let mut buffer = [0; 4096];
+                let Ok(n @ 1..) = stream.read(&mut buffer) else { break };
+                heard.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..n]));
+                if stream.write_all(piece.as_bytes()).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    (address, asked)
+}
+
+/// What a process of this number says at first.
+pub(crate) fn hello(pid: u32) -> String {
+    HELLO.replace("Pid: 7", &format!("Pid: {pid}"))
+}
+
 const HELLO: &str = "\n> \n> Name: HAProxy\nVersion: 2.6.12\nPid: 7\nStopping: 0\n\n> admin\n\n> ";
 
 #[tokio::test]
@@ -133,6 +162,22 @@ async fn an_order_is_not_sent_twice_but_a_question_is() {
     let error = client.backends().await.unwrap_err();
     assert!(!error.maybe_done(), "{error}");
     assert_eq!(client.process().await.unwrap().generation, 1);
+}
+
+#[tokio::test]
+async fn a_map_in_force_is_not_emptied_when_its_process_is_gone() {
+    let replaced = [&*hello(7), "New version created: 2\n\n> ", "\n> ", "0x1 a b\n\n> ", "\n> "];
+    // Nothing is said to whoever looks whether it is still there, and then it answers again.
+    let (address, asked) =
+        converse(vec![replaced.map(str::to_owned).to_vec(), vec![], vec![hello(7), "\n> ".to_owned()]]);
+    let minute = Duration::from_secs(60);
+    let options = ClientOptions::default().with_come_back(Duration::ZERO).with_keep(minute, minute);
+    let client = Client::new(address, options);
+    let entry = MapEntry::new("a", "b").unwrap();
+    let error = client.replace_map("p.map", &[entry]).await.unwrap_err();
+    let asked = asked.lock().unwrap();
+    assert!(asked.contains("commit map @2 p.map") && !asked.contains("clear map"), "{asked}");
+    assert!(error.maybe_done(), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
