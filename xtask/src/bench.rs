@@ -9,6 +9,7 @@ pub(crate) fn run_bench(args: &[String]) -> Result<(), String> {
     match args.first().map(String::as_str) {
         Some("peers") => peers(&args[1..]),
         Some("haproxy") => haproxy::bench(&args[1..]),
+        Some("haproxy-control") => haproxy::bench_control(),
         Some("jitsi") => jitsi::bench(&args[1..]),
         Some("growth") => {
             let mut args = args.to_vec();

@@ -16,7 +16,7 @@ const RIGHT: [&str; 4] = [": 0 different", ": 0 astray", ": 0 warnings", ": 0 pa
 
 pub(crate) fn haproxy(tally: &mut Tally) -> Result<(), String> {
     // By its full path: the tests ask whether it is there.
-    for program in [PathBuf::from("/usr/sbin/haproxy"), tools::second_haproxy()?] {
+    for program in programs()? {
         for (what, args) in [
             ("requests to", &["-p", "adapter-haproxy", "--all-features", "--test", "it"][..]),
             ("configurations for", &["-p", "adapter-haproxy", "--all-features", "--lib", "render"]),
@@ -49,6 +49,38 @@ pub(crate) fn soak(seed: Option<u64>) -> Result<(), String> {
         None => command.env_remove("HAPROXY_SEED"),
     };
     run("soaking what reads requests and configurations", &mut command)
+}
+
+/// Each HAProxy at hand, by its full path.
+fn programs() -> Result<[PathBuf; 2], String> {
+    Ok([PathBuf::from("/usr/sbin/haproxy"), tools::second_haproxy()?])
+}
+
+/// These ignored tests of the adapter, one after the other, beside each HAProxy.
+fn long(title: &str, profile: Option<&str>, names: &[&str]) -> Result<(), String> {
+    for program in programs()? {
+        let mut command = Command::new("cargo");
+        command.args(["test", "--quiet", "-p", "adapter-haproxy", "--features", "runtime", "--test", "it"]);
+        command.args(profile).args(["--", "--exact", "--ignored", "--nocapture", "--test-threads=1"]).args(names);
+        command.env("CI", "true").env("HAPROXY", &program);
+        run(&format!("{title} {}", program.display()), &mut command)?;
+    }
+    Ok(())
+}
+
+/// `cargo xtask soak reload`: reloads, restarts and servers that come and go, under load.
+pub(crate) fn soak_reload() -> Result<(), String> {
+    tools::install(&[])?;
+    let names = ["proof::reload::long_reloads", "proof::peers::long_peers", "proof::scale::long_scale"];
+    long("reloads, restarts and changes of", None, &names)
+}
+
+/// `cargo xtask bench haproxy-control`: plans, maps and drains for many servers and rooms; the client's commands a second
+/// beside a bare loop.
+pub(crate) fn bench_control() -> Result<(), String> {
+    tools::install(&[])?;
+    let names = ["proof::size::many_servers_and_pins", "runtime::bench::commands_a_second"];
+    long("measuring control of", Some("--release"), &names)
 }
 
 /// `cargo xtask bench haproxy`: the lookup beside a binary search, and `predict` and `plan` for many servers and rooms.

@@ -28,6 +28,8 @@ Tasks of this repository.
   cargo xtask soak servers      500 servers, one in ten of which hangs, then all: three minutes
   cargo xtask soak haproxy [--seed N]
                                 a million generated requests, expressions and configurations, in release mode
+  cargo xtask soak reload       real HAProxies under load: 100 reloads and 3 restarts with 1,000 rooms, two peers in turn,
+                                servers that come and go; the same without the gate
   cargo xtask soak jitsi        a brewery on a real Prosody that is out of reach for a minute
   cargo xtask soak jitsi-inputs a million generated inputs for each reader of presences, files, logs and streams
   cargo xtask soak bridges      50 pretended bridges and 2,000 conferences on a real Prosody, while bridges die, drain,
@@ -36,6 +38,9 @@ Tasks of this repository.
   cargo xtask bench peers [PART ...]
                                 the core beside pingora, tower, hashring, dashmap, moka and a bare Redis connection
   cargo xtask bench haproxy     haproxy-control predict and plan, 1,000 servers and 100,000 rooms; the hash's lookup
+  cargo xtask bench haproxy-control
+                                maps, drains and plans on real HAProxies, 1,000 servers and 100,000 pins; commands a
+                                second beside a bare loop
   cargo xtask bench jitsi [--bridges N] [--conferences N]
                                 a choice among 5,000 bridges beside sorting them, with 100,000 conferences; presences
                                 taken in, memory

@@ -13,6 +13,7 @@ struct Wanted {
     jitsi: bool,
     inputs: bool,
     bridges: bool,
+    reload: bool,
     seconds: Option<u64>,
     seed: Option<u64>,
 }
@@ -29,12 +30,13 @@ fn read(args: &[String]) -> Result<Wanted, String> {
             "servers" => wanted.servers = true,
             "haproxy" => wanted.haproxy = true,
             "jitsi" => wanted.jitsi = true,
+            "reload" => wanted.reload = true,
             "jitsi-inputs" => wanted.inputs = true,
             "bridges" => wanted.bridges = true,
             "--seconds" => wanted.seconds = number()?,
             "--seed" => wanted.seed = number()?,
             other => {
-                let all = "servers, haproxy, jitsi, jitsi-inputs, bridges, --seconds N and --seed N";
+                let all = "servers, haproxy, reload, jitsi, jitsi-inputs, bridges, --seconds N and --seed N";
                 return Err(format!("soak has no {other:?}: {all} are"));
             }
         }
@@ -54,6 +56,9 @@ fn read(args: &[String]) -> Result<Wanted, String> {
     if wanted.bridges && (wanted != Wanted { bridges: true, ..Wanted::default() }) {
         return Err("soak bridges takes nothing else".into());
     }
+    if wanted.reload && (wanted != Wanted { reload: true, ..Wanted::default() }) {
+        return Err("soak reload takes nothing else".into());
+    }
     Ok(wanted)
 }
 
@@ -70,6 +75,9 @@ pub(crate) fn run_soak(args: &[String]) -> Result<(), String> {
     }
     if wanted.bridges {
         return jitsi::soak_bridges();
+    }
+    if wanted.reload {
+        return haproxy::soak_reload();
     }
     tools::install(&[])?;
     let name = if wanted.servers { "soak::servers::long_servers" } else { "soak::long_soak" };
@@ -107,6 +115,7 @@ mod tests {
         assert_eq!(words("jitsi"), Ok(Wanted { jitsi: true, ..Wanted::default() }));
         assert_eq!(words("jitsi-inputs"), Ok(Wanted { inputs: true, ..Wanted::default() }));
         assert_eq!(words("bridges"), Ok(Wanted { bridges: true, ..Wanted::default() }));
+        assert_eq!(words("reload"), Ok(Wanted { reload: true, ..Wanted::default() }));
         for (wrong, names) in [
             ("--seed", "--seed"),
             ("--seconds x", "\"x\""),
@@ -117,6 +126,7 @@ mod tests {
             ("jitsi servers", "nothing else"),
             ("jitsi-inputs --seed 1", "jitsi-inputs takes nothing else"),
             ("bridges --seconds 9", "nothing else"),
+            ("reload --seed 1", "nothing else"),
         ] {
             assert!(words(wrong).unwrap_err().contains(names), "{wrong}");
         }

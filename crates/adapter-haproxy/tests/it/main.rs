@@ -12,6 +12,8 @@ mod haproxy;
 mod health;
 mod inputs;
 #[cfg(feature = "runtime")]
+mod proof;
+#[cfg(feature = "runtime")]
 mod reconcile;
 mod rendered;
 mod responder;

@@ -1,6 +1,7 @@
 //! Plans, reloads and gates on real HAProxy.
 
 mod apply;
-mod farm;
+pub(crate) mod crowd;
+pub(crate) mod farm;
 mod faults;
 mod gate;

@@ -11,7 +11,8 @@ use adapter_haproxy::reconcile::{
 use adapter_haproxy::render::ServerLine;
 use adapter_haproxy::runtime::{AdminState, Client, Command, RefusalKind, ServerConns, ServerName, ServerState};
 
-use super::farm::{Crowd, Farm, home, name};
+use super::crowd::{Crowd, home};
+use super::farm::{Farm, name};
 use crate::runtime::live::binaries;
 
 fn commands(wanted: &Wanted, running: &Running) -> Commands {

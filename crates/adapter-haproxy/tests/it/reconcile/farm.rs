@@ -1,14 +1,7 @@
-//! An edumeet cluster behind real HAProxy with a master, and people in its rooms.
+//! An edumeet cluster behind real HAProxy with a master.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
 
 use adapter_haproxy::HaproxyVersion;
 use adapter_haproxy::reconcile::{PinMap, ReloadGate, Wanted};
@@ -17,8 +10,9 @@ use adapter_haproxy::render::{
 };
 use adapter_haproxy::runtime::{Client, ClientOptions, MasterClient, RuntimeAddress, ServerName};
 
+use super::crowd::fetch;
 use crate::haproxy::{Place, free_port, until};
-use crate::responder::{self, read_message};
+use crate::responder;
 
 #[derive(Debug)]
 pub(crate) struct Farm {
@@ -28,30 +22,62 @@ pub(crate) struct Farm {
     child: Option<Child>,
     /// Ports of the room servers `mm1`, `mm2`, …
     pub(crate) ports: Vec<u16>,
-    peer: u16,
+    /// All HAProxies of the cluster, this one first.
+    peers: Vec<(String, u16)>,
 }
 
 impl Farm {
     /// Room servers, and HAProxy in front of the first of them.
     pub(crate) fn start(binary: &Path, servers: usize, running: usize) -> Self {
+        Self::start_as(binary, servers, running, vec![("lb1".to_owned(), free_port())])
+    }
+
+    /// Two HAProxies that are peers of each other, before the same servers.
+    pub(crate) fn pair(binary: &Path, servers: usize) -> [Self; 2] {
+        let peers = vec![("lb1".to_owned(), free_port()), ("lb2".to_owned(), free_port())];
+        let first = Self::start_as(binary, servers, servers, peers.clone());
+        let others = peers.into_iter().rev().collect();
+        let second = Self::begin(binary, first.version, first.ports.clone(), others, servers);
+        [first, second]
+    }
+
+    fn start_as(binary: &Path, servers: usize, running: usize, peers: Vec<(String, u16)>) -> Self {
         let out = Command::new(binary).arg("-v").output().unwrap();
         let version = String::from_utf8_lossy(&out.stdout).parse().unwrap();
         let ports = responder::start((1..=servers).map(|n| format!("mm{n}")));
+        Self::begin(binary, version, ports, peers, running)
+    }
+
+    fn begin(
+        binary: &Path,
+        version: HaproxyVersion,
+        ports: Vec<u16>,
+        peers: Vec<(String, u16)>,
+        running: usize,
+    ) -> Self {
         let (place, binary) = (Place::new(), binary.to_owned());
-        let mut farm = Self { binary, version, place, child: None, ports, peer: free_port() };
+        let mut farm = Self { binary, version, place, child: None, ports, peers };
         std::fs::write(farm.pins_file(), "").unwrap();
         let all: Vec<usize> = (1..=running).collect();
         std::fs::write(farm.file(), farm.text(&all)).unwrap();
-        farm.launch();
+        farm.child = Some(farm.launch(&[]));
+        until("HAProxy starts", 10, || fetch(farm.place.port, "/").is_some());
         farm
     }
 
-    fn launch(&mut self) {
+    fn launch(&self, more: &[String]) -> Child {
         let mut command = Command::new(&self.binary);
         command.arg("-W").arg("-S").arg(format!("{},level,admin", self.place.path("master")));
-        command.arg("-f").arg(self.file()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        self.child = Some(command.spawn().unwrap());
-        until("HAProxy starts", 10, || fetch(self.place.port, "/").is_some());
+        command.arg("-f").arg(self.file()).args(more);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    /// Another master and worker, which take the listening sockets over; those of before end.
+    pub(crate) fn restart(&mut self) {
+        let mut old = self.child.take().unwrap();
+        let more = ["-x".to_owned(), self.place.socket(), "-sf".to_owned(), old.id().to_string()];
+        self.child = Some(self.launch(&more));
+        until("the old master ends", 20, || old.try_wait().unwrap().is_some());
     }
 
     pub(crate) fn file(&self) -> PathBuf {
@@ -76,7 +102,8 @@ impl Farm {
     pub(crate) fn config(&self, servers: &[usize]) -> HaproxyConfig {
         let bind = Bind::port(self.place.port).on("127.0.0.1");
         let mut cluster = EdumeetCluster::new(self.version, vec![bind], self.lines(servers));
-        cluster.peers = Some(PeersSection::new("lb", "lb1", vec![PeerLine::new("lb1", "127.0.0.1", self.peer)]));
+        let peers = self.peers.iter().map(|(name, port)| PeerLine::new(name.as_str(), "127.0.0.1", *port));
+        cluster.peers = Some(PeersSection::new("lb", self.peers[0].0.as_str(), peers.collect()));
         cluster.pins = Some(self.pins_file());
         let mut config = cluster.config();
         config.backends[0].balance = Balance::RoundRobin;
@@ -129,84 +156,4 @@ impl Drop for Farm {
 
 pub(crate) fn name(text: &str) -> ServerName {
     text.parse().unwrap()
-}
-
-/// One request over a connection of its own; the server's name, or `None` unless it was answered with 200.
-pub(crate) fn fetch(port: u16, target: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
-    let (head, body) = read_message(&mut stream)?;
-    head.starts_with("HTTP/1.1 200").then(|| String::from_utf8_lossy(&body).into_owned())
-}
-
-/// Where a request of a room lands.
-pub(crate) fn home(port: u16, room: &str) -> Option<String> {
-    fetch(port, &format!("/socket.io/?roomId={room}"))
-}
-
-/// People who come to rooms without a pause.
-#[derive(Debug)]
-pub(crate) struct Crowd {
-    threads: Vec<JoinHandle<BTreeMap<String, BTreeSet<String>>>>,
-    end: Arc<AtomicBool>,
-    asked: Arc<AtomicU64>,
-    failed: Arc<AtomicU64>,
-}
-
-/// What they met.
-#[derive(Debug)]
-pub(crate) struct Met {
-    pub(crate) asked: u64,
-    pub(crate) failed: u64,
-    /// The servers of each room.
-    pub(crate) servers: BTreeMap<String, BTreeSet<String>>,
-}
-
-impl Met {
-    /// Rooms that were on more than one server.
-    pub(crate) fn split(&self) -> usize {
-        self.servers.values().filter(|servers| servers.len() > 1).count()
-    }
-}
-
-impl Crowd {
-    pub(crate) fn come(port: u16, rooms: &[String]) -> Self {
-        let (end, asked, failed) = <(Arc<AtomicBool>, Arc<AtomicU64>, Arc<AtomicU64>)>::default();
-        let threads = rooms.chunks(rooms.len().div_ceil(3)).map(|rooms| {
-            let (rooms, end, asked, failed) = (rooms.to_vec(), end.clone(), asked.clone(), failed.clone());
-            std::thread::spawn(move || {
-                let mut met = BTreeMap::<String, BTreeSet<String>>::new();
-                for room in rooms.iter().cycle() {
-                    if end.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    asked.fetch_add(1, Ordering::Relaxed);
-                    match home(port, room) {
-                        Some(server) => drop(met.entry(room.clone()).or_default().insert(server)),
-                        None => drop(failed.fetch_add(1, Ordering::Relaxed)),
-                    }
-                }
-                met
-            })
-        });
-        Self { threads: threads.collect(), end, asked, failed }
-    }
-
-    /// Waits until that many more have come.
-    pub(crate) fn wait(&self, more: u64) {
-        let until_then = self.asked.load(Ordering::Relaxed) + more;
-        until("people come", 30, || self.asked.load(Ordering::Relaxed) >= until_then);
-    }
-
-    pub(crate) fn go(self) -> Met {
-        self.end.store(true, Ordering::Relaxed);
-        let mut servers = BTreeMap::<String, BTreeSet<String>>::new();
-        for thread in self.threads {
-            for (room, met) in thread.join().unwrap() {
-                servers.entry(room).or_default().extend(met);
-            }
-        }
-        Met { asked: self.asked.load(Ordering::Relaxed), failed: self.failed.load(Ordering::Relaxed), servers }
-    }
 }

@@ -7,60 +7,13 @@ use std::time::{Duration, Instant};
 use adapter_haproxy::reconcile::{Plan, ReloadError, plan};
 use adapter_haproxy::runtime::{AdminState, Command};
 
-use super::farm::{Crowd, Farm, fetch, home, name};
+use super::crowd::{fetch, homes, moved, rooms};
+use super::farm::{Farm, name};
 use crate::haproxy::until;
 use crate::runtime::live::binaries;
 
 const ALL: [usize; 3] = [1, 2, 3];
 const LIMIT: Duration = Duration::from_secs(10);
-
-fn rooms(count: usize) -> Vec<String> {
-    (0..count).map(|n| format!("room{n}")).collect()
-}
-
-fn homes<'r>(port: u16, rooms: impl Iterator<Item = &'r String>) -> Vec<(String, String)> {
-    let mut out: Vec<_> = rooms.map(|room| (room.clone(), home(port, room).unwrap())).collect();
-    out.sort();
-    out
-}
-
-fn moved(before: &[(String, String)], after: &[(String, String)]) -> usize {
-    before.iter().zip(after).filter(|(a, b)| a != b).count()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn twenty_reloads_through_the_gate_move_no_room() {
-    for binary in binaries() {
-        let rooms = rooms(200);
-        let farm = Farm::start(&binary, 3, 3);
-        let port = farm.place.port;
-        let before = homes(port, rooms.iter());
-        let gate = farm.gate();
-        let waited = gate.ready().await.unwrap();
-        let (crowd, began) = (Crowd::come(port, &rooms), Instant::now());
-        let mut old = 0;
-        for n in 0..20 {
-            crowd.wait(40);
-            let done = gate.reload(&format!("{}# {n}\n", farm.text(&ALL))).await.unwrap_or_else(|e| panic!("{e}"));
-            old = old.max(done.report.old);
-        }
-        crowd.wait(200);
-        let took = began.elapsed();
-        let met = crowd.go();
-        // In another order, so that a table lost would show.
-        let after = homes(port, rooms.iter().rev());
-        println!(
-            "{}: ready after {waited:?}; 20 reloads in {took:?} under {} requests of 200 rooms: {} failed, {} rooms on \
-             two servers, {} moved, at most {old} old workers",
-            farm.version,
-            met.asked,
-            met.failed,
-            met.split(),
-            moved(&before, &after),
-        );
-        assert_eq!((met.failed, met.split(), moved(&before, &after)), (0, 0, 0));
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_gate_a_young_process_loses_its_rooms() {
