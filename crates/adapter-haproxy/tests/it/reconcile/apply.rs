@@ -5,10 +5,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use adapter_haproxy::reconcile::{
-    ApplyCause, ApplyOptions, Commands, Plan, RollBack, Running, Wanted, WantedServer, plan,
-};
-use adapter_haproxy::render::ServerLine;
+use adapter_haproxy::reconcile::{ApplyCause, ApplyOptions, Commands, Plan, RollBack, Running, Wanted, plan};
 use adapter_haproxy::runtime::{AdminState, Client, Command, RefusalKind, ServerConns, ServerName, ServerState};
 
 use super::crowd::{Crowd, home};
@@ -198,38 +195,5 @@ async fn orders_to_a_process_that_is_replaced_are_not_taken_for_done() {
             Ok(applied) => assert!(now.is_empty() == (Some(applied.process.pid) == reload.now), "{applied:?}"),
             Err(error) => assert_eq!(error.rollback, RollBack::NewProcess, "{error}"),
         }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_servers_and_a_hundred_thousand_pins() {
-    for binary in binaries() {
-        let farm = Farm::start(&binary, 1, 1);
-        let client = farm.client();
-        let mut wanted = farm.wanted(&[1], &[]);
-        for n in 2..=1000 {
-            let line = ServerLine::new(n, format!("mm{n}"), "127.0.0.1", farm.ports[0]);
-            wanted.backends[0].servers.push(WantedServer::new(line));
-        }
-        let pins = &mut wanted.pins[0];
-        pins.entries.extend((0..100_000).map(|n| (format!("room{n}"), format!("mm{}", n % 1000 + 1))));
-        let began = Instant::now();
-        let running = client.running(&wanted).await.unwrap();
-        let done = commands(&wanted, &running);
-        let planned = began.elapsed();
-        let applied = client.apply(&done, ApplyOptions::default()).await.unwrap_or_else(|e| panic!("{e}"));
-        let began = Instant::now();
-        let again = commands(&wanted, &client.running(&wanted).await.unwrap());
-        println!(
-            "{}: 1000 servers and 100000 pins planned in {planned:?}, {} steps applied in {:?}, found to agree in {:?}",
-            farm.version,
-            applied.steps,
-            applied.took,
-            began.elapsed()
-        );
-        assert!(again.is_empty() && again.kept().is_empty());
-        // One room, on one server, of a thousand.
-        wanted.pins[0].entries.insert("room7".into(), "mm9".into());
-        assert_eq!(commands(&wanted, &client.running(&wanted).await.unwrap()).steps().len(), 1);
     }
 }

@@ -88,7 +88,7 @@ impl Farm {
         self.place.folder.join("state")
     }
 
-    fn pins_file(&self) -> String {
+    pub(crate) fn pins_file(&self) -> String {
         self.place.path("pins.map")
     }
 

@@ -1,73 +1,134 @@
-//! Commands a second, beside a bare loop over the same socket. Run by hand, optimised:
-//! `cargo test --release -p adapter-haproxy --features runtime --test it -- --ignored --nocapture commands_a_second`
+//! Commands a second, beside a bare loop over the same socket.
 
 use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use adapter_haproxy::runtime::{Client, ClientOptions, Command};
+use adapter_haproxy::runtime::{Client, ClientOptions, Command, MasterClient, WorkerTarget};
 
 use super::live::{Live, binaries};
 use super::name;
 
-const COMMANDS: u32 = 20_000;
+const LINE: &[u8] = b"get weight rooms/mm1\n";
+/// Commands the bare loop sends before it reads.
+const AHEAD: usize = 1000;
+
+fn connect(live: &Live) -> UnixStream {
+    let mut stream = UnixStream::connect(live.path("admin")).unwrap();
+    stream.write_all(b"prompt\n").unwrap();
+    let mut answer = [0; 16];
+    let n = stream.read(&mut answer).unwrap();
+    assert_eq!(&answer[..n], b"\n> ");
+    stream
+}
 
 /// Writes a command, reads up to the prompt, and so on: nothing is looked at.
-fn bare(live: &Live) -> Duration {
-    let mut stream = UnixStream::connect(live.path("admin")).unwrap();
+fn one_by_one(live: &Live, count: usize) {
+    let mut stream = connect(live);
     let mut buffer = [0; 16384];
-    let mut ask = |line: &[u8]| {
-        stream.write_all(line).unwrap();
+    for _ in 0..count {
+        stream.write_all(LINE).unwrap();
         let mut have = 0;
         while !buffer[..have].ends_with(b"> ") {
             have += stream.read(&mut buffer[have..]).unwrap();
         }
-    };
-    ask(b"prompt\n");
-    let began = Instant::now();
-    for _ in 0..COMMANDS {
-        ask(b"get weight rooms/mm1\n");
     }
-    began.elapsed()
+}
+
+/// Writes many commands, then reads as many prompts.
+fn pipelined(live: &Live, count: usize) {
+    let mut stream = connect(live);
+    let (lines, mut buffer) = (LINE.repeat(AHEAD), [0; 65536]);
+    for _ in 0..count / AHEAD {
+        stream.write_all(&lines).unwrap();
+        let mut prompts = 0;
+        while prompts < AHEAD {
+            let n = stream.read(&mut buffer).unwrap();
+            prompts += buffer[..n].iter().filter(|byte| **byte == b'>').count();
+        }
+    }
+}
+
+/// A connection for each command, through the master as it has to be there.
+fn each_its_own(live: &Live, count: usize) {
+    let line = [b"@1 ", LINE].concat();
+    let mut answer = Vec::new();
+    for _ in 0..count {
+        let mut stream = UnixStream::connect(live.path("master")).unwrap();
+        stream.write_all(&line).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        answer.clear();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"100 "));
+    }
+}
+
+async fn ask(client: &Client, count: usize) {
+    let server = name("rooms/mm1");
+    for _ in 0..count {
+        client.weight(&server).await.unwrap();
+    }
+}
+
+async fn ask_all(client: &Client, count: usize) {
+    let commands = vec![Command::get_weight(&name("rooms/mm1")); count];
+    assert_eq!(client.call_all(&commands).await.unwrap().len(), count);
+}
+
+/// Runs both in turn, seven times; the rates of the medians.
+fn compare(count: usize, mut bare: impl FnMut(usize), mut ours: impl FnMut(usize)) -> (f64, f64) {
+    let time = |work: &mut dyn FnMut(usize)| {
+        let began = Instant::now();
+        work(count);
+        began.elapsed()
+    };
+    let (mut theirs, mut own) = (vec![], vec![]);
+    for _ in 0..7 {
+        theirs.push(time(&mut bare));
+        own.push(time(&mut ours));
+    }
+    let rate = |mut times: Vec<Duration>| {
+        times.sort();
+        u32::try_from(count).map(f64::from).unwrap() / times[times.len() / 2].as_secs_f64()
+    };
+    (rate(theirs), rate(own))
+}
+
+/// The ratios of the client to the bare loops.
+fn run(scale: usize) -> Vec<f64> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut ratios = vec![];
+    for binary in binaries() {
+        let live = Live::with_master(&binary);
+        let direct = live.client();
+        let through = MasterClient::new(live.address("master"), ClientOptions::default()).worker(WorkerTarget::Current);
+        let told = [
+            ("one by one", compare(20 * scale, |n| one_by_one(&live, n), |n| runtime.block_on(ask(&direct, n)))),
+            ("sent ahead", compare(100 * scale, |n| pipelined(&live, n), |n| runtime.block_on(ask_all(&direct, n)))),
+            (
+                "a connection each, through the master",
+                compare(4 * scale, |n| each_its_own(&live, n), |n| runtime.block_on(ask(&through, n))),
+            ),
+        ];
+        for (what, (bare, ours)) in told {
+            let ratio = ours / bare;
+            println!("{}: {what}: bare loop {bare:.0}/s, client {ours:.0}/s, ratio {ratio:.2}", live.version);
+            ratios.push(ratio);
+        }
+    }
+    ratios
 }
 
 #[test]
-#[ignore = "measures; run it alone and optimised"]
+fn commands_are_counted() {
+    assert!(run(100).iter().all(|ratio| *ratio > 0.0));
+}
+
+#[test]
+#[ignore = "measures, optimised and alone: cargo xtask bench haproxy-control"]
 fn commands_a_second() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    for binary in binaries() {
-        let live = Live::start(&binary);
-        let client = Client::new(live.address("admin"), ClientOptions::default());
-        let server = name("rooms/mm1");
-        let command = Command::get_weight(&server);
-        let (mut one, mut many, mut loops) = (vec![], vec![], vec![]);
-        for _ in 0..7 {
-            loops.push(bare(&live));
-            one.push(runtime.block_on(async {
-                let began = Instant::now();
-                for _ in 0..COMMANDS {
-                    client.weight(&server).await.unwrap();
-                }
-                began.elapsed()
-            }));
-            many.push(runtime.block_on(async {
-                let commands = vec![command.clone(); COMMANDS as usize];
-                let began = Instant::now();
-                assert_eq!(client.call_all(&commands).await.unwrap().len(), COMMANDS as usize);
-                began.elapsed()
-            }));
-        }
-        let rate = |times: &mut Vec<Duration>| {
-            times.sort();
-            f64::from(COMMANDS) / times[times.len() / 2].as_secs_f64()
-        };
-        let (bare, one, many) = (rate(&mut loops), rate(&mut one), rate(&mut many));
-        println!(
-            "{}: bare loop {bare:.0}/s, client {one:.0}/s (ratio {:.2}), many at once {many:.0}/s (ratio {:.2})",
-            live.version,
-            one / bare,
-            many / bare
-        );
-        assert!(one / bare >= 0.8, "the client has {:.2} of the bare loop", one / bare);
+    for ratio in run(1000) {
+        assert!(ratio >= 0.8, "the client has {ratio:.2} of a bare loop");
     }
 }
