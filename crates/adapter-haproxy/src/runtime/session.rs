@@ -170,6 +170,15 @@ impl Session {
         }
     }
 
+    /// Whether so much is answered that it is worth while to send more, rather than a few commands at a time: no more
+    /// than half of what may be under way.
+    pub fn is_low(&self) -> bool {
+        match self.framing {
+            Framing::Prompt => self.under_way <= self.window / 2,
+            Framing::Close => self.asked.is_empty(),
+        }
+    }
+
     /// Sends a command, with a prefix such as `@1 ` for a master.
     pub fn submit(&mut self, prefix: &str, command: &Command) {
         let before = self.out.len();

@@ -1,6 +1,6 @@
 //! One open connection.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::super::codec::Framing;
 use super::super::command::Command;
@@ -109,6 +109,9 @@ pub(in crate::runtime) struct Link {
     /// Whether a master waits for us to say that nothing more comes.
     finish: bool,
     buffer: Vec<u8>,
+    /// Armed for the end of this wait or an earlier one, and looked at again then: to arm it for each answer costs more
+    /// than to read the answer.
+    alarm: Pin<Box<Sleep>>,
     pub(in crate::runtime) born: Instant,
     pub(in crate::runtime) used: Instant,
 }
@@ -123,7 +126,9 @@ impl Link {
         let now = Instant::now();
         let session = Session::new(framing, limits);
         let finish = framing == Framing::Close;
-        Ok(Self { io, session, finish, buffer: vec![0; READ], born: now, used: now })
+        // A master answers one command, mostly a short one.
+        let room = if finish { READ / 8 } else { READ };
+        Ok(Self { io, session, finish, buffer: vec![0; room], alarm: Box::pin(sleep_until(now)), born: now, used: now })
     }
 
     /// Sends these commands and takes all answers.
@@ -139,7 +144,9 @@ impl Link {
         let (mut next, mut answered, mut sent) = (0, 0, false);
         let mut heard = began;
         loop {
-            while self.session.has_room()
+            let low = self.session.is_low();
+            while low
+                && self.session.has_room()
                 && let Some(command) = commands.get(next)
             {
                 self.session.submit(prefix, command);
@@ -147,7 +154,7 @@ impl Link {
             }
             let broken = |why, answered, sent| Err(Broken { why, at: answered, sent });
             let until = end.min(later(heard, silence));
-            let Ok(read) = timeout_at(until, self.step(&mut sent)).await else {
+            let Some(read) = self.step(&mut sent, until).await else {
                 return broken(Why::Deadline(until - began), answered, sent);
             };
             let mut flow = ControlFlow::Continue(());
@@ -189,9 +196,13 @@ impl Link {
         }
     }
 
-    /// Writes what there is to write and waits for something to read; the bytes read are in the buffer.
-    async fn step(&mut self, sent: &mut bool) -> io::Result<usize> {
-        let Self { io, session, buffer, finish, .. } = self;
+    /// Writes what there is to write and waits for something to read; the bytes read are in the buffer. `None` if the
+    /// time is up.
+    async fn step(&mut self, sent: &mut bool, until: Instant) -> Option<io::Result<usize>> {
+        let Self { io, session, buffer, finish, alarm, .. } = self;
+        if alarm.is_elapsed() || alarm.deadline() > until {
+            alarm.as_mut().reset(until);
+        }
         let mut broken = false;
         poll_fn(|context| {
             while !broken && !session.transmit().is_empty() {
@@ -217,10 +228,17 @@ impl Link {
             }
             let mut into = ReadBuf::new(buffer);
             match io.poll_read(context, &mut into) {
-                Poll::Ready(result) => Poll::Ready(result.map(|()| into.filled().len())),
-                Poll::Pending if broken => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-                Poll::Pending => Poll::Pending,
+                Poll::Ready(result) => return Poll::Ready(Some(result.map(|()| into.filled().len()))),
+                Poll::Pending if broken => return Poll::Ready(Some(Err(io::ErrorKind::BrokenPipe.into()))),
+                Poll::Pending => {}
             }
+            while alarm.as_mut().poll(context).is_ready() {
+                if Instant::now() >= until {
+                    return Poll::Ready(None);
+                }
+                alarm.as_mut().reset(until);
+            }
+            Poll::Pending
         })
         .await
     }
