@@ -158,8 +158,13 @@ impl Client {
         for (at, step) in commands.steps().iter().enumerate() {
             let Err(cause) = run.step(&step.action).await else { continue };
             let done = if cause.maybe_done() { at + 1 } else { at };
-            let rollback =
-                if cause.is_new_process() { RollBack::NewProcess } else { run.back(commands, done, at).await };
+            let refused = matches!(&cause, ApplyCause::Runtime(error) if error.refusal().is_some());
+            // A process on its way out refuses much.
+            let rollback = if cause.is_new_process() || (refused && run.is_replaced().await) {
+                RollBack::NewProcess
+            } else {
+                run.back(commands, done, at).await
+            };
             return Err(ApplyError { step: at + 1, action: step.action.to_string(), cause, rollback });
         }
         let count = commands.steps().len();
@@ -199,6 +204,12 @@ impl Run<'_> {
         let pinned = now.pin();
         self.process = Some(now);
         Ok(pinned)
+    }
+
+    /// Whether another process serves than that of the first step.
+    async fn is_replaced(&self) -> bool {
+        let Some(process) = &self.process else { return false };
+        matches!(self.client.confirm(process).await, Err(RuntimeError::NewProcess { .. }))
     }
 
     /// One action, on the process of the first one.
@@ -310,6 +321,12 @@ impl Run<'_> {
                 }
             }
         }
-        if left.is_empty() { RollBack::Whole } else { RollBack::Partly(left) }
+        if left.is_empty() {
+            RollBack::Whole
+        } else if !silent && self.is_replaced().await {
+            RollBack::NewProcess
+        } else {
+            RollBack::Partly(left)
+        }
     }
 }

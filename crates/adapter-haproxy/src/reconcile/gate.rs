@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::{IpAddr, TcpListener};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,11 +12,11 @@ use thiserror::Error;
 use tokio::process::Command as Program;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::MAX_CONFIG_LEN;
 use crate::render::pin_key;
 use crate::runtime::{
     Client, MasterClient, PeersFlags, ReloadReport, RuntimeError, TableEntry, TableFilter, WorkerTarget, later,
 };
+use crate::{ConfigFile, MAX_CONFIG_LEN, haproxy_listeners};
 
 use super::file::{self, Draft, FileError};
 
@@ -43,6 +44,14 @@ pub enum ReloadError {
     Invalid {
         /// Its remarks.
         log: String,
+    },
+    /// Somebody else listens where it is to listen, which `haproxy -c` does not see. The file in place is untouched.
+    ///
+    /// A reload would not only fail: while it tries, the worker of before lets go of its own ports.
+    #[error("{line}: somebody else listens there, look who with `ss -ltnp`; the file in place is untouched")]
+    Taken {
+        /// The address and the line.
+        line: String,
     },
     /// HAProxy could not be asked.
     #[error("cannot run {} -c: {source}: name the program that is installed", program.display())]
@@ -73,7 +82,7 @@ pub enum ReloadError {
         /// The limit.
         max: usize,
     },
-    /// HAProxy checked it well and did not start with it: a port that is taken, a file it cannot read. The file of
+    /// HAProxy checked it well and did not start with it: a port that was taken meanwhile, a socket it cannot make. The file of
     /// before is back in place.
     #[error("HAProxy did not start with the configuration, the file of before is back in place:\n{log}")]
     Refused {
@@ -271,6 +280,12 @@ impl ReloadGate {
         if let Some(max) = self.max_old.filter(|max| count > *max) {
             return Err(ReloadError::OldWorkers { count, max });
         }
+        // The ports of the process are in either: somebody may have edited the file in place.
+        if let (Some(started), Some(before)) = (file::read(&good)?, &before)
+            && let Some(line) = taken(text, &[before, &started])
+        {
+            return Err(ReloadError::Taken { line });
+        }
         let waited = self.save().await?;
         // Both are on the disk before anything is replaced: later there may be no room for them.
         let kept = Draft::write(&good, text.as_bytes())?;
@@ -368,6 +383,24 @@ impl ReloadGate {
         let log = cut(&String::from_utf8_lossy(&output.stderr));
         if output.status.success() { Ok(log) } else { Err(ReloadError::Invalid { log }) }
     }
+}
+
+/// An address to listen on, on a port that is not there yet, which somebody else has.
+fn taken(text: &str, before: &[&[u8]]) -> Option<String> {
+    let listeners =
+        |text: &str| ConfigFile::parse("new", text).map(|file| haproxy_listeners(&file)).unwrap_or_default();
+    let before: Vec<_> = before.iter().flat_map(|text| listeners(&String::from_utf8_lossy(text))).collect();
+    let new = listeners(text).into_iter().filter(|new| !before.iter().any(|old| old.port == new.port));
+    new.filter_map(|new| {
+        let host = if new.host == "*" { "0.0.0.0" } else { &new.host };
+        // A name is not looked up here.
+        let ip: IpAddr = host.trim_matches(['[', ']']).parse().ok()?;
+        let error = TcpListener::bind((ip, new.port)).err()?;
+        // We may lack rights that HAProxy has.
+        let taken = error.kind() == std::io::ErrorKind::AddrInUse;
+        taken.then(|| format!("{}:{} (line {})", new.host, new.port, new.line))
+    })
+    .next()
 }
 
 fn cut(log: &str) -> String {

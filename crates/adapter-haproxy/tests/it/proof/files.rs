@@ -68,6 +68,10 @@ async fn a_file_that_is_cut_off_never_replaces_a_good_one() {
                 assert!(matches!(error, ReloadError::CutOff { .. }), "{at}: {error}");
                 tried += 1;
             }
+            let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+            let clash = format!("{good}frontend clash\n bind {}\n{END}\n", taken.local_addr().unwrap());
+            let error = whole.reload(&clash).await.unwrap_err();
+            assert!(matches!(error, ReloadError::Taken { .. }), "{error}");
             for bad in ["", "\n", "\0", "global\n nonsense\n", &format!("{good}backend rooms\n{END}\n")] {
                 assert!(whole.reload(bad).await.is_err(), "{bad:?}");
                 tried += 1;
@@ -129,11 +133,10 @@ async fn a_full_disk_never_costs_the_good_file() {
             disk.take(&file);
         }
         let gate = farm.gate();
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         under_load(&farm, &gate, async |good| {
             let (mut full, mut refused) = (0, 0);
-            // A port that is taken passes the check: the file of before has to come back.
-            let clash = format!("{good}frontend clash\n bind {}\n", taken.local_addr().unwrap());
+            // A socket that cannot be made passes the check: the file of before has to come back.
+            let clash = format!("{good}frontend clash\n bind unix@/nonexistent/socket\n");
             for pages in 0..12 {
                 disk.fill(pages);
                 match gate.reload(&clash).await.unwrap_err() {
