@@ -47,13 +47,14 @@
 //! | Moving endpoints | [`moves`], [`Move`], [`Moving`], [`Redistributor`] |
 //! | How many bridges | [`CapacityAdvisor`], [`CapacityAdvice`]; as jitsi-autoscaler: [`autoscale`], [`launches`] |
 //! | Rooms of requests | [`room_of`], [`RoomRequest`], [`room_key`], [`client_room`] |
+//! | Rooms over several Jitsis | [`Shards`], [`Shard`], [`ShardOptions`], [`ShardChoice`], [`ShardPins`], [`FocusRooms`]; how they are: `ShardProbe` |
 //! | Files checked | [`JitsiFile`], [`BridgeLogin`], [`JitsiDoctor`], [`Finding`], [`PortWanted`] |
 //! | The focus's log | [`read_log_line`], [`LogLine`], [`LogEvent`], [`LogFollower`], [`LineSplitter`], [`BridgeHistory`] |
 //! | In a pool of the core | [`BridgePool`], [`BridgeStrategy`], [`SharedBridges`], [`BridgeClock`], [`Bridge`], [`StressLoad`] |
 //! | Watching a brewery over XMPP | `BreweryClient`, `ClientOptions`, [`LoginOptions`], [`BreweryEvent`], [`XmppError`] |
 //! | The same without sockets | [`StreamReader`], [`Element`], [`Sasl`], [`Session`], [`Watch`] |
 //! | Asking bridges over HTTP | `RestProbe`, `BridgeFigures`; what follows of it: [`HealthOutcome::of_probe`] |
-//! | For tests | `testing`: bridges that log in to a real XMPP server and misbehave on command |
+//! | For tests | `testing`: bridges that log in to a real XMPP server, and shards, that misbehave on command |
 //! | How a bridge makes its stress | [`LoadMeasurement`] |
 //!
 //! # Ports of a cluster
@@ -80,8 +81,8 @@
 //! | Feature | Default | Adds |
 //! | --- | --- | --- |
 //! | `xmpp` | yes | `BreweryClient`: logs in, joins the brewery, comes back after whatever happens |
-//! | `rest` | no | `RestProbe`: a bridge's `/about/health` and `/colibri/stats` |
-//! | `testing` | no | `testing`: stand-ins for bridges |
+//! | `rest` | no | `RestProbe`: a bridge's `/about/health` and `/colibri/stats`; `ShardProbe`: all parts of a shard |
+//! | `testing` | no | `testing`: stand-ins for bridges and shards |
 
 mod autoscale;
 mod brewery;
@@ -96,6 +97,7 @@ mod region;
 mod rest;
 mod rooms;
 mod select;
+mod shards;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod xmpp;
@@ -131,6 +133,12 @@ pub use region::{RegionGroup, RegionGroups};
 pub use rest::{BridgeFigures, RestProbe};
 pub use rooms::{MAX_ROOM_TARGET, RoomRequest, RoomRequestKind, client_room, room_key, room_of};
 pub use select::{BridgeClock, BridgePool, BridgeStrategy, Choice, Gate, NoBridge, Reason, SharedBridges};
+pub use shards::{
+    FocusRooms, Kept, MAX_FOCUS_ROOMS, MAX_PINNED_ROOMS, MAX_SHARDS, Shard, ShardAddresses, ShardChoice, ShardError,
+    ShardEvent, ShardLoad, ShardOptions, ShardPin, ShardPins, ShardRooms, ShardStep, ShardUnit, Shards,
+};
+#[cfg(feature = "rest")]
+pub use shards::{BridgeSource, PartSeen, ShardPart, ShardProbe, ShardSeen, focus_rooms};
 pub use xmpp::{
     Action, Backoff, BareJid, BreweryEvent, Channel, Element, JidError, LeaveReason, LoginOptions,
     MAX_STANZA_ATTRIBUTES, MAX_STANZA_DEPTH, MAX_STANZA_ELEMENTS, MAX_WATCHED, Mechanism, OccupantJid, Password,

@@ -164,16 +164,21 @@ impl<B: Backend> HealthProbe<B> for RestProbe<B> {
     }
 }
 
-/// One question on a connection of its own.
-async fn get(address: &str, path: &str) -> Result<(u16, Bytes), ProbeError> {
-    let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
+/// A connection to a private port.
+pub(crate) async fn connect(address: &str) -> Result<TcpStream, ProbeError> {
+    TcpStream::connect(address).await.map_err(|error| match error.kind() {
         ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => {
             ProbeError::Refused(format!("connect to {address}: {error}"))
         }
         ErrorKind::InvalidInput | ErrorKind::NotFound => ProbeError::Resolve(format!("{address}: {error}")),
         _ if error.raw_os_error().is_none() => ProbeError::Resolve(format!("{address}: {error}")),
         _ => ProbeError::Silent(format!("connect to {address}: {error}")),
-    })?;
+    })
+}
+
+/// One question on a connection of its own.
+pub(crate) async fn get(address: &str, path: &str) -> Result<(u16, Bytes), ProbeError> {
+    let stream = connect(address).await?;
     let wrong = |what: &dyn fmt::Display| ProbeError::Answer(format!("{address}{path}: {what}"));
     let request = Request::get(path)
         .header(header::HOST, address)

@@ -1,4 +1,5 @@
-//! Bridges that log in to a real XMPP server, publish what a real one publishes, and misbehave on command.
+//! Bridges that log in to a real XMPP server and publish what a real one publishes, and the parts of shards as their
+//! health is asked; all of them misbehave on command.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,8 +11,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::xmpp::{BreweryClient, BreweryEvent, BreweryFeed, ClientOptions, Command, XmppError};
 
 mod figures;
+mod shard;
 
 pub use figures::{JvbFigures, JvbOptions};
+pub use shard::{Behaviour, FocusFigures, Part, ShardStandIn};
 
 /// A bridge that is none: it has no media, only the figures it is told to have.
 ///
