@@ -177,8 +177,11 @@ async fn serve(listener: TcpListener, part: Part, state: Arc<State>, mut on: wat
         };
         tokio::select! {
             Ok((stream, _)) = accepted => {
-                let (state, behaviour) = (Arc::clone(&state), on.clone());
-                connections.spawn(answer(stream, part, now, state, behaviour));
+                // It may have been told otherwise while nobody came.
+                let (now, state, behaviour) = (*on.borrow(), Arc::clone(&state), on.clone());
+                if now != Behaviour::Gone {
+                    connections.spawn(answer(stream, part, now, state, behaviour));
+                }
             }
             changed = on.changed() => if changed.is_err() { return },
             Some(_) = connections.join_next() => {}

@@ -13,6 +13,9 @@ mod proxy;
 #[cfg(feature = "rest")]
 mod rest;
 mod selection;
+#[cfg(all(feature = "rest", feature = "testing"))]
+mod shard_health;
+mod shards;
 mod vectors;
 #[cfg(feature = "testing")]
 mod xmpp_faults;
