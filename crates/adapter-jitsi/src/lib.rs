@@ -133,12 +133,12 @@ pub use region::{RegionGroup, RegionGroups};
 pub use rest::{BridgeFigures, RestProbe};
 pub use rooms::{MAX_ROOM_TARGET, RoomRequest, RoomRequestKind, client_room, room_key, room_of};
 pub use select::{BridgeClock, BridgePool, BridgeStrategy, Choice, Gate, NoBridge, Reason, SharedBridges};
+#[cfg(feature = "rest")]
+pub use shards::{BridgeSource, PartSeen, ShardPart, ShardProbe, ShardSeen, focus_rooms};
 pub use shards::{
     FocusRooms, Kept, MAX_FOCUS_ROOMS, MAX_PINNED_ROOMS, MAX_SHARDS, Shard, ShardAddresses, ShardChoice, ShardError,
     ShardEvent, ShardLoad, ShardOptions, ShardPin, ShardPins, ShardRooms, ShardStep, ShardUnit, Shards,
 };
-#[cfg(feature = "rest")]
-pub use shards::{BridgeSource, PartSeen, ShardPart, ShardProbe, ShardSeen, focus_rooms};
 pub use xmpp::{
     Action, Backoff, BareJid, BreweryEvent, Channel, Element, JidError, LeaveReason, LoginOptions,
     MAX_STANZA_ATTRIBUTES, MAX_STANZA_DEPTH, MAX_STANZA_ELEMENTS, MAX_WATCHED, Mechanism, OccupantJid, Password,

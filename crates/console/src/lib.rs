@@ -15,12 +15,15 @@
 //! | --- | --- |
 //! | How a command ends | [`Exit`], [`Failure`], [`Outcome`] |
 //! | Tables | [`Cell`], [`table`] |
+//! | Mistyped words | [`did_you_mean`], [`meant_by_serde`] |
 //! | Text from outside | [`printable`], [`lines`], [`counted`] |
 
 mod end;
+mod nearest;
 mod table;
 mod text;
 
 pub use end::{Exit, Failure, Outcome};
+pub use nearest::{did_you_mean, meant_by_serde};
 pub use table::{Cell, table};
 pub use text::{counted, lines, printable};

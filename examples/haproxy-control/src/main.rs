@@ -10,7 +10,6 @@ mod haproxy;
 mod keys;
 mod log;
 mod model;
-mod nearest;
 mod plan;
 mod predict;
 mod render;

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use crate::cli::PlanArgs;
 use crate::keys::{self, Home, Room};
 use crate::model::{Model, Server, refused};
-use crate::nearest::did_you_mean;
+use console::did_you_mean;
 use console::{Failure, Outcome};
 
 mod report;

@@ -20,10 +20,11 @@ Examples:
   jitsi-picker check /etc/jitsi/videobridge /etc/jitsi/jicofo
   jitsi-picker advise --watch --exec /usr/local/bin/bridges
   jitsi-picker serve --octo --strategy RegionBased
+  jitsi-picker shards status --watch
 
 The brewery is named by JITSI_PICKER_SERVER, JITSI_PICKER_ACCOUNT and JITSI_PICKER_ROOM, the password by
 JITSI_PICKER_PASSWORD or JITSI_PICKER_PASSWORD_FILE. Nothing is changed there: the picker only listens.
-Exit codes: 0 done, 1 failed, 2 usage, 5 timed out.";
+Exit codes: 0 done, 1 failed, 2 usage, 3 refused for safety, 5 timed out.";
 
 /// Shows the bridges of a Jitsi as its focus sees them, and says which one it would choose and why.
 #[derive(Debug, Parser)]
@@ -71,8 +72,17 @@ pub(crate) enum Command {
         POST /pick?conference=ROOM[&region=R][&visitor=true] places one more participant, GET /pick only asks.\n\
         POST /leave?conference=ROOM&bridge=B takes one away, POST /end?conference=ROOM all of them.\n\
         GET /bridges, / (a table), /metrics, /livez, /readyz. 503 when there is no bridge.\n\n\
-        When our own connection to the brewery is lost, bridges stay as they were known; /readyz fails after a minute.")]
+        When our own connection to the brewery is lost, bridges stay as they were known; /readyz fails after a minute.\n\n\
+        With --shards FILE it tells the shard of a room too, without any brewery if none is named:\n  \
+        jitsi-picker serve --shards shards.toml\n  \
+        curl -X POST 'http://127.0.0.1:8990/shard?room=acme/Standup&region=eu'\n\n\
+        POST /shard?room=ROOM[&region=R] binds the room, GET /shard only asks; url=TARGET takes the room out of a URL.\n\
+        GET /shards, /rooms?shard=S, /explain?room=ROOM, /plan?step=drain:S, /pins; POST /order?shard=S&to=drain|maint|ready,\n\
+        /forget?shard=S. `jitsi-picker shards` is made of these. SIGHUP reads the shards of the file anew.")]
     Serve(ServeArgs),
+    /// See and order the shards of a running `serve --shards`: several Jitsis, every room on one of them
+    #[command(after_help = crate::shards::EXAMPLES)]
+    Shards(crate::shards::ShardsArgs),
     /// Play a morning with a real Prosody and eight pretended bridges on this machine
     #[command(after_help = "Examples:\n  jitsi-picker demo\n  jitsi-picker demo --fast --keep\n\n\
         Prosody is looked for on the PATH; PROSODY names another one. It listens on a free port of the loopback and \
@@ -235,6 +245,9 @@ pub(crate) struct ServeArgs {
     /// Forget a conference that nobody asked for in so many seconds
     #[arg(long, default_value = "86400", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(60..))]
     pub(crate) forget: u64,
+    /// Shards and where their rooms are kept; `jitsi-picker shards example` prints one
+    #[arg(long, env = "JITSI_PICKER_SHARDS", value_name = "FILE")]
+    pub(crate) shards: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) brewery: BreweryArgs,
     #[command(flatten)]

@@ -46,6 +46,11 @@ impl FocusArgs {
 }
 
 impl BreweryArgs {
+    /// Whether anything of a brewery was named.
+    pub(crate) fn is_named(&self) -> bool {
+        self.account.is_some() || self.room.is_some()
+    }
+
     /// How to log in.
     fn options(&self) -> Result<ClientOptions, Failure> {
         let missing = |option: &str, variable: &str| {

@@ -12,6 +12,7 @@ mod pool;
 mod rank;
 mod select;
 mod serve;
+mod shards;
 mod show;
 mod watch;
 
@@ -42,6 +43,7 @@ async fn carry_out(command: Command) -> Result<Exit, Failure> {
         Command::Check(args) => check::run(&args).await,
         Command::Advise(args) => advise::run(&args).await,
         Command::Serve(args) => serve::run(&args).await,
+        Command::Shards(args) => shards::run(args).await,
         Command::Demo(options) => demo::run(options).await,
     }
 }

@@ -28,7 +28,10 @@ async fn a_sound_shard_tells_its_figures() {
     let report = probe.probe(&target).await.unwrap();
     assert_eq!((report.rooms, report.users), (Some(2), Some(31)));
     let fact = |name: &str| report.facts.iter().find(|(known, _)| &**known == name).map(|(_, value)| *value);
-    assert_eq!((fact("overloaded_ratio"), fact("stress"), fact("operational_bridges")), (Some(0.25), Some(0.5), Some(4.0)));
+    assert_eq!(
+        (fact("overloaded_ratio"), fact("stress"), fact("operational_bridges")),
+        (Some(0.25), Some(0.5), Some(4.0))
+    );
     let seen = probe.seen(target.id()).unwrap();
     assert_eq!((seen.parts.len(), seen.bridges), (5, Some((4, 5))));
     assert!(seen.parts.iter().all(|part| part.result.is_ok()));
@@ -100,9 +103,14 @@ async fn health_has_hysteresis_and_rooms_stay_through_a_blip() {
     let stand_in = if home.id().as_str() == "a" { &one } else { &two };
     let mut events = shards.pool().subscribe();
     let mut seen = Vec::new();
-    for behaviour in
-        [Behaviour::Fails(502), Behaviour::Well, Behaviour::Fails(502), Behaviour::Fails(502), Behaviour::Well, Behaviour::Well]
-    {
+    for behaviour in [
+        Behaviour::Fails(502),
+        Behaviour::Well,
+        Behaviour::Fails(502),
+        Behaviour::Fails(502),
+        Behaviour::Well,
+        Behaviour::Well,
+    ] {
         stand_in.behave(Part::Bosh, behaviour);
         monitor.poll_now().await;
         seen.push(shards.pool().verdict(home.id()).unwrap().health);

@@ -185,7 +185,10 @@ async fn a_dead_shard_loses_its_rooms_once_and_for_all() {
     }
     advance(Duration::from_secs(2)).await;
     let events = one.sync().await.unwrap();
-    assert!(matches!(&events[..], [ShardEvent::Died { .. }, ShardEvent::Moved { rooms: 30, left: 0, .. }]), "{events:?}");
+    assert!(
+        matches!(&events[..], [ShardEvent::Died { .. }, ShardEvent::Moved { rooms: 30, left: 0, .. }]),
+        "{events:?}"
+    );
     let homes = futures(&one, 30).await;
     assert!(homes.iter().all(|home| home != "us-1"));
     two.sync().await.unwrap();

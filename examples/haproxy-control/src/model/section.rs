@@ -2,8 +2,8 @@
 
 use adapter_haproxy::{ConfigFile, ConfigLine, ConfigSection, SectionKind};
 
-use crate::nearest::did_you_mean;
 use console::Failure;
+use console::did_you_mean;
 
 use super::server::Server;
 use super::{Line, Model};

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
-use crate::nearest::did_you_mean;
 use console::Failure;
+use console::meant_by_serde;
 
 /// Everything that can be described; what a kind does not know is refused when it is built.
 #[derive(Debug, Deserialize)]
@@ -189,12 +189,7 @@ pub(super) fn read(name: &str, text: &str) -> Result<Spec, Failure> {
     let mut spec: Spec = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         let why = error.message();
-        // unknown field `prot`, expected one of `port`, `host`
-        let mut words = why.split('`').skip(1).step_by(2);
-        let meant = match words.next() {
-            Some(word) if why.starts_with("unknown field") => did_you_mean(word, words),
-            _ => String::new(),
-        };
+        let meant = meant_by_serde(why);
         Failure::failed(format!("{name}:{line}: {why}{meant}")).hint("render KIND --example prints all there is")
     })?;
     for user in spec.stats.iter_mut().flat_map(|stats| &mut stats.user) {

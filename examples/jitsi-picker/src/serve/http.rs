@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use super::{Shared, metrics};
+use super::{Served, Shared, metrics, shard_routes};
 use crate::{complain, show};
 
 /// How many connections are served at a time; others wait.
@@ -32,13 +32,13 @@ const BUFFER: usize = 16 * 1024;
 /// The longest name of a room or a region, in bytes.
 const NAME: usize = 1024;
 
-type Answer = Response<Full<Bytes>>;
+pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Why a request is not carried out: the status, a name that stays, and words.
-type Problem = (StatusCode, &'static str, String);
+pub(super) type Problem = (StatusCode, &'static str, String);
 
 /// Serves until told to stop; then requests under way get `grace`.
-pub(super) async fn serve(listener: TcpListener, shared: Shared, stopping: watch::Receiver<bool>, grace: Duration) {
+pub(super) async fn serve(listener: TcpListener, served: Served, stopping: watch::Receiver<bool>, grace: Duration) {
     let slots = Arc::new(Semaphore::new(CONNECTIONS as usize));
     let mut stop = stopping.clone();
     loop {
@@ -51,9 +51,9 @@ pub(super) async fn serve(listener: TcpListener, shared: Shared, stopping: watch
         };
         match accepted {
             Some((Ok((stream, _)), permit)) => {
-                let (shared, stopping) = (shared.clone(), stopping.clone());
+                let (served, stopping) = (served.clone(), stopping.clone());
                 tokio::spawn(async move {
-                    connection(stream, shared, stopping).await;
+                    connection(stream, served, stopping).await;
                     drop(permit);
                 });
             }
@@ -69,10 +69,10 @@ pub(super) async fn serve(listener: TcpListener, shared: Shared, stopping: watch
     let _ = timeout(grace, slots.acquire_many(CONNECTIONS)).await;
 }
 
-async fn connection(stream: TcpStream, shared: Shared, mut stopping: watch::Receiver<bool>) {
+async fn connection(stream: TcpStream, served: Served, mut stopping: watch::Receiver<bool>) {
     let service = service_fn(|request: Request<Incoming>| {
-        let answer = respond(&shared, &request);
-        async move { Ok::<_, Infallible>(answer) }
+        let served = served.clone();
+        async move { Ok::<_, Infallible>(dispatch(&served, &request).await) }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -89,6 +89,19 @@ async fn connection(stream: TcpStream, shared: Shared, mut stopping: watch::Rece
     serving.as_mut().graceful_shutdown();
     // Whoever does not read its answer must not keep a place for ever.
     let _ = timeout(HEAD, serving).await;
+}
+
+async fn dispatch<B>(served: &Served, request: &Request<B>) -> Answer {
+    let (method, uri, bridges) = (request.method().clone(), request.uri().clone(), served.bridges.as_ref());
+    let answer = match &served.shards {
+        Some(desk) => shard_routes::respond(desk, bridges, &method, &uri).await,
+        None => None,
+    };
+    match (answer, bridges) {
+        (Some(answer), _) => answer,
+        (None, Some(shared)) => respond(shared, request),
+        (None, None) => problem(StatusCode::NOT_FOUND, "not-found", shard_routes::ROUTES),
+    }
 }
 
 fn respond<B>(shared: &Shared, request: &Request<B>) -> Answer {
@@ -125,7 +138,7 @@ fn respond<B>(shared: &Shared, request: &Request<B>) -> Answer {
     }
 }
 
-fn told(answer: Result<Answer, Problem>) -> Answer {
+pub(super) fn told(answer: Result<Answer, Problem>) -> Answer {
     answer.unwrap_or_else(|(status, code, text)| problem(status, code, &text))
 }
 
@@ -179,7 +192,7 @@ fn found(found: bool, otherwise: &str) -> Result<Answer, Problem> {
     }
 }
 
-fn optional(query: &str, name: &str) -> Result<Option<String>, Problem> {
+pub(super) fn optional(query: &str, name: &str) -> Result<Option<String>, Problem> {
     let value = parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
     match value {
         Some(value) if value.len() > NAME => {
@@ -189,30 +202,30 @@ fn optional(query: &str, name: &str) -> Result<Option<String>, Problem> {
     }
 }
 
-fn required(query: &str, name: &str) -> Result<String, Problem> {
+pub(super) fn required(query: &str, name: &str) -> Result<String, Problem> {
     let missing = || (StatusCode::BAD_REQUEST, "missing", format!("the query has no {name}"));
     optional(query, name)?.ok_or_else(missing)
 }
 
-fn problem(status: StatusCode, code: &str, text: &str) -> Answer {
+pub(super) fn problem(status: StatusCode, code: &str, text: &str) -> Answer {
     json_of(status, &json!({ "error": code, "text": text }))
 }
 
-fn refused(allowed: &'static str) -> Answer {
+pub(super) fn refused(allowed: &'static str) -> Answer {
     let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "method", allowed);
     answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
     answer
 }
 
-fn json_of(status: StatusCode, value: &Value) -> Answer {
+pub(super) fn json_of(status: StatusCode, value: &Value) -> Answer {
     typed(status, "application/json", format!("{value}\n"))
 }
 
-fn plain(status: StatusCode, text: impl Into<String>) -> Answer {
+pub(super) fn plain(status: StatusCode, text: impl Into<String>) -> Answer {
     typed(status, "text/plain; charset=utf-8", text)
 }
 
-fn typed(status: StatusCode, kind: &'static str, text: impl Into<String>) -> Answer {
+pub(super) fn typed(status: StatusCode, kind: &'static str, text: impl Into<String>) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(text.into())));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));

@@ -8,18 +8,25 @@ use crate::show::nick;
 
 const STATES: [&str; 7] = ["ready", "overloaded", "drain", "graceful", "shutting-down", "missing", "failed"];
 
+/// What is said of this program itself.
+pub(super) fn build() -> String {
+    format!(
+        "# HELP balancer_build_info The version.\n# TYPE balancer_build_info gauge\n\
+         balancer_build_info{{version=\"{}\"}} 1\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
+
 /// All figures as of now.
 pub(super) fn render(desk: &mut Desk) -> String {
     let ranking = desk.pool.ranking();
     let now = desk.pool.now();
     let counts = desk.pool.table.counts(now);
-    let mut out = String::new();
+    let mut out = build();
     // Writing to a string cannot fail.
     let head = |out: &mut String, name: &str, kind: &str, help: &str| {
         let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
     };
-    head(&mut out, "balancer_build_info", "gauge", "The version.");
-    let _ = writeln!(out, "balancer_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
     head(&mut out, "balancer_brewery_up", "gauge", "Whether the brewery is heard.");
     let _ = writeln!(out, "balancer_brewery_up {}", u8::from(desk.pool.link == Link::Up));
     head(&mut out, "balancer_backends", "gauge", "Bridges by state.");

@@ -3,9 +3,13 @@
 
 mod advise;
 mod check;
+mod haproxy;
 mod live;
 mod log;
+mod pickers;
 mod recorded;
+mod served;
+mod shards;
 mod usage;
 
 use std::path::{Path, PathBuf};

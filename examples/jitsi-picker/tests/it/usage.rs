@@ -4,7 +4,7 @@ use crate::run;
 
 #[test]
 fn every_command_has_help_with_an_example() {
-    for command in ["", "watch", "rank", "select", "check", "advise", "serve", "demo"] {
+    for command in ["", "watch", "rank", "select", "check", "advise", "serve", "shards", "demo"] {
         let args: Vec<&str> = [command, "--help"].into_iter().filter(|arg| !arg.is_empty()).collect();
         let ran = run(&args, &[("JITSI_PICKER_PASSWORD", "geheim")]);
         assert_eq!(ran.code, 0, "{args:?} {ran:?}");
