@@ -31,8 +31,8 @@ pub struct ShardPin {
 /// Where all rooms live.
 ///
 /// `Display` is a map file: one room a line, percent-encoded, and its server, as `adapter_haproxy::render::pin_map`
-/// writes it. HAProxy decodes a room's name three times and lowers ASCII; it does not fold what Unicode folds (`Ä` and
-/// `ä`, `ﬁ` and `fi`), so such a spelling is not met by its pin and is routed as without one.
+/// writes it. HAProxy, as it is told to there, decodes a room's name twice and lowers ASCII; it does not fold what Unicode
+/// folds (`Ä` and `ä`, `ﬁ` and `fi`), so such a spelling is not met by its pin and is routed as without one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ShardPins {
