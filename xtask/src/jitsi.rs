@@ -29,6 +29,19 @@ pub(crate) fn inputs() -> Result<(), String> {
     run("a million inputs for each reader", &mut test)
 }
 
+/// `cargo xtask soak shards`: two pickers on one Redis, for minutes.
+pub(crate) fn soak_shards(seed: Option<u64>) -> Result<(), String> {
+    tools::install(&[])?;
+    let mut test = Command::new("cargo");
+    test.args(["test", "--quiet", "-p", "jitsi-picker", "--test", "it", "--"]);
+    test.args(["--exact", "pickers::two_pickers_agree_for_minutes", "--ignored", "--nocapture"]);
+    match seed {
+        Some(seed) => test.env("PICKER_SEED", seed.to_string()),
+        None => test.env_remove("PICKER_SEED"),
+    };
+    run("two pickers of shards on one Redis", test.env("CI", "true"))
+}
+
 /// One test of the adapter that runs by order only.
 fn ignored(title: &str, name: &str) -> Result<(), String> {
     tools::install(&[])?;

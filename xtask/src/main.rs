@@ -34,6 +34,9 @@ Tasks of this repository.
   cargo xtask soak jitsi-inputs a million generated inputs for each reader of presences, files, logs and streams
   cargo xtask soak bridges      50 pretended bridges and 2,000 conferences on a real Prosody, while bridges die, drain,
                                 freeze and come back, the server is restarted and our connection cut: five minutes
+  cargo xtask soak shards [--seed N]
+                                two pickers of Jitsi's shards on one Redis, 20,000 rooms, while pickers are killed, Redis
+                                is stopped and shards die: minutes
   cargo xtask bench [ARG ...]   build everything in release mode and measure `serve`; --quick for a short run
   cargo xtask bench peers [PART ...]
                                 the core beside pingora, tower, hashring, dashmap, moka and a bare Redis connection

@@ -14,6 +14,7 @@ struct Wanted {
     inputs: bool,
     bridges: bool,
     reload: bool,
+    shards: bool,
     seconds: Option<u64>,
     seed: Option<u64>,
 }
@@ -33,10 +34,11 @@ fn read(args: &[String]) -> Result<Wanted, String> {
             "reload" => wanted.reload = true,
             "jitsi-inputs" => wanted.inputs = true,
             "bridges" => wanted.bridges = true,
+            "shards" => wanted.shards = true,
             "--seconds" => wanted.seconds = number()?,
             "--seed" => wanted.seed = number()?,
             other => {
-                let all = "servers, haproxy, reload, jitsi, jitsi-inputs, bridges, --seconds N and --seed N";
+                let all = "servers, haproxy, reload, jitsi, jitsi-inputs, bridges, shards, --seconds N and --seed N";
                 return Err(format!("soak has no {other:?}: {all} are"));
             }
         }
@@ -59,6 +61,9 @@ fn read(args: &[String]) -> Result<Wanted, String> {
     if wanted.reload && (wanted != Wanted { reload: true, ..Wanted::default() }) {
         return Err("soak reload takes nothing else".into());
     }
+    if wanted.shards && (wanted != Wanted { shards: true, seed: wanted.seed, ..Wanted::default() }) {
+        return Err("soak shards takes --seed alone".into());
+    }
     Ok(wanted)
 }
 
@@ -78,6 +83,9 @@ pub(crate) fn run_soak(args: &[String]) -> Result<(), String> {
     }
     if wanted.reload {
         return haproxy::soak_reload();
+    }
+    if wanted.shards {
+        return jitsi::soak_shards(wanted.seed);
     }
     tools::install(&[])?;
     let name = if wanted.servers { "soak::servers::long_servers" } else { "soak::long_soak" };
@@ -112,6 +120,7 @@ mod tests {
         );
         assert_eq!(words("servers"), Ok(Wanted { servers: true, ..Wanted::default() }));
         assert_eq!(words("haproxy --seed 3"), Ok(Wanted { haproxy: true, seed: Some(3), ..Wanted::default() }));
+        assert_eq!(words("shards --seed 3"), Ok(Wanted { shards: true, seed: Some(3), ..Wanted::default() }));
         assert_eq!(words("jitsi"), Ok(Wanted { jitsi: true, ..Wanted::default() }));
         assert_eq!(words("jitsi-inputs"), Ok(Wanted { inputs: true, ..Wanted::default() }));
         assert_eq!(words("bridges"), Ok(Wanted { bridges: true, ..Wanted::default() }));
@@ -127,6 +136,7 @@ mod tests {
             ("jitsi-inputs --seed 1", "jitsi-inputs takes nothing else"),
             ("bridges --seconds 9", "nothing else"),
             ("reload --seed 1", "nothing else"),
+            ("shards --seconds 1", "--seed alone"),
         ] {
             assert!(words(wrong).unwrap_err().contains(names), "{wrong}");
         }

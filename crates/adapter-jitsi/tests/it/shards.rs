@@ -82,6 +82,29 @@ async fn the_first_region_decides_and_the_rest_follow() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn every_recorded_form_of_a_room_leads_to_its_shard() {
+    let file = include_str!("../vectors/rooms.json");
+    let file: serde_json::Value = serde_json::from_str(file).unwrap();
+    let shards = over(&store());
+    let (mut homes, mut met) = (HashMap::new(), 0);
+    for (n, case) in file["urls"].as_array().unwrap().iter().enumerate() {
+        let url = case["url"].as_str().unwrap();
+        match (Shards::room(url), case["key"].as_str()) {
+            (Ok(room), Some(key)) => {
+                assert_eq!(room.as_str(), key, "{url}");
+                let region = ["eu", "us", "uk", "ca"][n % 4];
+                let home = shards.place(&room, Some(region)).await.unwrap().shard.id().clone();
+                assert_eq!(*homes.entry(key).or_insert_with(|| home.clone()), home, "{url}");
+                met += 1;
+            }
+            (Err(ShardError::NoRoom), None) => met += 1,
+            (room, key) => panic!("{url}: {room:?}, expected {key:?}"),
+        }
+    }
+    println!("shards: {met} recorded requests for {} rooms, each on one shard", homes.len());
+}
+
+#[tokio::test(start_paused = true)]
 async fn load_levels_by_weight() {
     let twice = shard("b", "").with_weight(Weight::new(200));
     let none = shard("c", "").with_weight(Weight::ZERO);
