@@ -17,6 +17,7 @@ mod orders;
 mod pins;
 mod plan;
 mod shard;
+mod side;
 #[cfg(test)]
 mod tests;
 

@@ -220,11 +220,17 @@ impl Shards {
     pub async fn look(&self, room: &StickKey, region: Option<&str>) -> Result<ShardChoice, ShardError> {
         let filter = self.ladder(region)?;
         let binding = self.balancer.store().get(room, None).await?;
-        if let Some(member) = binding.as_ref().and_then(|b| self.pool().member(b.backend.as_str()))
-            && holds(member.admin(), member.health())
-        {
-            let shard = Arc::clone(member.backend());
-            return Ok(ShardChoice { room: room.clone(), shard, outcome: Outcome::Sticky, binding });
+        if let Some(bound) = &binding {
+            let id = bound.backend.clone();
+            let Some(member) = self.pool().member(id.as_str()) else { return Err(RouteError::Unknown { id }.into()) };
+            let (admin, health) = (member.admin(), member.health());
+            if holds(admin, health) {
+                let shard = Arc::clone(member.backend());
+                return Ok(ShardChoice { room: room.clone(), shard, outcome: Outcome::Sticky, binding });
+            }
+            if self.balancer.is_young(bound) {
+                return Err(RouteError::Pinned { id, admin, health }.into());
+            }
         }
         let outcome = if binding.is_some() { Outcome::Moved } else { Outcome::New };
         let chosen = self.pool().choose(&ask(room, filter.as_ref()), random(), Arc::clone);

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use balancer_core::{BackendId, Claim, StickKey, Token, Want, random};
+use balancer_core::{BackendId, Claim, StickError, StickKey, Token, Want, random};
 
+use super::side::{ABREAST, all};
 use super::{ShardError, Shards};
 use crate::rooms::room_key;
 
@@ -83,6 +84,14 @@ pub struct Kept {
     pub unbound: u64,
 }
 
+/// Where the stick table has a room that a focus lists.
+enum Met {
+    Here,
+    Elsewhere,
+    Restored,
+    Closed,
+}
+
 impl Shards {
     /// Keeps the rooms that a shard's focus has bound to it: a participant whose connection is an hour old asks for
     /// nothing, and the room would be forgotten. To be called with each list of the focus, more often than the
@@ -98,30 +107,17 @@ impl Shards {
     pub async fn keep(&self, shard: &BackendId, rooms: &FocusRooms) -> Result<Kept, ShardError> {
         self.known(shard)?;
         let mut done = Kept::default();
-        let (store, ttl) = (self.balancer.store(), self.options.ttl);
         let mut doubled = Vec::new();
-        for room in rooms.keys() {
-            let bound = match store.get(room, Some(ttl)).await? {
-                Some(binding) => binding,
-                None => {
-                    let want = Want { backend: shard.clone(), token: Token(random()) };
-                    match store.claim(room, &want, ttl).await? {
-                        Claim::Won(_) => {
-                            done.restored += 1;
-                            continue;
-                        }
-                        Claim::Held(binding) => binding,
-                        Claim::Closed => {
-                            done.unbound += 1;
-                            continue;
-                        }
-                    }
+        let rooms: Vec<&StickKey> = rooms.keys().collect();
+        for some in rooms.chunks(ABREAST) {
+            let met = all(some.iter().map(|room| self.keep_one(shard, room))).await;
+            for (room, met) in some.iter().zip(met) {
+                match met? {
+                    Met::Here => done.kept += 1,
+                    Met::Restored => done.restored += 1,
+                    Met::Closed => done.unbound += 1,
+                    Met::Elsewhere => doubled.push((*room).clone()),
                 }
-            };
-            if bound.backend == *shard {
-                done.kept += 1;
-            } else {
-                doubled.push(room.clone());
             }
         }
         // One that ended here while it was bound elsewhere is in one list only.
@@ -129,6 +125,22 @@ impl Shards {
         let last = before.insert(shard.clone(), doubled.clone()).unwrap_or_default();
         done.split = doubled.into_iter().filter(|room| last.binary_search(room).is_ok()).collect();
         Ok(done)
+    }
+
+    async fn keep_one(&self, shard: &BackendId, room: &StickKey) -> Result<Met, StickError> {
+        let (store, ttl) = (self.balancer.store(), self.options.ttl);
+        let bound = match store.get(room, Some(ttl)).await? {
+            Some(binding) => binding,
+            None => {
+                let want = Want { backend: shard.clone(), token: Token(random()) };
+                match store.claim(room, &want, ttl).await? {
+                    Claim::Won(_) => return Ok(Met::Restored),
+                    Claim::Held(binding) => binding,
+                    Claim::Closed => return Ok(Met::Closed),
+                }
+            }
+        };
+        Ok(if bound.backend == *shard { Met::Here } else { Met::Elsewhere })
     }
 
     /// Keeps whatever is bound to a shard whose focus cannot tell its rooms; how many they are.
@@ -144,8 +156,12 @@ impl Shards {
         let (mut kept, mut from) = (0, None);
         loop {
             let (entries, next) = self.bound(shard, from.as_deref()).await?;
-            for (room, binding) in &entries {
-                kept += u64::from(self.balancer.store().renew(room, binding, self.options.ttl).await?);
+            for some in entries.chunks(ABREAST) {
+                let renewals =
+                    some.iter().map(|(room, seen)| self.balancer.store().renew(room, seen, self.options.ttl));
+                for renewed in all(renewals).await {
+                    kept += u64::from(renewed?);
+                }
             }
             from = next;
             if from.is_none() {

@@ -3,16 +3,18 @@
 //!
 //! | Key | Bound to | Kept |
 //! | --- | --- | --- |
-//! | `:admin/SHARD` | `:ready`, `:drain` or `:maint` | a year from the last look |
+//! | `:admin/SHARD` | `:ready`, `:drain` or `:maint` | a year; then pickers that know the order write it anew |
 //! | `:up/SHARD` | `:up` | as long as a shard may be down without being dead, from the last time anybody saw it up |
 //! | `:picker/TOKEN` | `:picker` | 15 s from its last sign |
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use balancer_core::{Admin, BackendId, Claim, StickError, StickKey, StickStore, Token, Want, random};
+use tokio::time::Instant;
 
-/// How long an order stays known that nobody looks at.
+/// How long an order stays known where no picker runs.
 const ORDER: Duration = Duration::from_secs(365 * 86_400);
 /// How long a picker counts as alive after its last sign.
 pub(super) const ALIVE: Duration = Duration::from_secs(15);
@@ -24,6 +26,8 @@ const ADMINS: [(Admin, &str); 3] = [(Admin::Ready, ":ready"), (Admin::Drain, ":d
 pub(super) struct Notes {
     store: Arc<dyn StickStore>,
     token: Token,
+    /// When each sign was given last.
+    given: Mutex<HashMap<StickKey, Instant>>,
 }
 
 /// Keys of rooms are made of letters, digits and `-_.!~*'()%/`: none begins like this.
@@ -42,7 +46,7 @@ fn word(admin: Admin) -> &'static str {
 
 impl Notes {
     pub(super) fn new(store: Arc<dyn StickStore>) -> Self {
-        Self { store, token: Token(random()) }
+        Self { store, token: Token(random()), given: Mutex::default() }
     }
 
     fn want(&self, text: &str, token: Token) -> Want {
@@ -51,7 +55,7 @@ impl Notes {
 
     /// What was ordered for a shard; `None` when nobody ever did, or the table lost it.
     pub(super) async fn admin(&self, shard: &BackendId) -> Result<Option<Admin>, StickError> {
-        let found = self.store.get(&key("admin", shard.as_str())?, Some(ORDER)).await?;
+        let found = self.store.get(&key("admin", shard.as_str())?, None).await?;
         Ok(found.and_then(|b| ADMINS.iter().find(|(_, word)| *word == b.backend.as_str()).map(|(admin, _)| *admin)))
     }
 
@@ -85,13 +89,22 @@ impl Notes {
         self.store.claim(&key("admin", shard.as_str())?, &want, ORDER).await.map(drop)
     }
 
+    /// Gives a sign that is kept for so long, four times in that time and not with every call.
+    async fn sign(&self, key: StickKey, word: &str, kept: Duration) -> Result<(), StickError> {
+        let given = || self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        if given().get(&key).is_some_and(|last| last.elapsed() < kept / 4) {
+            return Ok(());
+        }
+        if self.store.get(&key, Some(kept)).await?.is_none() {
+            self.store.claim(&key, &self.want(word, self.token), kept).await?;
+        }
+        given().insert(key, Instant::now());
+        Ok(())
+    }
+
     /// We see it up: kept for so long from now.
     pub(super) async fn saw_up(&self, shard: &BackendId, kept: Duration) -> Result<(), StickError> {
-        let key = key("up", shard.as_str())?;
-        if self.store.get(&key, Some(kept)).await?.is_none() {
-            self.store.claim(&key, &self.want(":up", self.token), kept).await?;
-        }
-        Ok(())
+        self.sign(key("up", shard.as_str())?, ":up", kept).await
     }
 
     /// Whether anybody saw it up lately.
@@ -101,10 +114,7 @@ impl Notes {
 
     /// Gives our sign of life; how many pickers are alive.
     pub(super) async fn alive(&self) -> Result<u32, StickError> {
-        let key = key("picker", &self.token.to_string())?;
-        if self.store.get(&key, Some(ALIVE)).await?.is_none() {
-            self.store.claim(&key, &self.want(":picker", self.token), ALIVE).await?;
-        }
+        self.sign(key("picker", &self.token.to_string())?, ":picker", ALIVE).await?;
         let count = self.store.count(&":picker".into()).await?;
         Ok(u32::try_from(count).unwrap_or(u32::MAX).max(1))
     }

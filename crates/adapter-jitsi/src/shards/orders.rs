@@ -7,6 +7,7 @@ use balancer_core::{Admin, Backend, BackendId, Health, Outcome, RouteError, Stic
 use tokio::time::Instant;
 
 use super::desk::holds;
+use super::side::{ABREAST, all};
 use super::{ShardError, Shards};
 
 /// What [`Shards::sync`] did.
@@ -210,11 +211,13 @@ impl Shards {
         let mut from = None;
         loop {
             let (entries, next) = self.bound(id, from.as_deref()).await?;
-            for (room, _) in &entries {
-                match self.place(room, region).await {
-                    Ok(choice) => rooms += u64::from(choice.outcome == Outcome::Moved),
-                    Err(ShardError::Route(RouteError::Store(e))) => return Err(e.into()),
-                    Err(_) => left += 1,
+            for some in entries.chunks(ABREAST) {
+                for placed in all(some.iter().map(|(room, _)| self.place(room, region))).await {
+                    match placed {
+                        Ok(choice) => rooms += u64::from(choice.outcome == Outcome::Moved),
+                        Err(ShardError::Route(RouteError::Store(e))) => return Err(e.into()),
+                        Err(_) => left += 1,
+                    }
                 }
             }
             from = next;

@@ -32,7 +32,7 @@ pub(super) async fn render(desk: &ShardDesk) -> String {
     family("balancer_shard_load", "gauge", "Expected load, in participants or rooms at weight 100.", &load);
     let mut rooms = Vec::new();
     for it in &view {
-        if let Ok(count) = desk.shards.balancer().store().count(it.backend.id()).await {
+        if let Some(count) = desk.count(it.backend.id()).await {
             rooms.push((named(it.backend.id()), count as f64));
         }
     }

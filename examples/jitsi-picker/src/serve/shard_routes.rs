@@ -140,7 +140,7 @@ async fn list_of(desk: &ShardDesk) -> Result<Value, ShardError> {
     for view in desk.shards.pool().view(Instant::now()) {
         let id = view.backend.id();
         let seen = desk.probe.seen(id);
-        let rooms = desk.shards.balancer().store().count(id).await.ok();
+        let rooms = desk.count(id).await;
         let report = view.report.as_ref();
         let fact = |name: &str| report?.facts.iter().find(|(known, _)| &**known == name).map(|(_, value)| *value);
         let parts: Vec<Value> = seen

@@ -75,6 +75,12 @@ impl ShardDesk {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many rooms a shard has; not known while the table is lost, without waiting for it.
+    pub(super) async fn count(&self, id: &BackendId) -> Option<u64> {
+        let lost = self.counts().lost.is_some();
+        if lost { None } else { self.shards.balancer().store().count(id).await.ok() }
+    }
+
     /// Whether anything is asked of the shards.
     fn is_probed(&self) -> bool {
         self.shards.pool().members().iter().any(|member| !member.backend().addresses().is_empty())

@@ -199,9 +199,10 @@ async fn pickers(scale: Scale, seed: u64) {
     let began = Instant::now();
     let folder = Folder::new();
     let mut text = format!(
-        "store = \"redis://127.0.0.1:{}\"\nstore_timeout = 0.3\ndead_after = 1\n[health]\ninterval = 0.2\n\
+        "store = \"redis://127.0.0.1:{}\"\nstore_timeout = {}\ndead_after = 1\n[health]\ninterval = 0.2\n\
          timeout = 2\nrise = 2\nfall = 2\n",
-        redis.port
+        redis.port,
+        (scale.pause / 5).as_secs_f64(),
     );
     let mut jitsis = Vec::new();
     for (id, region) in SHARDS {

@@ -13,7 +13,7 @@ use adapter_jitsi::testing::ShardStandIn;
 use crate::{Ran, command, run};
 
 /// How long anything may take that is waited for.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A folder of one test, gone when dropped.
 pub(crate) struct Folder(pub(crate) PathBuf);
