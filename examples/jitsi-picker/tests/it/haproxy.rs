@@ -67,7 +67,7 @@ async fn haproxy_routes_by_the_pins_that_were_exported() {
     let version = Command::new(&haproxy).arg("-v").output().unwrap();
     let version = String::from_utf8_lossy(&version.stdout).split_whitespace().nth(2).unwrap().to_owned();
     let short: Vec<u16> = version.split(['.', '-']).take(2).map(|part| part.parse().unwrap()).collect();
-    let mut shards = JitsiShards::new(HaproxyVersion::new(short[0].into(), short[1].into()), vec![listen], servers);
+    let mut shards = JitsiShards::new(HaproxyVersion::new(short[0], short[1]), vec![listen], servers);
     shards.pins = Some(map);
     let config = folder.put("haproxy.cfg", &shards.render().unwrap());
     let mut command = Command::new(&haproxy);
