@@ -27,7 +27,8 @@ pub struct ShardOptions {
     /// How long a room stays bound after it was last asked for or listed by its focus. Default 10 min; longer than the
     /// longest gap between two requests of a room where no focus is asked.
     pub ttl: Duration,
-    /// How long a shard must be down, seen by nobody, to be dead: then its rooms move. Default 30 s.
+    /// How long a shard must be down, seen by nobody, to be dead: then its rooms move. That is found out with at most
+    /// half of it more. Default 30 s.
     pub dead_after: Duration,
     /// A room that was bound less than this ago is not moved. Default 10 s.
     pub settle: Duration,

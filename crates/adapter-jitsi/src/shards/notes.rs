@@ -4,7 +4,7 @@
 //! | Key | Bound to | Kept |
 //! | --- | --- | --- |
 //! | `:admin/SHARD` | `:ready`, `:drain` or `:maint` | a year; then pickers that know the order write it anew |
-//! | `:up/SHARD` | `:up` | as long as a shard may be down without being dead, from the last time anybody saw it up |
+//! | `:up/SHARD` | `:up` | as long as a shard may be down without being dead and half of it more, from the last sign that somebody sees it up |
 //! | `:picker/TOKEN` | `:picker` | 15 s from its last sign |
 
 use std::collections::HashMap;

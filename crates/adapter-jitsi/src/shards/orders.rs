@@ -186,7 +186,8 @@ impl Shards {
             self.down().remove(id);
         }
         match health {
-            Health::Up => self.notes.saw_up(id, self.options.dead_after).await?,
+            // Signs are given now and then: half as long again, lest a shard be dead too early.
+            Health::Up => self.notes.saw_up(id, self.options.dead_after.saturating_mul(3) / 2).await?,
             Health::Down => {
                 let down = self.down().entry(id.clone()).or_insert_with(Instant::now).elapsed();
                 if down >= self.options.dead_after && !self.notes.anybody_saw_up(id).await? {
