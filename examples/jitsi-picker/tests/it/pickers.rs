@@ -199,10 +199,9 @@ async fn pickers(scale: Scale, seed: u64) {
     let began = Instant::now();
     let folder = Folder::new();
     let mut text = format!(
-        "store = \"redis://127.0.0.1:{}\"\nstore_timeout = {}\ndead_after = 1\n[health]\ninterval = 0.2\n\
+        "store = \"redis://127.0.0.1:{}\"\nstore_timeout = 0.3\ndead_after = 1\n[health]\ninterval = 0.2\n\
          timeout = 2\nrise = 2\nfall = 2\n",
-        redis.port,
-        (scale.pause / 5).as_secs_f64(),
+        redis.port
     );
     let mut jitsis = Vec::new();
     for (id, region) in SHARDS {
@@ -227,6 +226,8 @@ async fn pickers(scale: Scale, seed: u64) {
         redis.process.signal("-STOP");
         world.paused.store(true, Relaxed);
         tokio::time::sleep(world.scale.pause).await;
+        let through = || world.tally.through_pause.load(Relaxed) > 0;
+        until("a known room is told without Redis", through).await;
         world.paused.store(false, Relaxed);
         redis.process.signal("-CONT");
         tokio::time::sleep(world.scale.calm).await;
@@ -288,7 +289,6 @@ async fn pickers(scale: Scale, seed: u64) {
     assert!(differ.is_empty(), "{:?}", &differ[..differ.len().min(10)]);
     assert!(wrong.is_empty(), "{:?}", &wrong[..wrong.len().min(10)]);
     assert!(tally.answers.load(Relaxed) >= 2 * world.scale.rooms as u64);
-    assert!(tally.through_pause.load(Relaxed) > 0, "known rooms go on without Redis");
     assert!(moved > 0);
 }
 
@@ -299,8 +299,8 @@ fn seed() -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_pickers_agree() {
-    let (pause, calm) = (Duration::from_millis(2000), Duration::from_millis(500));
-    pickers(Scale { rooms: 1500, rounds: 1, pause, calm }, seed()).await;
+    let (pause, calm) = (Duration::from_millis(1500), Duration::from_millis(400));
+    pickers(Scale { rooms: 1200, rounds: 1, pause, calm }, seed()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
