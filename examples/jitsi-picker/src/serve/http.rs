@@ -253,7 +253,7 @@ mod tests {
         let shared = Shared(Arc::new(Mutex::new(Desk::new(pool, LIFE))));
         let (_stop, stopping) = watch::channel(false);
         let began = Instant::now();
-        let serving = tokio::spawn(connection(stream, shared, stopping));
+        let serving = tokio::spawn(connection(stream, Served { bridges: Some(shared), shards: None }, stopping));
         let asking = tokio::spawn(async move {
             let many = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
             // Until neither side takes anything; the end of the connection ends it.
