@@ -11,9 +11,10 @@ const HEAD: &str = "dead_after = 1\nregion_groups = [[\"eu\", \"uk\"]]\n[health]
                     rise = 2\nfall = 2\n";
 
 /// Three shards, on a store of this kind, and a picker.
-async fn world(store: &str) -> (Folder, Vec<ShardStandIn>, Picker) {
+async fn world(store: &str, more: &str) -> (Folder, Vec<ShardStandIn>, Picker) {
     let folder = Folder::new();
-    let mut text = format!("store = \"{store}\"\n{HEAD}");
+    let store = store.replace("FOLDER", &folder.0.display().to_string());
+    let mut text = format!("store = \"{store}\"\n{more}{HEAD}");
     let mut jitsis = Vec::new();
     for (id, region) in [("eu-1", "eu"), ("eu-2", "eu"), ("us-1", "us")] {
         let jitsi = ShardStandIn::start(id).await.unwrap();
@@ -46,7 +47,7 @@ fn bind(picker: &Picker, room: &str, region: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rooms_are_placed_explained_planned_and_exported() {
-    let (_folder, _jitsis, picker) = world("memory").await;
+    let (_folder, _jitsis, picker) = world("memory", "").await;
     let (status, looked) = call(&picker, "GET", "/shard?url=/acme/Standup&region=us");
     assert_eq!((status, &looked["shard"], &looked["bound"]), (200, &"us-1".into(), &false.into()), "{looked}");
     assert_eq!(bind(&picker, "acme/Standup", "us"), "us-1");
@@ -102,15 +103,7 @@ async fn rooms_are_placed_explained_planned_and_exported() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shards_drain_die_and_return() {
-    let (folder, jitsis, picker) = world("file:ROOMS").await;
-    drop(picker);
-    // A file store, in the folder of the test.
-    let config = folder.0.join("shards.toml");
-    let text = std::fs::read_to_string(&config).unwrap();
-    let rooms = folder.0.join("rooms").display().to_string();
-    let config = folder.put("shards.toml", &text.replace("ROOMS", &rooms).replace("dead_after", "ttl = 5\ndead_after"));
-    let _ = std::fs::remove_file("ROOMS");
-    let picker = Picker::start(&config, 0);
+    let (folder, jitsis, picker) = world("file:FOLDER/rooms", "ttl = 5\n").await;
     for name in ["algebra", "biology"] {
         assert_eq!(bind(&picker, name, "us"), "us-1");
     }
@@ -132,6 +125,7 @@ async fn shards_drain_die_and_return() {
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     // Orders survive a restart of the picker.
+    let config = folder.0.join("shards.toml").display().to_string();
     let killed = picker.process;
     killed.signal("-KILL");
     drop(killed);
