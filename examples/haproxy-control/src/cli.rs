@@ -15,7 +15,7 @@ Examples:
   haproxy-control predict --config haproxy.cfg --backend rooms < rooms.txt
   haproxy-control plan --config haproxy.cfg --backend rooms --keys rooms.txt add edumeet4
 
-Nothing here talks to a running HAProxy. Exit codes: 0 done, 1 failed or found wrong, 2 usage, 4 partly done, 5 timed out.";
+Exit codes: 0 done, 1 failed or found wrong, 2 usage, 3 refused for safety, 4 partly done, 5 timed out.";
 
 /// Checks, renders and explains HAProxy configurations, and says where HAProxy will send a room.
 #[derive(Debug, Parser)]
@@ -64,6 +64,25 @@ pub(crate) enum Command {
         Without --keys and --table keys are read from standard input. Changes of the list of servers count as a reload, \
         states\nand weights as orders at run time.")]
     Plan(PlanArgs),
+    /// Drive running HAProxys: keep rooms where they are, move them when a server dies
+    #[command(after_help = "Examples:\n  haproxy-control run --example > control.toml\n  \
+        haproxy-control run --config control.toml --check\n  haproxy-control run --config control.toml\n\n\
+        It ends in good order on SIGTERM and SIGINT; HAProxy keeps its pins. Logs are on standard error.")]
+    Run(RunArgs),
+}
+
+/// What `run` does.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// The settings
+    #[arg(long, value_name = "FILE", env = "HAPROXY_CONTROL_CONFIG", required_unless_present = "example")]
+    pub(crate) config: Option<PathBuf>,
+    /// Only print the settings in force, defaults included, without secrets
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Print settings to begin with
+    #[arg(long)]
+    pub(crate) example: bool,
 }
 
 /// What `check` looks at, and how.

@@ -13,6 +13,8 @@ mod model;
 mod plan;
 mod predict;
 mod render;
+mod run;
+mod settings;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Command::Render(args) => render::run(&args),
         Command::Predict(args) => predict::run(&args, &mut std::io::stdout().lock()),
         Command::Plan(args) => plan::run(&args),
+        Command::Run(args) => run::run(&args),
     };
     let exit = done.and_then(|outcome| say(&outcome).map(|()| outcome.exit));
     let exit = exit.unwrap_or_else(|failure| {

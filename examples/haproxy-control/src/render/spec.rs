@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::settings::toml_failure;
 use console::Failure;
-use console::meant_by_serde;
 
 /// Everything that can be described; what a kind does not know is refused when it is built.
 #[derive(Debug, Deserialize)]
@@ -186,12 +186,8 @@ fn mates() -> String {
 
 /// Reads a description; `${NAME}` in the hash of a user is taken from the environment.
 pub(super) fn read(name: &str, text: &str) -> Result<Spec, Failure> {
-    let mut spec: Spec = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-        let why = error.message();
-        let meant = meant_by_serde(why);
-        Failure::failed(format!("{name}:{line}: {why}{meant}")).hint("render KIND --example prints all there is")
-    })?;
+    let mut spec: Spec = toml::from_str(text)
+        .map_err(|error| toml_failure(name, text, &error, "render KIND --example prints all there is"))?;
     for user in spec.stats.iter_mut().flat_map(|stats| &mut stats.user) {
         if let Some(variable) = user.hash.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
             let unset = |_| Failure::failed(format!("{name}: the hash of user {}: {variable} is not set", user.name));

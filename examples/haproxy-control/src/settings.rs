@@ -1,0 +1,431 @@
+//! The configuration of `run`: one TOML file.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::files;
+use console::Failure;
+
+mod text;
+
+pub(crate) use text::{Span, Text};
+
+/// A file to begin with.
+pub(crate) const EXAMPLE: &str = include_str!("../control.toml");
+/// The largest file that is read, in bytes.
+const MAX_LEN: usize = 1024 * 1024;
+/// The most processes of one controller.
+const MAX_PROCESSES: usize = 64;
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) haproxy: Vec<Process>,
+    pub(crate) rooms: Rooms,
+    #[serde(default)]
+    pub(crate) store: Store,
+    #[serde(default)]
+    pub(crate) health: Health,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) probe: Option<Probe>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ask: Option<AskServers>,
+    #[serde(default, rename = "loop")]
+    pub(crate) pace: Pace,
+    #[serde(default)]
+    pub(crate) http: Http,
+    #[serde(default)]
+    pub(crate) log: Log,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) apply: Option<Apply>,
+}
+
+/// `[[haproxy]]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Process {
+    pub(crate) name: Text,
+    pub(crate) runtime: Text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) master: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) config: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state_file: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pins_file: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) program: Option<Text>,
+}
+
+/// `[rooms]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Rooms {
+    pub(crate) backend: Text,
+    #[serde(default)]
+    pub(crate) with: Vec<Text>,
+    pub(crate) map: Text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) table: Option<Text>,
+    #[serde(default = "eight_hours")]
+    pub(crate) ttl: Span,
+    #[serde(default = "ten_minutes")]
+    pub(crate) idle: Span,
+    #[serde(default)]
+    pub(crate) place: Place,
+}
+
+/// How a new home is chosen.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Place {
+    #[default]
+    Hash,
+    Least,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Store {
+    pub(crate) url: Text,
+    pub(crate) namespace: Text,
+    pub(crate) timeout: Span,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: Text::from("memory"), namespace: Text::from("haproxy"), timeout: Span::seconds(5) }
+    }
+}
+
+/// `[health]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Health {
+    pub(crate) decide: Decide,
+    pub(crate) grace: Span,
+    pub(crate) settle: Span,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { decide: Decide::default(), grace: Span::seconds(0), settle: Span::seconds(5) }
+    }
+}
+
+/// Who says that a server is down.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Decide {
+    #[default]
+    Haproxy,
+    Probes,
+    Either,
+    Both,
+}
+
+/// `[probe]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Probe {
+    pub(crate) kind: ProbeKind,
+    pub(crate) path: Text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) host: Option<Text>,
+    pub(crate) statuses: [u16; 2],
+    pub(crate) inter: Span,
+    pub(crate) fall: u32,
+    pub(crate) rise: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) timeout: Option<Span>,
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        let (kind, path, inter) = (ProbeKind::Tcp, Text::from("/"), Span::seconds(2));
+        Self { kind, path, host: None, statuses: [200, 399], inter, fall: 3, rise: 2, timeout: None }
+    }
+}
+
+/// How servers are probed.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ProbeKind {
+    Tcp,
+    Http,
+}
+
+/// `[ask]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AskServers {
+    pub(crate) url: Text,
+    #[serde(default = "room_id")]
+    pub(crate) label: Text,
+}
+
+/// `[loop]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Pace {
+    pub(crate) every: Span,
+    pub(crate) learn: Span,
+    pub(crate) resync: Span,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { every: Span::seconds(1), learn: Span::seconds(1), resync: Span::seconds(60) }
+    }
+}
+
+/// `[http]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Http {
+    pub(crate) listen: Text,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "masked")]
+    pub(crate) token: Option<Text>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { listen: Text::from("127.0.0.1:9466"), token: None }
+    }
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Log {
+    pub(crate) level: Level,
+    pub(crate) format: Format,
+    pub(crate) rooms: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: Level::Info, format: Format::Text, rooms: false }
+    }
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// How it is logged.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+/// `[apply]`
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Apply {
+    pub(crate) kind: WantedKind,
+    pub(crate) wanted: Text,
+    #[serde(default = "eight")]
+    pub(crate) max_old_workers: usize,
+}
+
+/// What the wanted file describes.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum WantedKind {
+    Edumeet,
+    Shards,
+}
+
+fn eight_hours() -> Span {
+    Span::seconds(8 * 3600)
+}
+
+fn ten_minutes() -> Span {
+    Span::seconds(600)
+}
+
+fn room_id() -> Text {
+    Text::from("room_id")
+}
+
+fn eight() -> usize {
+    8
+}
+
+#[allow(clippy::ref_option, reason = "serde asks for it so")]
+fn masked<S: serde::Serializer>(_: &Option<Text>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str("***")
+}
+
+/// What a TOML error says, with its line and the word that was meant.
+pub(crate) fn toml_failure(name: &str, text: &str, error: &toml::de::Error, hint: &str) -> Failure {
+    let line = error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    let why = error.message();
+    let meant = console::meant_by_serde(why);
+    Failure::failed(format!("{name}:{line}: {why}{meant}")).hint(hint)
+}
+
+impl Settings {
+    /// Reads a file.
+    ///
+    /// # Errors
+    ///
+    /// A file that cannot be read, unknown keys, values that cannot be.
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let name = path.display().to_string();
+        let bytes = files::read(path, MAX_LEN)?;
+        let text = String::from_utf8(bytes).map_err(|_| Failure::failed(format!("{name} is no UTF-8 text")))?;
+        Self::parse(&name, &text)
+    }
+
+    /// Reads its text.
+    pub(crate) fn parse(name: &str, text: &str) -> Result<Self, Failure> {
+        let read: Result<Self, _> = toml::from_str(text);
+        let settings = read
+            .map_err(|error| toml_failure(name, text, &error, "haproxy-control run --example prints all there is"))?;
+        settings.validate().map_err(|why| Failure::failed(format!("{name}: {why}")))?;
+        Ok(settings)
+    }
+
+    fn validate(&self) -> Result<(), String> {
+        if self.haproxy.is_empty() || self.haproxy.len() > MAX_PROCESSES {
+            return Err(format!("{} [[haproxy]] blocks: there must be 1 to {MAX_PROCESSES}", self.haproxy.len()));
+        }
+        let mut names: Vec<&str> = self.haproxy.iter().map(|process| process.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(format!("two [[haproxy]] blocks are called {:?}", twice[0]));
+        }
+        if names.iter().any(|name| name.is_empty()) {
+            return Err("a [[haproxy]] block has an empty name".to_owned());
+        }
+        for (what, value) in [("rooms.backend", &self.rooms.backend), ("rooms.map", &self.rooms.map)] {
+            if value.as_str().is_empty() {
+                return Err(format!("{what} is empty"));
+            }
+        }
+        for (what, span) in
+            [("loop.every", self.pace.every), ("loop.learn", self.pace.learn), ("rooms.ttl", self.rooms.ttl)]
+        {
+            if span.get().as_millis() < 10 {
+                return Err(format!("{what} is {span}: it must be 10ms at least"));
+            }
+        }
+        let probes = self.health.decide != Decide::Haproxy;
+        if probes && self.probe.is_none() {
+            return Err("health.decide asks for probes, but there is no [probe] block".to_owned());
+        }
+        if let Some(listen) = self.listen()?
+            && !listen.ip().is_loopback()
+            && self.http.token.is_none()
+        {
+            return Err(format!("http.listen is {listen}, which others can reach: set http.token as well"));
+        }
+        Ok(())
+    }
+
+    /// Where the API listens, if it does.
+    pub(crate) fn listen(&self) -> Result<Option<std::net::SocketAddr>, String> {
+        let text = self.http.listen.as_str();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|_| format!("http.listen is {text:?}: write ADDRESS:PORT, as 127.0.0.1:9466"))
+    }
+
+    /// All that is in force, as TOML, without a secret.
+    pub(crate) fn effective(&self) -> Result<String, Failure> {
+        let mut shown = self.clone();
+        shown.store.url = Text::from(without_password(shown.store.url.as_str()).as_str());
+        toml::to_string(&shown).map_err(|e| Failure::failed("the settings cannot be printed").cause(e))
+    }
+}
+
+impl Process {
+    /// Where its map file is from here, if it is to be written.
+    pub(crate) fn pins_path(&self, rooms: &Rooms) -> Option<PathBuf> {
+        let path = match &self.pins_file {
+            Some(path) => path.as_str(),
+            None if self.runtime.as_str().starts_with(['/', 'u']) => rooms.map.as_str(),
+            None => "",
+        };
+        Some(path).filter(|path| !path.is_empty()).map(PathBuf::from)
+    }
+}
+
+/// A URL without its password.
+pub(crate) fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let Some((who, host)) = authority.rsplit_once('@') else { return url.to_owned() };
+    let user = who.split(':').next().unwrap_or_default();
+    let after = &rest[authority.len()..];
+    format!("{scheme}://{user}:***@{host}{after}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: &str = "[[haproxy]]\nname = \"a\"\nruntime = \"/s\"\n[rooms]\nbackend = \"rooms\"\nmap = \"/p.map\"\n";
+
+    #[test]
+    fn the_example_is_in_force_as_it_stands() {
+        let settings = Settings::parse("control.toml", EXAMPLE).unwrap();
+        // Everything commented out in it can be switched on.
+        let all: String = EXAMPLE
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|rest| rest.starts_with('[') || is_key(rest)).unwrap_or(line))
+            .map(|line| format!("{}\n", line.replace("${HAPROXY_CONTROL_TOKEN}", "t")))
+            .collect();
+        let full = Settings::parse("all", &all).unwrap();
+        assert!(full.probe.is_some() && full.ask.is_some() && full.apply.is_some(), "{all}");
+        assert_eq!(settings.rooms.ttl.get().as_secs(), 8 * 3600);
+        // What is printed as in force can be read, and is in force.
+        let printed = settings.effective().unwrap();
+        assert_eq!(Settings::parse("printed", &printed).unwrap().effective().unwrap(), printed);
+        assert_eq!(full.rooms.ttl.get(), settings.rooms.ttl.get());
+        assert!(full.effective().unwrap().contains("token = \"***\""));
+    }
+
+    fn is_key(line: &str) -> bool {
+        line.split_once(" = ").is_some_and(|(key, _)| key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_its_line() {
+        let refused = |more: &str| Settings::parse("c", &format!("{LEAST}{more}")).unwrap_err().to_string();
+        assert!(refused("mapp = \"x\"\n").contains("c:7: unknown field `mapp`"), "{}", refused("mapp = \"x\"\n"));
+        assert!(refused("mapp = \"x\"\n").contains("did you mean \"map\"?"));
+        assert!(refused("ttl = \"8 o'clock\"\n").contains("c:7"));
+        assert!(refused("[store]\nurl = \"redis://:${NOT_SET_AT_ALL}@x\"\n").contains("NOT_SET_AT_ALL is not set"));
+        assert!(refused("[health]\ndecide = \"both\"\n").contains("no [probe] block"));
+        assert!(refused("[http]\nlisten = \"0.0.0.0:1\"\n").contains("http.token"));
+        let twice = format!("{LEAST}[[haproxy]]\nname = \"a\"\nruntime = \"/t\"\n");
+        assert!(Settings::parse("c", &twice).unwrap_err().to_string().contains("are called \"a\""));
+    }
+
+    #[test]
+    fn no_password_is_printed() {
+        assert_eq!(without_password("redis://u:secret@h:6379/0"), "redis://u:***@h:6379/0");
+        assert_eq!(without_password("redis://:se@cret@h"), "redis://:***@h");
+        assert_eq!(without_password("memory"), "memory");
+        let mut settings = Settings::parse("c", LEAST).unwrap();
+        settings.store.url = Text::from("redis://:hidden@h");
+        assert!(!settings.effective().unwrap().contains("hidden") && !format!("{settings:?}").contains("hidden"));
+    }
+}
