@@ -52,6 +52,7 @@
 //! | Requests steered as an agent | [`spoe`]: [`AgentSession`](spoe::AgentSession), [`Action`](spoe::Action) |
 //! | Lines of agent checks | [`AgentReply`], [`AgentOrders`] |
 //! | From what runs to what is wanted, shown first | [`reconcile`]: [`plan`](reconcile::plan), [`Wanted`](reconcile::Wanted), [`Running`](reconcile::Running), [`Plan`](reconcile::Plan), and with the feature `runtime` `Client::apply`, `ReloadGate` |
+//! | Rooms kept where they are, whatever happens | with the feature `control`: `control::Control` |
 //! | The version a configuration is for | [`HaproxyVersion`] |
 //!
 //! # Features
@@ -59,6 +60,7 @@
 //! | Feature | Default | Adds |
 //! | --- | --- | --- |
 //! | `certificates` | no | the doctor looks into certificate files: dates and names |
+//! | `control` | no | the control loop over live HAProxys; with `runtime` |
 //! | `runtime` | no | connections to the runtime API of a live HAProxy and of its master |
 //!
 //! # What is promised
@@ -74,6 +76,8 @@ pub mod balance;
 #[cfg(test)]
 mod captures;
 mod config;
+#[cfg(feature = "control")]
+pub mod control;
 mod doctor;
 pub mod peers;
 pub mod reconcile;

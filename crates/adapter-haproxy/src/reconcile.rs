@@ -65,6 +65,8 @@ pub use apply::{Applied, ApplyCause, ApplyError, ApplyOptions, RollBack};
 pub use diff::plan;
 #[cfg(feature = "runtime")]
 pub use file::FileError;
+#[cfg(feature = "control")]
+pub(crate) use file::replace_behind_links as replace_file;
 #[cfg(feature = "runtime")]
 pub use gate::{ReloadError, ReloadGate, Reloaded};
 pub use plan::{Action, Commands, Kept, MovedPin, Plan, PlanError, Step};

@@ -2,6 +2,7 @@
 //! configuration from a few lines, where a room goes, and who moves when a server comes or goes. Nothing here talks to a
 //! running HAProxy.
 
+mod asking;
 mod check;
 mod cli;
 mod diff;

@@ -1,14 +1,36 @@
 //! `run`: the control loop as a service, until it is told to stop.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter_haproxy::control::{
+    Control, ControlEvent, ControlOptions, ControlledProcess, ControlledServer, Decide, Placing,
+};
+use adapter_haproxy::runtime::{Client, ClientOptions, RuntimeAddress};
+use balancer_core::{
+    FileOptions, FileStore, HealthProbe, HealthRules, HttpProbe, MemoryStore, MonitorOptions, RedisLink, RedisOptions,
+    RedisStore, StickStore, TcpProbe, stable_hash,
+};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::watch;
+
 use crate::cli::RunArgs;
-use crate::settings::{EXAMPLE, Settings};
+use crate::settings::{self, EXAMPLE, Format, Level, ProbeKind, Settings};
 use console::{Failure, Outcome};
+
+mod http;
+mod metrics;
+
+/// How long requests under way may take after the order to stop.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
 ///
-/// Settings that cannot be.
+/// Settings that cannot be, a store that cannot be opened, an address that is taken.
 pub(crate) fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     if args.example {
         return Ok(Outcome::done(EXAMPLE));
@@ -18,5 +40,183 @@ pub(crate) fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     if args.check {
         return Ok(Outcome::done(settings.effective()?));
     }
-    Err(Failure::failed("the control loop does not run yet"))
+    runtime()?.block_on(serve(settings))
+}
+
+/// Threads for what waits.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.map_err(|e| Failure::failed("no threads can be started").cause(e))
+}
+
+async fn serve(settings: Settings) -> Result<Outcome, Failure> {
+    log(&settings);
+    let control = control(&settings)?;
+    let listen = settings.listen().map_err(Failure::failed)?;
+    let listener = match listen {
+        None => None,
+        Some(at) => Some(TcpListener::bind(at).await.map_err(|e| {
+            Failure::failed(format!("{at} cannot be listened at")).cause(e).hint("http.listen names another address")
+        })?),
+    };
+    let (stop, stopping) = watch::channel(false);
+    let logged = tokio::spawn(follow(control.subscribe(), settings.log.rooms));
+    let running = tokio::spawn({
+        let (control, mut stopping) = (control.clone(), stopping.clone());
+        async move {
+            // An error means that the sender is gone, which is a stop as well.
+            control.run(async move { drop(stopping.wait_for(|stop| *stop).await) }).await;
+        }
+    });
+    let serving = listener.map(|listener| {
+        if let Ok(at) = listener.local_addr() {
+            tracing::info!(address = %at, "listening");
+        }
+        let shared = http::Shared::new(control.clone(), &settings);
+        tokio::spawn(http::serve(listener, shared, stopping.clone(), GRACE))
+    });
+    signalled().await;
+    tracing::info!("stopping: pins stay in force");
+    let _ = stop.send(true);
+    let _ = running.await;
+    if let Some(serving) = serving {
+        let _ = serving.await;
+    }
+    drop(control);
+    logged.abort();
+    Ok(Outcome::done(""))
+}
+
+/// The controller these settings describe.
+///
+/// # Errors
+///
+/// Addresses that cannot be, a store that cannot be opened.
+pub(crate) fn control(settings: &Settings) -> Result<Control, Failure> {
+    let rooms = &settings.rooms;
+    let mut options = ControlOptions::new(rooms.backend.as_str(), rooms.map.as_str());
+    options.with = rooms.with.iter().map(|name| name.as_str().to_owned()).collect();
+    options.table = rooms.table.as_ref().map(|name| name.as_str().to_owned());
+    (options.ttl, options.idle) = (rooms.ttl.get(), rooms.idle.get());
+    options.placing = match rooms.place {
+        settings::Place::Hash => Placing::Hash,
+        settings::Place::Least => Placing::Least,
+    };
+    options.decide = match settings.health.decide {
+        settings::Decide::Haproxy => Decide::Haproxy,
+        settings::Decide::Probes => Decide::Probes,
+        settings::Decide::Either => Decide::Either,
+        settings::Decide::Both => Decide::Both,
+    };
+    (options.grace, options.settle) = (settings.health.grace.get(), settings.health.settle.get());
+    (options.every, options.learn) = (settings.pace.every.get(), settings.pace.learn.get());
+    options.resync = settings.pace.resync.get();
+    let processes = settings.haproxy.iter().map(|process| {
+        let mut one = ControlledProcess::new(process.name.as_str(), client(process)?);
+        one.pins_file = process.pins_path(rooms);
+        Ok(one)
+    });
+    let control = Control::new(options, processes.collect::<Result<_, Failure>>()?, store(settings)?);
+    Ok(match &settings.probe {
+        Some(probe) => control.with_probe(prober(probe), {
+            let rules = HealthRules::new(probe.rise, probe.fall, probe.inter.get());
+            let options = MonitorOptions::new(rules);
+            match probe.timeout {
+                Some(limit) => options.timeout(limit.get()),
+                None => options,
+            }
+        }),
+        None => control,
+    })
+}
+
+/// The runtime socket of a process.
+pub(crate) fn client(process: &settings::Process) -> Result<Client, Failure> {
+    let wrong = |e| Failure::failed(format!("haproxy {}: runtime", process.name.as_str())).cause(e);
+    let address: RuntimeAddress = process.runtime.as_str().parse().map_err(wrong)?;
+    Ok(Client::new(address, ClientOptions::default()))
+}
+
+fn prober(probe: &settings::Probe) -> Arc<dyn HealthProbe<ControlledServer>> {
+    let address = |server: &ControlledServer| server.address().to_string();
+    match probe.kind {
+        ProbeKind::Tcp => Arc::new(TcpProbe::new(address)),
+        ProbeKind::Http => {
+            let [first, last] = probe.statuses;
+            let http = HttpProbe::new(address, probe.path.as_str()).expect([first..=last]);
+            Arc::new(match &probe.host {
+                Some(host) => http.host(host.as_str()),
+                None => http,
+            })
+        }
+    }
+}
+
+fn store(settings: &Settings) -> Result<Arc<dyn StickStore>, Failure> {
+    let url = settings.store.url.as_str();
+    let cannot = |e| Failure::failed("the store cannot be opened").cause(e).hint("is store.url right?");
+    if url == "memory" {
+        return Ok(Arc::new(MemoryStore::default()));
+    }
+    if let Some(path) = url.strip_prefix("file:") {
+        let path = std::path::Path::new(path);
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            let made = std::fs::create_dir_all(folder);
+            made.map_err(|e| Failure::failed(format!("{} cannot be made", folder.display())).cause(e))?;
+        }
+        return Ok(Arc::new(FileStore::open(path, &FileOptions::new()).map_err(cannot)?));
+    }
+    if !url.starts_with("redis") {
+        let shown = settings::without_password(url);
+        return Err(Failure::failed(format!("store.url is {shown:?}: \"memory\", \"file:PATH\" or redis://…")));
+    }
+    let options = RedisOptions::from_url(url).map_err(cannot)?.namespace(settings.store.namespace.as_str());
+    let link = RedisLink::new(options.response_timeout(settings.store.timeout.get())).map_err(cannot)?;
+    Ok(Arc::new(RedisStore::new(link)))
+}
+
+fn log(settings: &Settings) {
+    let level = match settings.log.level {
+        Level::Error => tracing::Level::ERROR,
+        Level::Warn => tracing::Level::WARN,
+        Level::Info => tracing::Level::INFO,
+        Level::Debug => tracing::Level::DEBUG,
+        Level::Trace => tracing::Level::TRACE,
+    };
+    let log = tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr);
+    // Fails only when logging runs already.
+    let _ = match settings.log.format {
+        Format::Text => log.with_ansi(false).try_init(),
+        Format::Json => log.json().try_init(),
+    };
+}
+
+/// One line for each event.
+async fn follow(mut events: tokio::sync::broadcast::Receiver<ControlEvent>, rooms: bool) {
+    loop {
+        match events.recv().await {
+            Ok(ControlEvent::Moved { room, from, to, why, .. }) if !rooms => {
+                let hash = format!("{:016x}", stable_hash(room.as_bytes()));
+                tracing::debug!(room_hash = hash, %from, %to, reason = why.as_str(), "room moved");
+            }
+            Ok(event @ (ControlEvent::Pushed { .. } | ControlEvent::Moved { .. })) => {
+                tracing::debug!("{}", console::printable(&event.to_string()));
+            }
+            Ok(event) if event.is_warning() => tracing::warn!("{}", console::printable(&event.to_string())),
+            Ok(event) => tracing::info!("{}", console::printable(&event.to_string())),
+            Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "events were not logged"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+async fn signalled() {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        // Without signals the process can only be killed, which loses nothing either.
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
 }

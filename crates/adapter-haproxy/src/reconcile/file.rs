@@ -116,6 +116,12 @@ pub(super) fn replace(target: &Path, bytes: &[u8]) -> Result<(), FileError> {
     Draft::write(target, bytes)?.place()
 }
 
+/// Replaces the file behind a link in one step.
+#[cfg(feature = "control")]
+pub(crate) fn replace_behind_links(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    replace(&behind_links(path), bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

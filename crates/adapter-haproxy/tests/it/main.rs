@@ -6,6 +6,8 @@ mod balance;
 mod base64;
 mod checked;
 mod client;
+#[cfg(feature = "control")]
+mod control;
 mod dice;
 mod edumeet;
 mod haproxy;

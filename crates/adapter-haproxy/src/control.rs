@@ -1,0 +1,49 @@
+//! A control loop: which room is on which server, kept outside HAProxy, and brought into force there.
+//!
+//! [`Control`] watches the servers of one backend in any number of HAProxys, keeps room → server in a [`StickStore`],
+//! and pins every room by an entry of the map that `use-server` looks rooms up in. The store is written before HAProxy
+//! hears of it. So whatever happens to HAProxy (a reload, a restart, a table that was lost) a room is where it was.
+//!
+//! - **New rooms** are placed by HAProxy itself; the stick table tells, and the room is claimed and pinned. Two
+//!   controllers on one store get one answer.
+//! - **A server that is down** loses its rooms once, each to one new server, all people of a room together; and no room
+//!   returns while it is in use. Who says that it is down is [`Decide`]; one process that cannot see it decides nothing.
+//! - **Maintenance ordered by somebody else** moves the rooms, and is never ended by us.
+//! - **Draining** ([`Control::order`]) keeps what is there; [`Control::remaining`] says what is left, by room.
+//! - **The store is away**: pins stay, nothing moves, a HAProxy that lost its pins gets those that are known.
+//!
+//! # What the configuration needs
+//!
+//! A backend with a stick table of decoded room names, and `use-server %[var(txn.room),url_enc,map(FILE)]`, as
+//! [`EdumeetCluster`](crate::render::EdumeetCluster) and [`JitsiShards`](crate::render::JitsiShards) render them with
+//! pins. HAProxy leaves a pinned server by itself when its own check fails, before we hear of it: a room that is asked
+//! for then is placed by the hash, where we would have moved it as well ([`Placing::Hash`]); its entry in the table is
+//! followed. Where it must not (`force-persist` for pinned rooms, no `option redispatch`), people get an error in that
+//! moment instead.
+//!
+//! [`StickStore`]: balancer_core::StickStore
+
+mod ask;
+mod book;
+mod cycle;
+mod event;
+mod judge;
+mod learn;
+mod options;
+mod order;
+mod place;
+mod push;
+mod splits;
+mod state;
+mod status;
+mod store;
+mod view;
+
+pub use ask::{ControlError, RoomReport};
+pub use book::Why;
+pub use cycle::{Control, ControlledServer};
+pub use event::ControlEvent;
+pub use judge::Verdict;
+pub use options::{ControlOptions, ControlledProcess, Decide, Placing};
+pub use splits::{Sighting, SplitRoom, Splits};
+pub use status::{Moved, Order, ProcessStatus, Remaining, ServerStatus, Status};

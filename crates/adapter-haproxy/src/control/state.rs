@@ -1,0 +1,383 @@
+//! All that a controller knows. Pure: what is seen and told goes in, what to do comes out.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use balancer_core::Health;
+use tokio::time::Instant;
+
+use crate::runtime::{AdminState, ServerName};
+
+use super::book::{Book, Change, Told, Why, Wish};
+use super::event::ControlEvent;
+use super::judge::{Life, Verdict, judge};
+use super::learn::Here;
+use super::options::ControlOptions;
+use super::place::{Candidate, Placer};
+use super::status::{Moved, Order};
+use super::view::{Look, Standing};
+
+/// How many moves are remembered for explanations.
+const HISTORY: usize = 10_000;
+
+/// The map of a process as it was read.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) entries: HashMap<Arc<str>, Arc<str>>,
+    pub(super) read: Instant,
+    pub(super) generation: u64,
+    /// The book's version it was last compared with.
+    pub(super) compared: Option<u64>,
+}
+
+/// One process.
+#[derive(Debug)]
+pub(super) struct Watched {
+    pub(super) name: String,
+    pub(super) look: Option<Look>,
+    pub(super) lost: Option<(Instant, String)>,
+    pub(super) map: Option<Shown>,
+    /// Orders given to this process, by the generation they were given to; `true`: it was our doing.
+    pub(super) ordered: BTreeMap<ServerName, (u64, AdminState, bool)>,
+    /// When a server was last unusable here, in milliseconds since the epoch.
+    pub(super) down_ms: BTreeMap<Arc<str>, u64>,
+    /// What its map had when we came is to be claimed.
+    pub(super) adopting: bool,
+    /// The book's version its file was last written with.
+    pub(super) written: Option<u64>,
+    /// What is wrong with its map or table.
+    pub(super) trouble: Option<String>,
+    pub(super) pushed: u64,
+}
+
+/// The store.
+#[derive(Debug, Default)]
+pub(super) struct StoreState {
+    /// Read whole at least once.
+    pub(super) synced: bool,
+    pub(super) lost: Option<(Instant, String)>,
+    pub(super) conflicts: u64,
+}
+
+/// Everything.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) processes: Vec<Watched>,
+    pub(super) servers: BTreeMap<Arc<str>, Life>,
+    pub(super) probes: BTreeMap<Arc<str>, Health>,
+    pub(super) orders: BTreeMap<Arc<str>, Order>,
+    pub(super) book: Book,
+    pub(super) store: StoreState,
+    pub(super) history: VecDeque<Moved>,
+    pub(super) decisions: BTreeMap<(&'static str, &'static str), u64>,
+    pub(super) events: Vec<ControlEvent>,
+    pub(super) stranded: usize,
+}
+
+impl State {
+    pub(super) fn new(names: impl Iterator<Item = String>) -> Self {
+        let watched = |name| Watched {
+            name,
+            look: None,
+            lost: None,
+            map: None,
+            ordered: BTreeMap::new(),
+            down_ms: BTreeMap::new(),
+            adopting: true,
+            written: None,
+            trouble: None,
+            pushed: 0,
+        };
+        Self {
+            processes: names.map(watched).collect(),
+            servers: BTreeMap::new(),
+            probes: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            book: Book::default(),
+            store: StoreState::default(),
+            history: VecDeque::new(),
+            decisions: BTreeMap::new(),
+            events: Vec::new(),
+            stranded: 0,
+        }
+    }
+
+    /// A process was looked at.
+    pub(super) fn looked(&mut self, at: usize, found: Result<Look, String>, now: Instant, wall_ms: u64) {
+        let Some(watched) = self.processes.get_mut(at) else { return };
+        let look = match found {
+            Ok(look) => look,
+            Err(why) => {
+                if watched.lost.is_none() {
+                    self.events.push(ControlEvent::ProcessLost { process: watched.name.clone(), why: why.clone() });
+                }
+                let since = watched.lost.as_ref().map_or(now, |(since, _)| *since);
+                watched.lost = Some((since, why));
+                return;
+            }
+        };
+        let before = watched.look.as_ref();
+        let same = before.is_some_and(|before| before.process.generation == look.process.generation);
+        if !same || watched.lost.is_some() {
+            self.events.push(ControlEvent::Process {
+                process: watched.name.clone(),
+                pid: look.process.pid,
+                version: look.process.version_text.clone(),
+            });
+        }
+        for (name, seen) in &look.servers {
+            let earlier = before.filter(|_| same).and_then(|before| before.servers.get(name));
+            // It may have been down and up again between two looks.
+            if !seen.standing.is_usable() || earlier.is_some_and(|earlier| earlier.downs < seen.downs) {
+                watched.down_ms.insert(name.clone(), wall_ms);
+            }
+        }
+        if !same {
+            watched.map = None;
+        }
+        watched.lost = None;
+        watched.look = Some(look);
+    }
+
+    /// The last looks at processes that answer.
+    pub(super) fn looks(&self) -> impl Iterator<Item = &Look> {
+        self.processes.iter().filter(|watched| watched.lost.is_none()).filter_map(|watched| watched.look.as_ref())
+    }
+
+    /// Judges every server anew.
+    pub(super) fn judge(&mut self, options: &ControlOptions, now: Instant) {
+        let all_answer = self.processes.iter().all(|watched| watched.lost.is_none() && watched.look.is_some());
+        let mut names: BTreeSet<Arc<str>> = self.servers.keys().cloned().collect();
+        names.extend(self.looks().flat_map(|look| look.servers.keys().cloned()));
+        if all_answer {
+            names.extend(self.book.counts().into_keys().map(Arc::from));
+        }
+        for name in names {
+            let views: Vec<Standing> =
+                self.looks().filter_map(|look| look.servers.get(&name)).map(|seen| seen.standing).collect();
+            let verdict = match judge(&views, self.probes.get(&name).copied(), options.decide) {
+                // Everybody answers, and nobody knows it.
+                Verdict::Unknown if all_answer && views.is_empty() => Verdict::Out,
+                verdict => verdict,
+            };
+            let known = self.servers.contains_key(&name);
+            let life = self.servers.entry(name.clone()).or_insert_with(|| Life::new(now));
+            if life.observe(verdict, now, options.grace) && (known || verdict != Verdict::Up) {
+                let (server, dead) = (name.to_string(), life.dead);
+                self.events.push(ControlEvent::Server { server, verdict, dead });
+            }
+        }
+        // A server that nobody lists and that has no rooms is forgotten.
+        let listed: BTreeSet<&Arc<str>> = self
+            .processes
+            .iter()
+            .filter_map(|watched| watched.look.as_ref())
+            .flat_map(|look| look.servers.keys())
+            .collect();
+        let gone: Vec<Arc<str>> = self.servers.keys().filter(|name| !listed.contains(name)).cloned().collect();
+        for name in gone {
+            if self.book.count(&name) == 0 && !self.orders.contains_key(&name) {
+                self.servers.remove(&name);
+            }
+        }
+    }
+
+    /// What a process makes of a server.
+    pub(super) fn here(&self, process: usize, server: &str) -> Option<Here> {
+        let verdict = self.servers.get(server)?.verdict;
+        let watched = self.processes.get(process)?;
+        let seen = watched.look.as_ref()?.servers.get(server);
+        let usable = seen.is_some_and(|seen| seen.standing.is_usable());
+        Some(Here { usable, down_ms: watched.down_ms.get(server).copied().unwrap_or(0), verdict })
+    }
+
+    /// Whether a server is fit for new rooms: nobody sees it down, drained or in maintenance, and no order is against it.
+    pub(super) fn takes_rooms(&self, name: &str) -> bool {
+        let up = self.servers.get(name).is_some_and(|life| life.verdict == Verdict::Up && !life.dead);
+        up && !self.orders.contains_key(name)
+            && self.looks().all(|look| look.servers.get(name).is_some_and(super::view::Seen::takes_rooms))
+    }
+
+    /// Servers that take no new rooms, and why.
+    pub(super) fn excluded(&self) -> Vec<(String, String)> {
+        let out = self.servers.iter().filter(|(name, _)| !self.takes_rooms(name));
+        let why = |name: &str, life: &Life| match (self.orders.get(name), life.verdict) {
+            (Some(order), _) => format!("ordered to {}", order.as_str()),
+            (None, Verdict::Up) => "drained, or of weight 0, or not in all processes".to_owned(),
+            (None, verdict) => verdict.as_str().to_owned(),
+        };
+        out.map(|(name, life)| (name.to_string(), why(name, life))).collect()
+    }
+
+    pub(super) fn placer(&self, options: &ControlOptions) -> Placer {
+        let release = self.looks().next().map(|look| look.process.version_text.clone()).unwrap_or_default();
+        let candidates: Vec<Candidate> = self
+            .looks()
+            .take(1)
+            .flat_map(|look| &look.servers)
+            .filter(|(name, _)| self.takes_rooms(name))
+            .map(|(name, seen)| Candidate { name: name.clone(), id: seen.id, weight: seen.weight })
+            .collect();
+        let counts = self.book.counts();
+        Placer::new(options.placing, &release, &candidates, |name| counts.get(name).copied().unwrap_or(0))
+    }
+
+    /// Why a server's rooms are to leave it, if they are.
+    pub(super) fn leaving(&self, server: &str) -> Option<Why> {
+        if self.orders.get(server) == Some(&Order::Maint) {
+            return Some(Why::Ordered);
+        }
+        let life = self.servers.get(server).filter(|life| life.dead)?;
+        Some(if life.verdict == Verdict::Out { Why::ServerOut } else { Why::ServerDown })
+    }
+
+    /// Rooms that are to move now: all of each server that lost them.
+    pub(super) fn moves(&mut self, options: &ControlOptions, wall_ms: u64) -> Vec<Wish> {
+        self.stranded = 0;
+        let leaving: BTreeMap<Arc<str>, Why> =
+            self.servers.keys().filter_map(|name| Some((name.clone(), self.leaving(name)?))).collect();
+        if leaving.is_empty() || self.store.lost.is_some() || !self.store.synced {
+            return Vec::new();
+        }
+        let settled = wall_ms.saturating_sub(u64::try_from(options.settle.as_millis()).unwrap_or(u64::MAX));
+        let mut placer = self.placer(options);
+        let mut wishes = Vec::new();
+        let mut stranded = 0;
+        let mut theirs: Vec<_> = self
+            .book
+            .rooms()
+            .iter()
+            .filter_map(|(room, known)| Some((room, known, *leaving.get(known.server())?)))
+            .filter(|(_, known, _)| known.binding.stamp <= settled)
+            .collect();
+        // In one order, whoever moves them.
+        theirs.sort_unstable_by(|a, b| a.0.cmp(b.0));
+        for (room, known, why) in theirs {
+            // Where HAProxy has sent people meanwhile, there they stay.
+            let stray = known.strays.values().filter(|stray| self.takes_rooms(&stray.server)).max_by_key(|s| s.used_ms);
+            let Some(server) = stray.map(|stray| stray.server.clone()).or_else(|| placer.choose(room)) else {
+                stranded += 1;
+                continue;
+            };
+            wishes.push(Wish::Move { room: room.clone(), seen: known.binding.clone(), server, why });
+        }
+        self.stranded = stranded;
+        if stranded > 0 {
+            self.events.push(ControlEvent::Nowhere { rooms: stranded });
+        }
+        wishes
+    }
+
+    /// Takes in what the store answered to a question of `asked`.
+    pub(super) fn told(&mut self, told: Told, asked: Instant, wall_ms: u64) {
+        let (room, why, wanted) = match &told {
+            Told::Bound { room, ours, .. } => (room.clone(), ours.unwrap_or(Why::Elsewhere), ours.is_some()),
+            Told::Nowhere { room } | Told::Renewed { room } => (room.clone(), Why::Elsewhere, false),
+        };
+        let (outcome, moved) = match self.book.take(told, asked, wall_ms) {
+            Change::None => return,
+            Change::New { server } => ("placed", (None, Some(server))),
+            Change::Moved { from, to } => ("moved", (Some(from), Some(to))),
+            Change::Gone { from } => ("ended", (Some(from), None)),
+        };
+        *self.decisions.entry((outcome, why.as_str())).or_default() += 1;
+        self.store.conflicts += u64::from(!wanted && outcome == "moved");
+        if let (Some(from), Some(to)) = &moved {
+            let (from, to) = (from.to_string(), to.to_string());
+            self.events.push(ControlEvent::Moved { room: room.to_string(), from: from.clone(), to: to.clone(), why });
+            if self.history.len() >= HISTORY {
+                self.history.pop_front();
+            }
+            self.history.push_back(Moved { at_ms: wall_ms, room: room.to_string(), from, to, why });
+        }
+    }
+
+    pub(super) fn store_lost(&mut self, why: String, now: Instant) {
+        if self.store.lost.is_none() {
+            self.events.push(ControlEvent::StoreLost { why: why.clone() });
+        }
+        let since = self.store.lost.as_ref().map_or(now, |(since, _)| *since);
+        self.store.lost = Some((since, why));
+    }
+
+    pub(super) fn store_answered(&mut self) {
+        if self.store.lost.take().is_some() {
+            self.events.push(ControlEvent::StoreBack);
+            // It may have lost what the maps still have.
+            self.processes.iter_mut().for_each(|watched| watched.adopting = true);
+        }
+    }
+
+    /// The orders of the store.
+    pub(super) fn ordered(&mut self, orders: BTreeMap<Arc<str>, Order>) {
+        let names: BTreeSet<Arc<str>> = self.orders.keys().chain(orders.keys()).cloned().collect();
+        for name in names {
+            let order = orders.get(&name).copied();
+            if self.orders.get(&name).copied() != order {
+                self.events.push(ControlEvent::Ordered { server: name.to_string(), order });
+            }
+        }
+        self.orders = orders;
+    }
+
+    /// What a process is to be told of servers under orders: the command, and what to remember once it is done.
+    pub(super) fn orders_for(&mut self, at: usize) -> Vec<(ServerName, AdminState)> {
+        let mut out = Vec::new();
+        let counts = self.book.counts();
+        let settled = self.store.synced && self.store.lost.is_none();
+        let Some(watched) = self.processes.get_mut(at).filter(|watched| watched.lost.is_none()) else { return out };
+        let Some(look) = &watched.look else { return out };
+        let generation = look.process.generation;
+        for (name, (maint, drain)) in &look.ordered {
+            let order = self.orders.get(name.server());
+            let given = watched.ordered.get(name).copied().filter(|given| given.0 == generation);
+            let wanted = match order {
+                Some(Order::Maint) if counts.get(name.server()).copied().unwrap_or(0) == 0 && settled => {
+                    AdminState::Maint
+                }
+                Some(_) => AdminState::Drain,
+                None => {
+                    // An order that ended: what we did is undone, unless somebody has changed it since.
+                    if let Some((_, state, true)) = given
+                        && ((state == AdminState::Maint && *maint) || (state == AdminState::Drain && *drain && !*maint))
+                    {
+                        out.push((name.clone(), AdminState::Ready));
+                    } else if given.is_some() {
+                        watched.ordered.remove(name);
+                    }
+                    continue;
+                }
+            };
+            let is_so = match wanted {
+                AdminState::Maint => *maint,
+                _ => *drain || *maint,
+            };
+            match given {
+                // Given once; if somebody undid it, that is an order too.
+                Some((_, state, _)) if state == wanted => {}
+                _ if is_so && *maint => drop(watched.ordered.insert(name.clone(), (generation, wanted, false))),
+                _ if is_so => drop(watched.ordered.insert(name.clone(), (generation, wanted, true))),
+                _ => out.push((name.clone(), wanted)),
+            }
+        }
+        out
+    }
+
+    /// A process took an order.
+    pub(super) fn order_given(&mut self, at: usize, name: ServerName, state: AdminState) {
+        let Some(watched) = self.processes.get_mut(at) else { return };
+        let Some(look) = &mut watched.look else { return };
+        look.ordered.insert(name.clone(), (state == AdminState::Maint, state == AdminState::Drain));
+        if state == AdminState::Ready {
+            watched.ordered.remove(&name);
+        } else {
+            watched.ordered.insert(name, (look.process.generation, state, true));
+        }
+    }
+
+    /// The address HAProxy has for each server.
+    pub(super) fn addresses(&self) -> BTreeMap<Arc<str>, std::net::SocketAddr> {
+        let all = self.looks().flat_map(|look| &look.servers);
+        all.filter_map(|(name, seen)| Some((name.clone(), seen.address?))).collect()
+    }
+}

@@ -1,0 +1,7 @@
+//! The control loop over real HAProxys.
+
+mod dying;
+mod orders;
+mod site;
+mod splits;
+mod two;

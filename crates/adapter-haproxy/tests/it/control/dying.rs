@@ -1,0 +1,93 @@
+//! Servers that die for a moment and for good, and HAProxys that start anew.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use balancer_core::MemoryStore;
+
+use super::site::{Site, names, until};
+use crate::runtime::live::binaries;
+
+type Homes = BTreeMap<String, String>;
+
+fn of<'h>(homes: &'h Homes, server: &'h str) -> impl Iterator<Item = &'h String> {
+    homes.iter().filter(move |(_, at)| *at == server).map(|(room, _)| room)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rooms_of_a_dead_server_move_once_and_do_not_return() {
+    for binary in binaries() {
+        let mut site = Site::start(&binary, 3, 1);
+        let rooms = names(90);
+        let running = site.control(Arc::new(MemoryStore::default()), |_| ());
+        let before = site.homes(0, &rooms);
+        running.pinned(rooms.len()).await;
+        assert_eq!(site.map(0), before, "pins are where HAProxy has placed them");
+        // For a moment: down, and up again.
+        site.servers[0].stop();
+        running.verdict("mm1", "down").await;
+        until("its rooms have moved", || running.server("mm1").rooms == 0).await;
+        let moved = site.homes(0, &rooms);
+        for room in &rooms {
+            match (&*before[room], &*moved[room]) {
+                ("mm1", now) => assert!(now == "mm2" || now == "mm3", "{room} is {now}"),
+                (was, now) => assert_eq!(was, now, "{room} was not on it"),
+            }
+        }
+        site.servers[0].listen();
+        running.verdict("mm1", "up").await;
+        for _ in 0..5 {
+            assert_eq!(site.homes(0, &rooms), moved, "none returns");
+        }
+        let explained = running.control.explain(of(&before, "mm1").next().unwrap()).await.unwrap();
+        assert_eq!(explained.moves.len(), 1, "{explained:?}");
+        assert_eq!(explained.server.as_deref(), Some(&*moved[&explained.room]));
+        // New rooms find it again.
+        let more: Vec<String> = (0..40).map(|n| format!("new{n}")).collect();
+        assert!(of(&site.homes(0, &more), "mm1").count() > 0);
+        running.pinned(130).await;
+        // For good, another one.
+        site.servers[1].stop();
+        until("its rooms have moved", || running.server("mm2").dead && running.server("mm2").rooms == 0).await;
+        let last = site.homes(0, &rooms);
+        for room in &rooms {
+            assert!(moved[room] == last[room] || moved[room] == "mm2", "{room}");
+            assert_ne!(last[room], "mm2");
+        }
+        assert_eq!(running.control.status().splits, 0);
+        running.end().await;
+        println!(
+            "{}: {} and {} rooms moved once",
+            binary.display(),
+            of(&before, "mm1").count(),
+            of(&moved, "mm2").count()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_restarted_haproxy_gets_its_pins_back() {
+    for binary in binaries() {
+        let mut site = Site::start(&binary, 3, 1);
+        let rooms = names(60);
+        let running = site.control(Arc::new(MemoryStore::default()), |_| ());
+        site.homes(0, &rooms);
+        running.pinned(60).await;
+        site.servers[0].stop();
+        until("its rooms have moved", || running.server("mm1").dead && running.server("mm1").rooms == 0).await;
+        site.servers[0].listen();
+        running.verdict("mm1", "up").await;
+        let homes = site.homes(0, &rooms);
+        // An old file, as a host without our hand on it would have: rooms on mm1 again, and a room nobody has.
+        let old: String = rooms.iter().map(|room| format!("{room} mm1\n")).collect();
+        site.restart(0, &format!("{old}stale mm2\n"));
+        until("its map is as it was", || site.map(0) == homes).await;
+        assert_eq!(site.homes(0, &rooms), homes);
+        running.end().await;
+        // Another controller, with nothing remembered, takes over what is there.
+        let next = site.control(Arc::new(MemoryStore::default()), |_| ());
+        next.pinned(60).await;
+        assert_eq!(site.map(0), homes);
+        next.end().await;
+    }
+}

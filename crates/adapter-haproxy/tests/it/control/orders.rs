@@ -1,0 +1,77 @@
+//! Drains, maintenance, and whose it is.
+
+use std::sync::Arc;
+
+use adapter_haproxy::control::{ControlError, Order};
+use balancer_core::MemoryStore;
+
+use super::site::{Site, names, until};
+use crate::runtime::live::binaries;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn somebody_elses_maintenance_is_never_ended() {
+    for binary in binaries() {
+        let site = Site::start(&binary, 3, 2);
+        let rooms = names(60);
+        let running = site.control(Arc::new(MemoryStore::default()), |_| ());
+        let before = site.homes(0, &rooms);
+        running.pinned(60).await;
+        assert_eq!(site.homes(1, &rooms), before, "pinned in both");
+        site.haproxies[0].order("set server rooms/mm2 state maint");
+        until("its rooms have moved", || running.server("mm2").dead && running.server("mm2").rooms == 0).await;
+        running.pinned(60).await;
+        let moved = site.homes(0, &rooms);
+        assert_eq!(site.homes(1, &rooms), moved, "in the other process too");
+        assert!(moved.values().all(|home| home != "mm2"));
+        let refused = running.control.order("mm2", None).await.unwrap_err();
+        assert!(matches!(refused, ControlError::Foreign { .. }), "{refused}");
+        // Drained by us meanwhile, and let go: the maintenance is not touched.
+        running.control.order("mm2", Some(Order::Drain)).await.unwrap();
+        until("the order is known", || running.server("mm2").order == Some(Order::Drain)).await;
+        assert!(running.control.order("mm2", None).await.is_err());
+        assert_eq!(site.haproxies[0].status("rooms", "mm2"), "MAINT");
+        site.haproxies[0].order("set server rooms/mm2 state ready");
+        running.control.order("mm2", None).await.unwrap();
+        until("it is up and free", || running.server("mm2").takes_rooms).await;
+        assert_eq!(site.homes(0, &rooms), moved, "none returns");
+        running.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_drained_server_keeps_its_rooms_and_says_which() {
+    for binary in binaries() {
+        let mut site = Site::start(&binary, 3, 1);
+        let rooms = names(60);
+        let running = site.control(Arc::new(MemoryStore::default()), |_| ());
+        let before = site.homes(0, &rooms);
+        running.pinned(60).await;
+        let theirs = before.values().filter(|home| *home == "mm3").count();
+        running.control.order("mm3", Some(Order::Drain)).await.unwrap();
+        until("it is drained in both backends", || {
+            ["rooms", "pages"].iter().all(|backend| site.haproxies[0].status(backend, "mm3") == "DRAIN")
+        })
+        .await;
+        assert_eq!(site.homes(0, &rooms), before);
+        let more: Vec<String> = (0..40).map(|n| format!("new{n}")).collect();
+        assert!(site.homes(0, &more).values().all(|home| home != "mm3"));
+        let left = running.control.remaining("mm3");
+        assert_eq!((left.rooms.len(), left.empty, left.order), (theirs, false, Some(Order::Drain)));
+        // A HAProxy that starts anew is told again.
+        let pins: String = before.iter().map(|(room, home)| format!("{room} {home}\n")).collect();
+        site.restart(0, &pins);
+        until("it is drained again", || site.haproxies[0].status("rooms", "mm3") == "DRAIN").await;
+        // Out with all of them: first the rooms, then the server.
+        running.control.order("mm3", Some(Order::Maint)).await.unwrap();
+        until("it is empty and out", || site.haproxies[0].status("rooms", "mm3") == "MAINT").await;
+        let left = running.control.remaining("mm3");
+        assert!(left.empty && left.rooms.is_empty(), "{left:?}");
+        let moved = site.homes(0, &rooms);
+        assert!(moved.iter().all(|(room, home)| home != "mm3" && (*home == before[room] || before[room] == "mm3")));
+        running.control.order("mm3", None).await.unwrap();
+        until("it takes rooms again", || running.server("mm3").takes_rooms).await;
+        assert_eq!(site.homes(0, &rooms), moved);
+        assert!(matches!(running.control.order("mm9", None).await, Err(ControlError::NoServer { .. })));
+        running.end().await;
+    }
+}

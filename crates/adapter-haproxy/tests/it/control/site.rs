@@ -1,0 +1,230 @@
+//! Room servers, HAProxys with short checks before them, and controllers.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use adapter_haproxy::HaproxyVersion;
+use adapter_haproxy::control::{Control, ControlOptions, ControlledProcess};
+use adapter_haproxy::render::{Bind, ControlSocket, EdumeetCluster, ServerLine};
+use adapter_haproxy::runtime::{Client, ClientOptions, RuntimeAddress};
+use balancer_core::{RedisLink, RedisOptions, RedisStore, StickStore};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::haproxy::{Haproxy, Place, free_port};
+use crate::reconcile::farm::home;
+use crate::responder::Responder;
+
+/// Short times, so that a second is long.
+pub(crate) fn options(place: &Place) -> ControlOptions {
+    let mut options = ControlOptions::new("rooms", place.path("pins.map"));
+    options.with = vec!["pages".to_owned()];
+    options.every = Duration::from_millis(40);
+    options.learn = Duration::from_millis(40);
+    options.resync = Duration::from_secs(2);
+    options.settle = Duration::ZERO;
+    options
+}
+
+/// Room servers `mm1`, `mm2`, … and HAProxys before them that share no table.
+pub(crate) struct Site {
+    pub(crate) servers: Vec<Responder>,
+    pub(crate) haproxies: Vec<Haproxy>,
+    texts: Vec<String>,
+    /// The folder whose map path all configurations name.
+    pub(crate) place: Place,
+}
+
+impl Site {
+    pub(crate) fn start(binary: &Path, servers: usize, haproxies: usize) -> Self {
+        let out = Command::new(binary).arg("-v").output().unwrap();
+        let version: HaproxyVersion = String::from_utf8_lossy(&out.stdout).parse().unwrap();
+        let servers: Vec<Responder> = (1..=servers).map(|n| Responder::start(&format!("mm{n}"))).collect();
+        let place = Place::new();
+        std::fs::write(place.path("pins.map"), "").unwrap();
+        let mut site = Self { servers, haproxies: Vec::new(), texts: Vec::new(), place };
+        for _ in 0..haproxies {
+            let one = Place::new();
+            let text = site.text(version, &one);
+            site.haproxies.push(Haproxy::run(binary, one, &text));
+            site.texts.push(text);
+        }
+        site
+    }
+
+    fn text(&self, version: HaproxyVersion, one: &Place) -> String {
+        let lines = self.servers.iter().zip(1..);
+        let lines = lines.map(|(server, n)| ServerLine::new(n, format!("mm{n}"), "127.0.0.1", server.port)).collect();
+        let mut cluster = EdumeetCluster::new(version, vec![Bind::port(one.port).on("127.0.0.1")], lines);
+        cluster.pins = Some(self.place.path("pins.map"));
+        let mut config = cluster.config();
+        config.global.logs.clear();
+        config.global.sockets.push(ControlSocket::admin(one.socket()));
+        for backend in &mut config.backends {
+            backend.check_times = (Duration::from_millis(60), 2, 2);
+            backend.extra.push("http-reuse never".to_owned());
+            backend.extra.push("retries 1".to_owned());
+        }
+        config.render().unwrap()
+    }
+
+    pub(crate) fn port(&self, haproxy: usize) -> u16 {
+        self.haproxies[haproxy].place.port
+    }
+
+    pub(crate) fn control(&self, store: Arc<dyn StickStore>, change: impl FnOnce(&mut ControlOptions)) -> Running {
+        let mut options = options(&self.place);
+        change(&mut options);
+        let process = |(n, haproxy): (usize, &Haproxy)| {
+            let client = Client::new(RuntimeAddress::unix(haproxy.place.socket()), ClientOptions::default());
+            ControlledProcess::new(format!("lb{}", n + 1), client)
+        };
+        Running::start(Control::new(options, self.haproxies.iter().enumerate().map(process).collect(), store))
+    }
+
+    /// Kills a HAProxy, and starts it with a map file of these lines.
+    pub(crate) fn restart(&mut self, haproxy: usize, pins: &str) {
+        std::fs::write(self.place.path("pins.map"), pins).unwrap();
+        let text = self.texts[haproxy].clone();
+        self.haproxies[haproxy].restart(&text);
+    }
+
+    /// The map of a HAProxy.
+    pub(crate) fn map(&self, haproxy: usize) -> BTreeMap<String, String> {
+        let told = self.haproxies[haproxy].order(&format!("show map {}", self.place.path("pins.map")));
+        let lines = told.lines().filter_map(|line| {
+            let mut words = line.split(' ').skip(1);
+            Some((words.next()?.to_owned(), words.next()?.to_owned()))
+        });
+        lines.collect()
+    }
+
+    /// Where each room goes by a HAProxy.
+    pub(crate) fn homes(&self, haproxy: usize, rooms: &[String]) -> BTreeMap<String, String> {
+        let port = self.port(haproxy);
+        rooms.iter().map(|room| (room.clone(), home(port, room).unwrap_or_else(|| "nowhere".to_owned()))).collect()
+    }
+}
+
+/// A controller at work.
+pub(crate) struct Running {
+    pub(crate) control: Control,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) fn start(control: Control) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let task = tokio::spawn({
+            let control = control.clone();
+            async move { control.run(async move { drop(stopped.await) }).await }
+        });
+        Self { control, stop: Some(stop), task }
+    }
+
+    /// Ends at once, wherever it is.
+    pub(crate) fn kill(&mut self) {
+        self.task.abort();
+    }
+
+    pub(crate) async fn end(mut self) {
+        drop(self.stop.take());
+        self.task.await.unwrap();
+    }
+
+    /// Waits until all rooms are pinned everywhere.
+    pub(crate) async fn pinned(&self, rooms: usize) {
+        until("all rooms are pinned", || {
+            let status = self.control.status();
+            status.rooms == rooms && status.processes.iter().all(|p| p.pins == Some(rooms) && p.behind == Some(0))
+        })
+        .await;
+    }
+
+    pub(crate) fn server(&self, name: &str) -> adapter_haproxy::control::ServerStatus {
+        let servers = self.control.status().servers;
+        servers.into_iter().find(|server| server.name == name).unwrap()
+    }
+
+    /// Waits until the verdict on a server is this.
+    pub(crate) async fn verdict(&self, server: &str, word: &str) {
+        until(&format!("{server} is {word}"), || self.server(server).verdict.as_str() == word).await;
+    }
+}
+
+/// Looks again and again until it is so.
+pub(crate) async fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !so() {
+        assert!(Instant::now() < end, "{what}: not within 20 s");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+pub(crate) fn names(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("class{n}")).collect()
+}
+
+/// A real Redis on a port of its own; killed when dropped.
+pub(crate) struct Redis {
+    child: Child,
+    pub(crate) port: u16,
+}
+
+impl Redis {
+    pub(crate) fn start() -> Option<Self> {
+        Self::start_at(free_port())
+    }
+
+    fn start_at(port: u16) -> Option<Self> {
+        let port_text = port.to_string();
+        let mut command = Command::new("redis-server");
+        command.args(["--port", &port_text, "--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]);
+        let Ok(child) = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn() else {
+            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "redis-server is not installed");
+            println!("skipped: redis-server is not installed");
+            return None;
+        };
+        let redis = Self { child, port };
+        let end = Instant::now() + Duration::from_secs(10);
+        while !redis.answers() {
+            assert!(Instant::now() < end, "redis does not answer");
+            std::thread::yield_now();
+        }
+        Some(redis)
+    }
+
+    fn answers(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
+        let mut answer = [0; 7];
+        stream.write_all(b"PING\r\n").is_ok() && stream.read_exact(&mut answer).is_ok() && answer.starts_with(b"+PONG")
+    }
+
+    pub(crate) fn store(&self) -> Arc<dyn StickStore> {
+        let options = RedisOptions::new("127.0.0.1").port(self.port).unwrap();
+        let options = options.response_timeout(Duration::from_millis(500)).connect_timeout(Duration::from_millis(300));
+        Arc::new(RedisStore::new(RedisLink::new(options).unwrap()))
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts anew, with nothing remembered.
+    pub(crate) fn again(&mut self) {
+        *self = Self::start_at(self.port).unwrap();
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

@@ -1,0 +1,159 @@
+//! Asks the servers themselves which rooms they have.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Uri, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::settings::AskServers;
+
+/// How long one server may take.
+const LIMIT: Duration = Duration::from_secs(5);
+/// The most bytes of an answer.
+const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// How many are asked at once.
+const AT_ONCE: usize = 32;
+
+/// Server, room, people.
+type Seen = (String, String, Option<u64>);
+/// What was found, and who did not answer, with the reason.
+type Found = (Vec<Seen>, BTreeMap<String, String>);
+
+/// How servers are asked.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    url: String,
+    label: String,
+}
+
+impl Asking {
+    /// As the settings say.
+    pub(crate) fn new(ask: &AskServers) -> Self {
+        Self { url: ask.url.as_str().to_owned(), label: ask.label.as_str().to_owned() }
+    }
+
+    /// Asks these servers: room, server and people, and who did not answer.
+    pub(crate) async fn ask(self: &Arc<Self>, servers: Vec<(String, SocketAddr)>) -> Found {
+        let mut found = Found::default();
+        let mut asked = JoinSet::new();
+        let mut rest = servers.into_iter();
+        loop {
+            while asked.len() < AT_ONCE
+                && let Some((server, address)) = rest.next()
+            {
+                let this = self.clone();
+                asked.spawn(async move {
+                    let told = timeout(LIMIT, this.one(address)).await;
+                    (server, told.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs()))))
+                });
+            }
+            match asked.join_next().await {
+                None => return found,
+                Some(Ok((server, Ok(rooms)))) => {
+                    found.0.extend(rooms.into_iter().map(|(room, people)| (server.clone(), room, people)));
+                }
+                Some(Ok((server, Err(why)))) => drop(found.1.insert(server, why)),
+                Some(Err(_)) => {}
+            }
+        }
+    }
+
+    async fn one(&self, address: SocketAddr) -> Result<Vec<(String, Option<u64>)>, String> {
+        let url = self.url.replace("{address}", &host(address)).replace("{port}", &address.port().to_string());
+        let uri: Uri = url.parse().map_err(|e| format!("{url}: {e}"))?;
+        let body = get(&uri).await?;
+        Ok(rooms(&body, &self.label))
+    }
+}
+
+fn host(address: SocketAddr) -> String {
+    if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() }
+}
+
+async fn get(uri: &Uri) -> Result<String, String> {
+    let authority = uri.authority().ok_or("the URL names no host")?;
+    let words = |e: &dyn std::fmt::Display| e.to_string();
+    let stream = TcpStream::connect((authority.host().trim_matches(['[', ']']), authority.port_u16().unwrap_or(80)));
+    let stream = stream.await.map_err(|e| words(&e))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| words(&e))?;
+    let driven = tokio::spawn(connection);
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    let request = Request::get(path).header(header::HOST, authority.as_str()).body(Empty::<Bytes>::new());
+    let answer = sender.send_request(request.map_err(|e| words(&e))?).await.map_err(|e| words(&e))?;
+    let status = answer.status();
+    if !status.is_success() {
+        return Err(format!("it answers {status}"));
+    }
+    let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.map_err(|e| words(&e))?;
+    driven.abort();
+    Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned())
+}
+
+/// Rooms of an answer: a JSON list of names or of objects, perhaps within `rooms`; else Prometheus text.
+fn rooms(body: &str, label: &str) -> Vec<(String, Option<u64>)> {
+    if let Ok(value) = serde_json::from_str::<Value>(body) {
+        let list = value.get("rooms").unwrap_or(&value);
+        let all = list.as_array().into_iter().flatten();
+        return all
+            .filter_map(|one| match one {
+                Value::String(name) => Some((name.clone(), None)),
+                other => {
+                    let name = ["name", "room", "id"].iter().find_map(|key| other.get(key)?.as_str())?;
+                    let people = ["people", "peers", "users"].iter().find_map(|key| other.get(key)?.as_u64());
+                    Some((name.to_owned(), people))
+                }
+            })
+            .filter(|(_, people)| *people != Some(0))
+            .collect();
+    }
+    let head = format!("{label}=\"");
+    let mut found: BTreeMap<String, Option<u64>> = BTreeMap::new();
+    for line in body.lines().filter(|line| !line.starts_with('#')) {
+        let Some((_, rest)) = line.split_once(&head) else { continue };
+        let mut name = String::new();
+        let mut chars = rest.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '"' => break,
+                '\\' => name.extend(chars.next().map(|c| if c == 'n' { '\n' } else { c })),
+                c => name.push(c),
+            }
+        }
+        let value: Option<f64> = line.rsplit(' ').next().and_then(|value| value.parse().ok());
+        if value == Some(0.0) {
+            continue;
+        }
+        let people = line.contains("peers").then(|| value.map(|value| value.clamp(0.0, 1e9) as u64)).flatten();
+        let entry = found.entry(name).or_default();
+        *entry = people.or(*entry);
+    }
+    found.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_servers_answer() {
+        let names = |body: &str| rooms(body, "room_id");
+        assert_eq!(names(r#"["a b"]"#), [("a b".to_owned(), None)]);
+        let objects = r#"{"rooms":[{"name":"x","people":3},{"name":"empty","people":0},{"odd":1}]}"#;
+        assert_eq!(names(objects), [("x".to_owned(), Some(3))]);
+        let text = "# HELP edumeet_peers x\nedumeet_peers{room_id=\"a\\\"b\"} 4\nedumeet_peers{room_id=\"gone\"} 0\nmediasoup_rooms 1\n";
+        assert_eq!(names(text), [("a\"b".to_owned(), Some(4))]);
+        for odd in ["", "{", "null", "room_id=\"", "{\"rooms\":7}"] {
+            assert!(names(odd).len() <= 1, "{odd}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The API, over HTTP/1.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter_haproxy::control::{Control, ControlError, Order};
+use bytes::Bytes;
+use form_urlencoded::parse;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use super::metrics;
+use crate::settings::Settings;
+
+/// How many connections are served at a time; others wait.
+const CONNECTIONS: u32 = 128;
+/// How long the head of a request may take, and a connection may be idle.
+const HEAD: Duration = Duration::from_secs(30);
+/// The most bytes that are read ahead of one connection.
+const BUFFER: usize = 16 * 1024;
+/// The longest name of a room or a server, in bytes.
+const NAME: usize = 4096;
+
+type Answer = Response<Full<Bytes>>;
+
+/// Why a request is not carried out: the status, a name that stays, and words.
+type Problem = (StatusCode, &'static str, String);
+
+/// What all requests share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    control: Control,
+    token: Option<Arc<str>>,
+    asking: Option<Arc<crate::asking::Asking>>,
+}
+
+impl Shared {
+    pub(super) fn new(control: Control, settings: &Settings) -> Self {
+        let token = settings.http.token.as_ref().map(|token| Arc::from(token.as_str()));
+        let asking = settings.ask.as_ref().map(|ask| Arc::new(crate::asking::Asking::new(ask)));
+        Self { control, token, asking }
+    }
+}
+
+/// Serves until told to stop; then requests under way get `grace`.
+pub(super) async fn serve(listener: TcpListener, shared: Shared, stopping: watch::Receiver<bool>, grace: Duration) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS as usize));
+    let mut stop = stopping.clone();
+    loop {
+        let accepted = tokio::select! {
+            accepted = async {
+                let permit = slots.clone().acquire_owned().await.ok()?;
+                Some((listener.accept().await, permit))
+            } => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        match accepted {
+            Some((Ok((stream, _)), permit)) => {
+                let (shared, stopping) = (shared.clone(), stopping.clone());
+                tokio::spawn(async move {
+                    connection(stream, shared, stopping).await;
+                    drop(permit);
+                });
+            }
+            Some((Err(error), _)) => {
+                tracing::warn!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            None => break,
+        }
+    }
+    // All permits are back when all connections are closed.
+    let _ = tokio::time::timeout(grace, slots.acquire_many(CONNECTIONS)).await;
+}
+
+async fn connection(stream: TcpStream, shared: Shared, mut stopping: watch::Receiver<bool>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let shared = shared.clone();
+        async move { Ok::<_, Infallible>(respond(&shared, &request).await) }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(BUFFER)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut serving = std::pin::pin!(serving);
+    // What goes wrong on a connection is the client's business.
+    tokio::select! {
+        _ = serving.as_mut() => return,
+        _ = stopping.wait_for(|stop| *stop) => serving.as_mut().graceful_shutdown(),
+    }
+    let _ = serving.await;
+}
+
+const PATHS: &str = "there are /livez, /readyz, /metrics, /v1/status, /v1/rooms, /v1/servers, /v1/splits";
+
+async fn respond(shared: &Shared, request: &Request<Incoming>) -> Answer {
+    let (method, path) = (request.method(), request.uri().path());
+    let query = request.uri().query().unwrap_or_default();
+    let reading = matches!(*method, Method::GET | Method::HEAD);
+    let writing = *method == Method::POST;
+    if writing && let Err(problem) = allowed(shared, request) {
+        return told(Err(problem));
+    }
+    let control = &shared.control;
+    match path {
+        "/livez" if reading => plain(StatusCode::OK, "ok\n"),
+        "/readyz" if reading => match control.unready() {
+            None => plain(StatusCode::OK, "ok\n"),
+            Some(why) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+        },
+        "/metrics" if reading => {
+            typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(control))
+        }
+        "/v1/status" if reading => serialised(&control.status()),
+        "/v1/rooms" if reading => told(explain(control, query).await),
+        "/v1/rooms" if writing => told(place(control, query).await),
+        "/v1/servers" if reading => told(server(control, query)),
+        "/v1/servers" if writing => told(order(control, query).await),
+        "/v1/splits" if reading => {
+            let (servers, mut silent) = match &shared.asking {
+                Some(asking) => asking.ask(control.addresses()).await,
+                None => Default::default(),
+            };
+            let mut splits = control.splits(&servers).await;
+            splits.silent.append(&mut silent);
+            serialised(&splits)
+        }
+        "/livez" | "/readyz" | "/metrics" | "/v1/status" | "/v1/splits" => refused("GET, HEAD"),
+        "/v1/rooms" | "/v1/servers" => refused("GET, HEAD, POST"),
+        _ => problem(StatusCode::NOT_FOUND, "not-found", PATHS),
+    }
+}
+
+/// Changes need the token, if there is one, and do not come from a page in a browser.
+fn allowed(shared: &Shared, request: &Request<Incoming>) -> Result<(), Problem> {
+    if request.headers().contains_key(header::ORIGIN) {
+        return Err((StatusCode::FORBIDDEN, "origin", "changes are not taken from web pages".to_owned()));
+    }
+    let Some(token) = &shared.token else { return Ok(()) };
+    let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let shown = shown.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
+    // Every byte is looked at, however early they differ.
+    let differ =
+        shown.bytes().zip(token.bytes()).fold(shown.len() ^ token.len(), |sum, (a, b)| sum | usize::from(a ^ b));
+    if differ == 0 {
+        return Ok(());
+    }
+    Err((StatusCode::UNAUTHORIZED, "token", "show http.token as `Authorization: Bearer …`".to_owned()))
+}
+
+async fn explain(control: &Control, query: &str) -> Result<Answer, Problem> {
+    let report = control.explain(&required(query, "room")?).await.map_err(trouble)?;
+    Ok(serialised(&report))
+}
+
+async fn place(control: &Control, query: &str) -> Result<Answer, Problem> {
+    let room = required(query, "room")?;
+    let server = control.place(&room).await.map_err(trouble)?;
+    Ok(json_of(StatusCode::OK, &json!({ "room": room, "server": server })))
+}
+
+fn server(control: &Control, query: &str) -> Result<Answer, Problem> {
+    let name = required(query, "server")?;
+    let status = control.status();
+    if !status.servers.iter().any(|server| server.name == name) {
+        let known = status.servers.iter().map(|server| server.name.clone()).collect();
+        return Err(trouble(ControlError::NoServer { name, known }));
+    }
+    Ok(serialised(&control.remaining(&name)))
+}
+
+async fn order(control: &Control, query: &str) -> Result<Answer, Problem> {
+    let name = required(query, "server")?;
+    let order = match &*required(query, "order")? {
+        "drain" => Some(Order::Drain),
+        "maint" => Some(Order::Maint),
+        "ready" => None,
+        other => {
+            let text = format!("order is {other:?}: drain, maint or ready");
+            return Err((StatusCode::BAD_REQUEST, "order", text));
+        }
+    };
+    control.order(&name, order).await.map_err(trouble)?;
+    Ok(json_of(StatusCode::OK, &json!({ "server": name, "order": order })))
+}
+
+fn trouble(error: ControlError) -> Problem {
+    let (status, code) = match &error {
+        ControlError::NoServer { .. } => (StatusCode::NOT_FOUND, "no-server"),
+        ControlError::Foreign { .. } => (StatusCode::CONFLICT, "foreign"),
+        ControlError::Nowhere => (StatusCode::SERVICE_UNAVAILABLE, "nowhere"),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, "store"),
+    };
+    (status, code, error.to_string())
+}
+
+fn told(answer: Result<Answer, Problem>) -> Answer {
+    answer.unwrap_or_else(|(status, code, text)| problem(status, code, &text))
+}
+
+fn required(query: &str, name: &str) -> Result<String, Problem> {
+    let value = parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    match value.filter(|value| !value.is_empty()) {
+        Some(value) if value.len() > NAME => {
+            Err((StatusCode::BAD_REQUEST, "too-long", format!("{name} is longer than {NAME} bytes")))
+        }
+        Some(value) => Ok(value),
+        None => Err((StatusCode::BAD_REQUEST, "missing", format!("the query has no {name}"))),
+    }
+}
+
+fn problem(status: StatusCode, code: &str, text: &str) -> Answer {
+    json_of(status, &json!({ "error": code, "text": text }))
+}
+
+fn refused(allowed: &'static str) -> Answer {
+    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "method", allowed);
+    answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
+    answer
+}
+
+fn serialised(value: &impl serde::Serialize) -> Answer {
+    match serde_json::to_value(value) {
+        Ok(value) => json_of(StatusCode::OK, &value),
+        Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", &error.to_string()),
+    }
+}
+
+fn json_of(status: StatusCode, value: &Value) -> Answer {
+    typed(status, "application/json", format!("{value}\n"))
+}
+
+fn plain(status: StatusCode, text: impl Into<String>) -> Answer {
+    typed(status, "text/plain; charset=utf-8", text)
+}
+
+fn typed(status: StatusCode, kind: &'static str, text: impl Into<String>) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(text.into())));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    answer
+}

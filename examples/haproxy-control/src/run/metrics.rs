@@ -1,0 +1,101 @@
+//! `/metrics`: the text that Prometheus reads. No room is named; labels are servers and processes of the settings.
+
+use std::fmt::{Display, Write as _};
+
+use adapter_haproxy::control::{Control, ServerStatus};
+
+/// All figures as of the last round.
+pub(super) fn render(control: &Control) -> String {
+    let status = control.status();
+    let pool = label(&control.options().backend);
+    let mut out = Lines(String::new());
+    out.head("balancer_build_info", "gauge", "The version.");
+    out.line("balancer_build_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1);
+    out.head("balancer_backends", "gauge", "Servers by state.");
+    for word in ["up", "down", "out", "doubtful", "unknown", "drain"] {
+        let count = status.servers.iter().filter(|server| state(server) == word).count();
+        out.line("balancer_backends", &format!("pool=\"{pool}\",state=\"{word}\""), count);
+    }
+    out.head("balancer_backend_load", "gauge", "Sessions open to a server, in all processes.");
+    for server in &status.servers {
+        out.line("balancer_backend_load", &of(server), server.sessions);
+    }
+    out.head("balancer_backend_rooms", "gauge", "Rooms pinned to a server.");
+    for server in &status.servers {
+        out.line("balancer_backend_rooms", &of(server), server.rooms);
+    }
+    out.head("balancer_backend_data_age_seconds", "gauge", "Age of what is known of a server.");
+    let age = status.processes.iter().filter(|process| process.up).filter_map(|process| process.age_seconds);
+    let age = age.fold(f64::NAN, f64::min);
+    for server in &status.servers {
+        out.line("balancer_backend_data_age_seconds", &of(server), age);
+    }
+    out.head("balancer_drain_remaining", "gauge", "Rooms in use on a server that is to be empty.");
+    for server in status.servers.iter().filter(|server| server.order.is_some() || server.dead) {
+        out.line("balancer_drain_remaining", &of(server), control.remaining(&server.name).rooms.len());
+    }
+    out.head("balancer_decisions_total", "counter", "Rooms placed, moved and ended, by reason.");
+    for (what, count) in &status.decisions {
+        let (outcome, reason) = what.split_once(' ').unwrap_or((what, ""));
+        let labels = format!("pool=\"{pool}\",outcome=\"{outcome}\",reason=\"{reason}\"");
+        out.line("balancer_decisions_total", &labels, count);
+    }
+    let pooled = format!("pool=\"{pool}\"");
+    out.head("balancer_stick_entries", "gauge", "Rooms known.");
+    out.line("balancer_stick_entries", &pooled, status.rooms);
+    out.head("balancer_stick_conflicts_total", "counter", "Rooms that another controller had moved.");
+    out.line("balancer_stick_conflicts_total", "", status.conflicts);
+    out.head("balancer_split_rooms", "gauge", "Rooms that tables show in use on two servers.");
+    out.line("balancer_split_rooms", "", status.splits);
+    out.head("balancer_stranded_rooms", "gauge", "Rooms that must move and cannot.");
+    out.line("balancer_stranded_rooms", "", status.stranded);
+    out.head("balancer_store_up", "gauge", "Whether the store answers.");
+    out.line("balancer_store_up", "", u8::from(status.store_up));
+    out.head("balancer_pins_pushed_total", "counter", "Pins added, changed and ended in HAProxy.");
+    out.line("balancer_pins_pushed_total", "", status.pushed);
+    out.head("balancer_process_up", "gauge", "Whether a HAProxy answers.");
+    for process in &status.processes {
+        out.line("balancer_process_up", &format!("process=\"{}\"", label(&process.name)), u8::from(process.up));
+    }
+    out.head("balancer_process_pins", "gauge", "Pins in force in a HAProxy.");
+    for process in &status.processes {
+        if let Some(pins) = process.pins {
+            out.line("balancer_process_pins", &format!("process=\"{}\"", label(&process.name)), pins);
+        }
+    }
+    out.0
+}
+
+/// One word for a server.
+fn state(server: &ServerStatus) -> &'static str {
+    match server.verdict.as_str() {
+        "up" if !server.takes_rooms => "drain",
+        word => word,
+    }
+}
+
+fn of(server: &ServerStatus) -> String {
+    format!("backend=\"{}\"", label(&server.name))
+}
+
+struct Lines(String);
+
+impl Lines {
+    // Writing to a string cannot fail.
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn line(&mut self, name: &str, labels: &str, value: impl Display) {
+        let _ = if labels.is_empty() {
+            writeln!(self.0, "{name} {value}")
+        } else {
+            writeln!(self.0, "{name}{{{labels}}} {value}")
+        };
+    }
+}
+
+/// A name as the value of a label.
+fn label(name: &str) -> String {
+    name.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
