@@ -21,7 +21,7 @@ pub(super) struct Room {
     pub(super) binding: Binding,
     /// When the store last said so.
     pub(super) confirmed: Instant,
-    /// When the store was last told to keep it.
+    /// When the store was last told to keep it, as far as is known.
     pub(super) renewed: Instant,
     /// When somebody last came, in milliseconds since the epoch.
     pub(super) used_ms: u64,
@@ -67,6 +67,8 @@ pub enum Why {
     Learned,
     /// A map had it when we came.
     Adopted,
+    /// The store had lost it.
+    Restored,
     /// HAProxy moved it while its server was down.
     Followed,
     /// Its server is down.
@@ -87,6 +89,7 @@ impl Why {
         match self {
             Self::Learned => "learned",
             Self::Adopted => "adopted",
+            Self::Restored => "restored",
             Self::Followed => "followed",
             Self::ServerDown => "server-down",
             Self::ServerOut => "server-out",
@@ -156,6 +159,13 @@ impl Book {
         counts
     }
 
+    /// Where a room was that the store has lost: it was to keep it for longer than this.
+    pub(super) fn lost(&self, told: &Told, asked: Instant, ttl: Duration) -> Option<Wish> {
+        let Told::Nowhere { room } = told else { return None };
+        let known = self.rooms.get(room).filter(|known| asked.saturating_duration_since(known.renewed) < ttl)?;
+        Some(Wish::Claim { room: room.clone(), server: known.server().into(), why: Why::Restored })
+    }
+
     /// Takes in what the store answered to a question of `asked`.
     pub(super) fn take(&mut self, told: Told, asked: Instant, wall_ms: u64) -> Change {
         match told {
@@ -184,12 +194,10 @@ impl Book {
                         return Change::None;
                     }
                     known.confirmed = asked;
-                    if ours.is_some() {
-                        known.renewed = asked;
-                    }
                     if known.binding == binding {
                         return Change::None;
                     }
+                    known.renewed = renewed(&binding, asked, wall_ms);
                     let from: Arc<str> = known.server().into();
                     let to: Arc<str> = binding.backend.as_str().into();
                     known.binding = binding;
@@ -202,8 +210,8 @@ impl Book {
                 }
                 let server: Arc<str> = binding.backend.as_str().into();
                 let used_ms = if ours.is_some() { wall_ms } else { binding.stamp.min(wall_ms) };
-                let strays = BTreeMap::new();
-                self.rooms.insert(room, Room { binding, confirmed: asked, renewed: asked, used_ms, strays });
+                let (strays, renewed) = (BTreeMap::new(), renewed(&binding, asked, wall_ms));
+                self.rooms.insert(room, Room { binding, confirmed: asked, renewed, used_ms, strays });
                 self.version += 1;
                 Change::New { server }
             }
@@ -251,6 +259,12 @@ impl Book {
     }
 }
 
+/// When a binding was made, by our clock.
+fn renewed(binding: &Binding, asked: Instant, wall_ms: u64) -> Instant {
+    let age = Duration::from_millis(wall_ms.saturating_sub(binding.stamp));
+    asked.checked_sub(age).unwrap_or(asked)
+}
+
 /// What a map lacks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Diff {
@@ -296,6 +310,9 @@ mod tests {
         book.take(Told::Nowhere { room: "x".into() }, read, 9);
         let diff = book.diff(&map, read, true);
         assert_eq!((diff.add.len(), diff.set.len(), &*diff.del, diff.check.len()), (0, 0, &["x".into()][..], 0));
+        let lost = |ttl| book.lost(&Told::Nowhere { room: "a".into() }, read + second, ttl);
+        assert!(matches!(lost(3 * second), Some(Wish::Claim { why: Why::Restored, .. })), "the store forgot too early");
+        assert_eq!(lost(second), None, "it was time");
         assert_eq!(book.unconfirmed(&["s2".into()], read + second).len(), 1);
         assert_eq!(book.count("s2"), 1);
     }

@@ -111,7 +111,7 @@ struct Due {
 impl Control {
     /// A controller of these processes. Nothing is asked before [`run`](Self::run).
     pub fn new(options: ControlOptions, processes: Vec<ControlledProcess>, store: Arc<dyn StickStore>) -> Self {
-        let state = State::new(processes.iter().map(|process| process.name.clone()));
+        let state = State::new(processes.iter().map(|process| process.name.clone()), options.store_ttl());
         let inner = Inner {
             options,
             processes: processes.into_iter().map(Arc::new).collect(),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use balancer_core::Health;
 use tokio::time::Instant;
@@ -72,10 +73,14 @@ pub(super) struct State {
     pub(super) decisions: BTreeMap<(&'static str, &'static str), u64>,
     pub(super) events: Vec<ControlEvent>,
     pub(super) stranded: usize,
+    /// Rooms that the store has lost, to be claimed again.
+    pub(super) restoring: Vec<Wish>,
+    /// How long the store keeps what it is told.
+    ttl: Duration,
 }
 
 impl State {
-    pub(super) fn new(names: impl Iterator<Item = String>) -> Self {
+    pub(super) fn new(names: impl Iterator<Item = String>, ttl: Duration) -> Self {
         let watched = |name| Watched {
             name,
             look: None,
@@ -99,6 +104,8 @@ impl State {
             decisions: BTreeMap::new(),
             events: Vec::new(),
             stranded: 0,
+            restoring: Vec::new(),
+            ttl,
         }
     }
 
@@ -270,6 +277,10 @@ impl State {
 
     /// Takes in what the store answered to a question of `asked`.
     pub(super) fn told(&mut self, told: Told, asked: Instant, wall_ms: u64) {
+        if let Some(wish) = self.book.lost(&told, asked, self.ttl) {
+            self.restoring.push(wish);
+            return;
+        }
         let (room, why, wanted) = match &told {
             Told::Bound { room, ours, .. } => (room.clone(), ours.unwrap_or(Why::Elsewhere), ours.is_some()),
             Told::Nowhere { room } | Told::Renewed { room } => (room.clone(), Why::Elsewhere, false),
@@ -303,8 +314,6 @@ impl State {
     pub(super) fn store_answered(&mut self) {
         if self.store.lost.take().is_some() {
             self.events.push(ControlEvent::StoreBack);
-            // It may have lost what the maps still have.
-            self.processes.iter_mut().for_each(|watched| watched.adopting = true);
         }
     }
 

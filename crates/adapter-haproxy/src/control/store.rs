@@ -17,8 +17,15 @@ use super::status::Order;
 /// How many questions are under way at once.
 const AT_ONCE: usize = 64;
 
-/// Asks for each room. `false`: the store is lost, and what was not answered is not so.
+/// Asks for each room, and brings back those that the store has lost. `false`: the store is lost, and what was not
+/// answered is not so.
 pub(super) async fn ask(inner: &Arc<Inner>, wishes: &[Wish]) -> bool {
+    let answered = ask_once(inner, wishes).await;
+    let restoring = std::mem::take(&mut inner.state().restoring);
+    answered && (restoring.is_empty() || ask_once(inner, &restoring).await)
+}
+
+async fn ask_once(inner: &Arc<Inner>, wishes: &[Wish]) -> bool {
     let mut asked = JoinSet::new();
     let mut rest = wishes.iter();
     let mut lost = None;

@@ -31,6 +31,7 @@ async fn somebody_elses_maintenance_is_never_ended() {
         assert!(running.control.order("mm2", None).await.is_err());
         assert_eq!(site.haproxies[0].status("rooms", "mm2"), "MAINT");
         site.haproxies[0].order("set server rooms/mm2 state ready");
+        running.verdict("mm2", "up").await;
         running.control.order("mm2", None).await.unwrap();
         until("it is up and free", || running.server("mm2").takes_rooms).await;
         assert_eq!(site.homes(0, &rooms), moved, "none returns");
