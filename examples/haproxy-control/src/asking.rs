@@ -5,22 +5,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Uri, header};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::{Method, Uri};
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 
+use crate::call::call;
 use crate::settings::AskServers;
 
 /// How long one server may take.
 const LIMIT: Duration = Duration::from_secs(5);
-/// The most bytes of an answer.
-const MAX_ANSWER: usize = 16 * 1024 * 1024;
 /// How many are asked at once.
 const AT_ONCE: usize = 32;
 
@@ -52,10 +45,7 @@ impl Asking {
                 && let Some((server, address)) = rest.next()
             {
                 let this = self.clone();
-                asked.spawn(async move {
-                    let told = timeout(LIMIT, this.one(address)).await;
-                    (server, told.unwrap_or_else(|_| Err(format!("no answer within {} s", LIMIT.as_secs()))))
-                });
+                asked.spawn(async move { (server, this.one(address).await) });
             }
             match asked.join_next().await {
                 None => return found,
@@ -81,22 +71,10 @@ fn host(address: SocketAddr) -> String {
 }
 
 async fn get(uri: &Uri) -> Result<String, String> {
-    let authority = uri.authority().ok_or("the URL names no host")?;
-    let words = |e: &dyn std::fmt::Display| e.to_string();
-    let stream = TcpStream::connect((authority.host().trim_matches(['[', ']']), authority.port_u16().unwrap_or(80)));
-    let stream = stream.await.map_err(|e| words(&e))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| words(&e))?;
-    let driven = tokio::spawn(connection);
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let request = Request::get(path).header(header::HOST, authority.as_str()).body(Empty::<Bytes>::new());
-    let answer = sender.send_request(request.map_err(|e| words(&e))?).await.map_err(|e| words(&e))?;
-    let status = answer.status();
-    if !status.is_success() {
-        return Err(format!("it answers {status}"));
+    match call(Method::GET, uri, None, LIMIT).await? {
+        (status, body) if status.is_success() => Ok(body),
+        (status, _) => Err(format!("it answers {status}")),
     }
-    let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await.map_err(|e| words(&e))?;
-    driven.abort();
-    Ok(String::from_utf8_lossy(&body.to_bytes()).into_owned())
 }
 
 /// Rooms of an answer: a JSON list of names or of objects, perhaps within `rooms`; else Prometheus text.
@@ -129,11 +107,13 @@ fn rooms(body: &str, label: &str) -> Vec<(String, Option<u64>)> {
                 c => name.push(c),
             }
         }
-        let value: Option<f64> = line.rsplit(' ').next().and_then(|value| value.parse().ok());
-        if value == Some(0.0) {
+        // Counts of people are whole, though they may be written as `3.0`.
+        let value = line.rsplit(' ').next().map(|value| value.split('.').next().unwrap_or(value));
+        let value: Option<u64> = value.and_then(|value| value.parse().ok());
+        if value == Some(0) {
             continue;
         }
-        let people = line.contains("peers").then(|| value.map(|value| value.clamp(0.0, 1e9) as u64)).flatten();
+        let people = value.filter(|_| line.contains("peers"));
         let entry = found.entry(name).or_default();
         *entry = people.or(*entry);
     }

@@ -6,6 +6,7 @@ use adapter_haproxy::HaproxyVersion;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::plan::Change;
+use crate::settings::Span;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -69,6 +70,152 @@ pub(crate) enum Command {
         haproxy-control run --config control.toml --check\n  haproxy-control run --config control.toml\n\n\
         It ends in good order on SIGTERM and SIGINT; HAProxy keeps its pins. Logs are on standard error.")]
     Run(RunArgs),
+    /// Say what the controller sees: servers, processes, rooms, the store
+    #[command(after_help = "Examples:\n  haproxy-control status\n  haproxy-control status --watch 2\n  \
+        haproxy-control status --config control.toml -o json")]
+    Status(StatusArgs),
+    /// Say where a room is, and why
+    #[command(after_help = "Example:\n  haproxy-control explain 'big hall'\n\n\
+        ROOM is the key as the stick table has it, not encoded.")]
+    Explain(ExplainArgs),
+    /// Find rooms that live on two servers now
+    #[command(after_help = "Example:\n  haproxy-control splits\n\n\
+        Tables and maps of all processes, the store, and the servers, where [ask] says how, are asked.\n\
+        Ends with 0 when there are none, with 1 when there are, with 4 when there are none but not all could be asked.")]
+    Splits(SplitsArgs),
+    /// Give a server no new rooms; wait until it has none left
+    #[command(after_help = "Examples:\n  haproxy-control drain edumeet2\n  \
+        haproxy-control drain edumeet2 --wait --deadline 2h\n  haproxy-control drain edumeet2 --move-rooms --wait\n\n\
+        Ends with 0 when it is empty (or at once without --wait), with 5 at the deadline, naming the rooms that are left.")]
+    Drain(DrainArgs),
+    /// Give a server no new rooms
+    Cordon(OrderArgs),
+    /// End our order on a server: it takes new rooms again
+    #[command(after_help = "Somebody else's maintenance is not ended: refused with 3.")]
+    Uncordon(OrderArgs),
+    /// Move a server's rooms away, all people of a room together, then take it out of service
+    Maint(OrderArgs),
+    /// Bring the running HAProxys from what they are to what a file describes
+    #[command(after_help = "Examples:\n  haproxy-control apply --config control.toml cluster.toml --dry-run\n  \
+        haproxy-control apply --config control.toml cluster.toml\n\n\
+        By runtime commands, or by one reload through the master where those do not do. A file that HAProxy refuses \
+        replaces nothing.\nEnds with 3 when rooms in use would have to move and --move-rooms was not given, with 4 when \
+        it was done in some processes only.")]
+    Apply(ApplyArgs),
+}
+
+/// Where the controller is.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ApiArgs {
+    /// The controller's address [default: 127.0.0.1:9466, or http.listen of --config]
+    #[arg(long, value_name = "ADDRESS", env = "HAPROXY_CONTROL_API", help_heading = "Controller")]
+    pub(crate) api: Option<String>,
+    /// The controller's settings, for its address and token
+    #[arg(long, value_name = "FILE", env = "HAPROXY_CONTROL_CONFIG", help_heading = "Controller")]
+    pub(crate) config: Option<PathBuf>,
+    /// The token that changes need, if the controller asks for one
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "HAPROXY_CONTROL_TOKEN",
+        hide_env_values = true,
+        help_heading = "Controller"
+    )]
+    pub(crate) token: Option<String>,
+}
+
+/// What `status` shows.
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    /// Show it again and again, every so many seconds
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2")]
+    pub(crate) watch: Option<u64>,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// Which room.
+#[derive(Args, Debug)]
+pub(crate) struct ExplainArgs {
+    /// The room
+    pub(crate) room: String,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// How `splits` prints.
+#[derive(Args, Debug)]
+pub(crate) struct SplitsArgs {
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// Which server.
+#[derive(Args, Debug)]
+pub(crate) struct OrderArgs {
+    /// The server
+    pub(crate) server: String,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// What `drain` does.
+#[derive(Args, Debug)]
+pub(crate) struct DrainArgs {
+    /// The server
+    pub(crate) server: String,
+    /// Wait until nothing is left on it
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Wait for so long at most, as 30s, 10m or 2h
+    #[arg(long, value_name = "DURATION", requires = "wait")]
+    pub(crate) deadline: Option<Span>,
+    /// Move its rooms away at once, all people of a room together
+    #[arg(long)]
+    pub(crate) move_rooms: bool,
+    #[command(flatten)]
+    pub(crate) api: ApiArgs,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// What `apply` does.
+#[derive(Args, Debug)]
+pub(crate) struct ApplyArgs {
+    /// What is wanted, as for `render` [default: apply.wanted of the settings]
+    #[arg(value_name = "FILE")]
+    pub(crate) wanted: Option<PathBuf>,
+    /// The controller's settings
+    #[arg(long, value_name = "FILE", env = "HAPROXY_CONTROL_CONFIG")]
+    pub(crate) config: PathBuf,
+    /// What the file describes [default: apply.kind of the settings]
+    #[arg(long, value_enum)]
+    pub(crate) kind: Option<Kind>,
+    /// Only show the commands, and the rooms that would move
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Let rooms in use move, all people of a room together
+    #[arg(long)]
+    pub(crate) move_rooms: bool,
+    /// How long rooms and connections may take to leave a server, as 30s or 10m
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub(crate) deadline: Span,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
 }
 
 /// What `run` does.

@@ -1,8 +1,10 @@
 //! HAProxy for people who run it: what is wrong with a configuration, what a failed start means, a correct
-//! configuration from a few lines, where a room goes, and who moves when a server comes or goes. Nothing here talks to a
-//! running HAProxy.
+//! configuration from a few lines, where a room goes, and who moves when a server comes or goes; and live HAProxys that are driven so that
+//! rooms stay where they are.
 
+mod apply;
 mod asking;
+mod call;
 mod check;
 mod cli;
 mod diff;
@@ -16,6 +18,7 @@ mod predict;
 mod render;
 mod run;
 mod settings;
+mod steer;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -35,6 +38,14 @@ fn main() -> ExitCode {
         Command::Predict(args) => predict::run(&args, &mut std::io::stdout().lock()),
         Command::Plan(args) => plan::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Status(args) => wait(steer::status(&args)),
+        Command::Explain(args) => wait(steer::explain(&args)),
+        Command::Splits(args) => wait(steer::splits(&args)),
+        Command::Drain(args) => wait(steer::drain(&args)),
+        Command::Cordon(args) => wait(steer::order(&args, "drain")),
+        Command::Uncordon(args) => wait(steer::order(&args, "ready")),
+        Command::Maint(args) => wait(steer::order(&args, "maint")),
+        Command::Apply(args) => wait(apply::apply(&args)),
     };
     let exit = done.and_then(|outcome| say(&outcome).map(|()| outcome.exit));
     let exit = exit.unwrap_or_else(|failure| {
@@ -42,6 +53,10 @@ fn main() -> ExitCode {
         failure.exit
     });
     ExitCode::from(exit.code())
+}
+
+fn wait(done: impl Future<Output = Result<Outcome, Failure>>) -> Result<Outcome, Failure> {
+    run::runtime()?.block_on(done)
 }
 
 fn say(outcome: &Outcome) -> Result<(), Failure> {

@@ -1,7 +1,9 @@
 //! `render`: a configuration from a small TOML file, proved before it is written.
 
-use adapter_haproxy::render::{RenderError, pin_key};
-use adapter_haproxy::{ConfigFile, Doctor, Level};
+use std::path::Path;
+
+use adapter_haproxy::render::{HaproxyConfig, RenderError, pin_key};
+use adapter_haproxy::{ConfigFile, Doctor, HaproxyVersion, Level};
 
 use crate::check::Target;
 use crate::cli::{Kind, RenderArgs};
@@ -67,6 +69,18 @@ pub(crate) fn run(args: &RenderArgs) -> Result<Outcome, Failure> {
             Ok(Outcome::done(format!("OK {}{proved}\n", out.display())).with_notes(notes))
         }
     }
+}
+
+/// The configuration a file describes, for this version.
+///
+/// # Errors
+///
+/// A description that cannot be read or describes what cannot be.
+pub(crate) fn described(kind: Kind, path: &Path, version: HaproxyVersion) -> Result<HaproxyConfig, Failure> {
+    let name = path.display().to_string();
+    let text = String::from_utf8(files::read(path, MAX_SPEC_LEN)?);
+    let spec = spec::read(&name, &text.map_err(|_| Failure::failed(format!("{name} is no UTF-8 text")))?)?;
+    build::config(kind, version, &spec).map_err(|why| Failure::failed(format!("{name}: {why}")))
 }
 
 /// What our own rules still say of it; kept by address is a matter of choice.

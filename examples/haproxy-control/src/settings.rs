@@ -58,6 +58,8 @@ pub(crate) struct Process {
     pub(crate) pins_file: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) program: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) wanted: Option<Text>,
 }
 
 /// `[rooms]`

@@ -141,6 +141,20 @@ impl Control {
         Ok(())
     }
 
+    /// Rooms that would move if these servers left, percent-encoded: from there to there, `None` where no server is left.
+    pub fn would_move(&self, servers: &[&str]) -> Vec<(String, String, Option<String>)> {
+        let state = self.inner.state();
+        let mut placer = state.placer_without(&self.inner.options, servers);
+        let theirs = state.book.rooms().iter().filter(|(_, known)| servers.contains(&known.server()));
+        let mut rooms: Vec<(&Arc<str>, &str)> = theirs.map(|(room, known)| (room, known.server())).collect();
+        rooms.sort_unstable();
+        let to = rooms.into_iter().map(|(room, from)| {
+            let to = placer.choose(room).map(|name| name.to_string());
+            (room.to_string(), from.to_owned(), to)
+        });
+        to.collect()
+    }
+
     /// A place for a room: where it is, or else a new one. It is pinned in every process that answers when this returns.
     ///
     /// # Errors

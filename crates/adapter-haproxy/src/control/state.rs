@@ -217,12 +217,17 @@ impl State {
     }
 
     pub(super) fn placer(&self, options: &ControlOptions) -> Placer {
+        self.placer_without(options, &[])
+    }
+
+    /// Chooses as if these servers took no rooms.
+    pub(super) fn placer_without(&self, options: &ControlOptions, without: &[&str]) -> Placer {
         let release = self.looks().next().map(|look| look.process.version_text.clone()).unwrap_or_default();
         let candidates: Vec<Candidate> = self
             .looks()
             .take(1)
             .flat_map(|look| &look.servers)
-            .filter(|(name, _)| self.takes_rooms(name))
+            .filter(|(name, _)| self.takes_rooms(name) && !without.contains(&&***name))
             .map(|(name, seen)| Candidate { name: name.clone(), id: seen.id, weight: seen.weight })
             .collect();
         let counts = self.book.counts();

@@ -100,7 +100,7 @@ async fn connection(stream: TcpStream, shared: Shared, mut stopping: watch::Rece
     let _ = serving.await;
 }
 
-const PATHS: &str = "there are /livez, /readyz, /metrics, /v1/status, /v1/rooms, /v1/servers, /v1/splits";
+const PATHS: &str = "there are /livez, /readyz, /metrics, /v1/status, /v1/rooms, /v1/servers, /v1/moves, /v1/splits";
 
 async fn respond(shared: &Shared, request: &Request<Incoming>) -> Answer {
     let (method, path) = (request.method(), request.uri().path());
@@ -125,6 +125,15 @@ async fn respond(shared: &Shared, request: &Request<Incoming>) -> Answer {
         "/v1/rooms" if writing => told(place(control, query).await),
         "/v1/servers" if reading => told(server(control, query)),
         "/v1/servers" if writing => told(order(control, query).await),
+        "/v1/moves" if reading => {
+            let servers: Vec<String> = parse(query.as_bytes())
+                .filter(|(key, _)| key == "server")
+                .map(|(_, value)| value.into_owned())
+                .collect();
+            let moves = control.would_move(&servers.iter().map(String::as_str).collect::<Vec<_>>());
+            let moves = moves.into_iter().map(|(room, from, to)| json!({ "room": room, "from": from, "to": to }));
+            json_of(StatusCode::OK, &json!({ "moves": moves.collect::<Vec<_>>() }))
+        }
         "/v1/splits" if reading => {
             let (servers, mut silent) = match &shared.asking {
                 Some(asking) => asking.ask(control.addresses()).await,
@@ -134,7 +143,7 @@ async fn respond(shared: &Shared, request: &Request<Incoming>) -> Answer {
             splits.silent.append(&mut silent);
             serialised(&splits)
         }
-        "/livez" | "/readyz" | "/metrics" | "/v1/status" | "/v1/splits" => refused("GET, HEAD"),
+        "/livez" | "/readyz" | "/metrics" | "/v1/status" | "/v1/moves" | "/v1/splits" => refused("GET, HEAD"),
         "/v1/rooms" | "/v1/servers" => refused("GET, HEAD, POST"),
         _ => problem(StatusCode::NOT_FOUND, "not-found", PATHS),
     }
@@ -158,13 +167,13 @@ fn allowed(shared: &Shared, request: &Request<Incoming>) -> Result<(), Problem> 
 }
 
 async fn explain(control: &Control, query: &str) -> Result<Answer, Problem> {
-    let report = control.explain(&required(query, "room")?).await.map_err(trouble)?;
+    let report = control.explain(&required(query, "room")?).await.map_err(|e| trouble(&e))?;
     Ok(serialised(&report))
 }
 
 async fn place(control: &Control, query: &str) -> Result<Answer, Problem> {
     let room = required(query, "room")?;
-    let server = control.place(&room).await.map_err(trouble)?;
+    let server = control.place(&room).await.map_err(|e| trouble(&e))?;
     Ok(json_of(StatusCode::OK, &json!({ "room": room, "server": server })))
 }
 
@@ -173,7 +182,7 @@ fn server(control: &Control, query: &str) -> Result<Answer, Problem> {
     let status = control.status();
     if !status.servers.iter().any(|server| server.name == name) {
         let known = status.servers.iter().map(|server| server.name.clone()).collect();
-        return Err(trouble(ControlError::NoServer { name, known }));
+        return Err(trouble(&ControlError::NoServer { name, known }));
     }
     Ok(serialised(&control.remaining(&name)))
 }
@@ -189,12 +198,12 @@ async fn order(control: &Control, query: &str) -> Result<Answer, Problem> {
             return Err((StatusCode::BAD_REQUEST, "order", text));
         }
     };
-    control.order(&name, order).await.map_err(trouble)?;
+    control.order(&name, order).await.map_err(|e| trouble(&e))?;
     Ok(json_of(StatusCode::OK, &json!({ "server": name, "order": order })))
 }
 
-fn trouble(error: ControlError) -> Problem {
-    let (status, code) = match &error {
+fn trouble(error: &ControlError) -> Problem {
+    let (status, code) = match error {
         ControlError::NoServer { .. } => (StatusCode::NOT_FOUND, "no-server"),
         ControlError::Foreign { .. } => (StatusCode::CONFLICT, "foreign"),
         ControlError::Nowhere => (StatusCode::SERVICE_UNAVAILABLE, "nowhere"),

@@ -100,7 +100,10 @@ impl std::str::FromStr for Span {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis();
-        match [(3_600_000, "h"), (60_000, "m"), (1_000, "s")].into_iter().find(|(each, _)| ms > 0 && ms % each == 0) {
+        match [(3_600_000, "h"), (60_000, "m"), (1_000, "s")]
+            .into_iter()
+            .find(|(each, _)| ms > 0 && ms.is_multiple_of(*each))
+        {
             Some((each, unit)) => write!(f, "{}{unit}", ms / each),
             None => write!(f, "{ms}ms"),
         }

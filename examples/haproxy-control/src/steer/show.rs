@@ -1,0 +1,159 @@
+//! What a controller says, for people.
+
+use serde_json::Value;
+
+use super::{Cell, LISTED, counted, printable, table};
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn number(value: &Value) -> Cell {
+    Cell::number(value.as_u64())
+}
+
+/// Everything at a glance.
+pub(super) fn status(status: &Value) -> String {
+    let servers: Vec<Vec<Cell>> = list(&status["servers"])
+        .iter()
+        .map(|server| {
+            let seen = server["seen"].as_object().into_iter().flatten();
+            let seen: Vec<String> = seen.map(|(process, word)| format!("{process}={}", text(word))).collect();
+            vec![
+                Cell::text(text(&server["name"])),
+                Cell::text(&if server["dead"] == true {
+                    format!("{}, rooms move", text(&server["verdict"]))
+                } else {
+                    text(&server["verdict"]).to_owned()
+                }),
+                Cell::text(text(&server["order"])),
+                number(&server["rooms"]),
+                number(&server["sessions"]),
+                number(&server["weight"]),
+                Cell::text(text(&server["address"])),
+                Cell::text(&seen.join(" ")),
+            ]
+        })
+        .collect();
+    let processes: Vec<Vec<Cell>> = list(&status["processes"])
+        .iter()
+        .map(|process| {
+            vec![
+                Cell::text(text(&process["name"])),
+                Cell::text(if process["up"] == true { "up" } else { "lost" }),
+                number(&process["pid"]),
+                Cell::text(text(&process["version"])),
+                number(&process["pins"]),
+                number(&process["behind"]),
+                Cell::text(text(&process["trouble"])),
+            ]
+        })
+        .collect();
+    let mut out = table(&["SERVER", "VERDICT", "ORDER", "ROOMS", "SESSIONS", "WEIGHT", "ADDRESS", "SEEN"], &servers);
+    out.push('\n');
+    out.push_str(&table(&["PROCESS", "STATE", "PID", "VERSION", "PINS", "BEHIND", "TROUBLE"], &processes));
+    let count = |name: &str| status[name].as_u64().unwrap_or(0);
+    let store = match status["store_trouble"].as_str() {
+        Some(why) => format!("lost: pins stay and nothing moves ({})", printable(why)),
+        None if status["store_up"] == true => "up".to_owned(),
+        None => "not read yet".to_owned(),
+    };
+    let rooms = counted(usize::try_from(count("rooms")).unwrap_or(usize::MAX), "room");
+    out.push_str(&format!(
+        "\n{rooms}, {} on two servers, {} without a server; store {store}\n",
+        count("splits"),
+        count("stranded")
+    ));
+    out
+}
+
+/// Where a room is, and why.
+pub(super) fn room(report: &Value) -> String {
+    let mut out = match report["server"].as_str() {
+        Some(server) => format!("{} is on {}", printable(text(&report["room"])), printable(server)),
+        None => format!("{} is on no server", printable(text(&report["room"]))),
+    };
+    out.push_str(&format!(": {}\n", printable(text(&report["because"]))));
+    if let Some(verdict) = report["verdict"].as_str() {
+        let unused = report["unused_ms"].as_u64().unwrap_or(0) / 1000;
+        out.push_str(&format!("  its server is {verdict}; somebody last came {unused} s ago\n"));
+    }
+    for process in list(&report["processes"]) {
+        let told = |name: &str| printable(process[name].as_str().unwrap_or("nothing"));
+        out.push_str(&format!(
+            "  {}: map says {}, table says {}",
+            text(&process["process"]),
+            told("pin"),
+            told("table")
+        ));
+        match process["trouble"].as_str() {
+            Some(why) => out.push_str(&format!(" ({})\n", printable(why))),
+            None => out.push('\n'),
+        }
+    }
+    if report["server"].is_null() {
+        let to = report["would_go"].as_str().unwrap_or("nowhere: no server takes rooms");
+        out.push_str(&format!("  it would go to {}\n", printable(to)));
+    }
+    for one in list(&report["excluded"]) {
+        out.push_str(&format!("  {} takes no new rooms: {}\n", printable(text(&one[0])), printable(text(&one[1]))));
+    }
+    for moved in list(&report["moves"]) {
+        let (from, to) = (printable(text(&moved["from"])), printable(text(&moved["to"])));
+        out.push_str(&format!("  moved from {from} to {to}: {}\n", text(&moved["why"])));
+    }
+    out
+}
+
+/// Rooms on two servers.
+pub(super) fn splits(found: &Value) -> String {
+    let mut rows = Vec::new();
+    for room in list(&found["rooms"]) {
+        for seen in list(&room["seen"]) {
+            rows.push(vec![
+                Cell::text(text(&room["room"])),
+                Cell::text(text(&room["home"])),
+                Cell::text(text(&seen["server"])),
+                Cell::text(text(&seen["by"])),
+                Cell::number(seen["used_ms_ago"].as_u64().map(|ms| ms / 1000)),
+                number(&seen["people"]),
+            ]);
+        }
+    }
+    let mut out = String::new();
+    if !rows.is_empty() {
+        out.push_str(&table(&["ROOM", "HOME", "SEEN ON", "BY", "USED S AGO", "PEOPLE"], &rows));
+        out.push('\n');
+    }
+    let count = list(&found["rooms"]).len();
+    let asked: Vec<&str> = list(&found["asked"]).iter().map(text).collect();
+    out.push_str(&format!("{} on two servers; asked: {}\n", counted(count, "room"), asked.join(", ")));
+    for (who, why) in found["silent"].as_object().into_iter().flatten() {
+        out.push_str(&format!("not asked: {}: {}\n", printable(who), printable(text(why))));
+    }
+    out
+}
+
+/// What is left, in one line.
+pub(super) fn left(left: &Value) -> String {
+    let rooms = counted(list(&left["rooms"]).len(), "room");
+    let sessions = counted(usize::try_from(left["sessions"].as_u64().unwrap_or(0)).unwrap_or(usize::MAX), "session");
+    format!("{rooms} in use, {} idle, {sessions}", left["idle"].as_u64().unwrap_or(0))
+}
+
+/// What is left, by room.
+pub(super) fn remaining(left: &Value) -> String {
+    let rooms = list(&left["rooms"]);
+    let rows: Vec<Vec<Cell>> =
+        rooms.iter().take(LISTED).map(|one| vec![Cell::text(text(&one[0])), number(&one[1])]).collect();
+    let mut out = table(&["ROOM", "USED S AGO"], &rows);
+    if rooms.len() > LISTED {
+        out.push_str(&format!("and {} more\n", rooms.len() - LISTED));
+    }
+    out.push_str(&format!("{}\n", self::left(left)));
+    out
+}

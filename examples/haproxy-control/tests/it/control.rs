@@ -1,0 +1,263 @@
+//! `run` and the commands beside it, on a real HAProxy with a master.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::{Folder, Ran, haproxy, run_in};
+
+/// A child process, ended in good order when dropped.
+struct Running(Child);
+
+impl Running {
+    fn end(&mut self) -> Option<i32> {
+        let _ = Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status();
+        let end = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < end {
+            if let Ok(Some(status)) = self.0.try_wait() {
+                return status.code();
+            }
+            std::thread::yield_now();
+        }
+        let _ = self.0.kill();
+        None
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// A room server that says its name.
+fn room_server(name: &str) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{name}", name.len());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head);
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    port
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !so() {
+        assert!(Instant::now() < end, "{what}: not within 20 s");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+struct Scene {
+    folder: Folder,
+    ports: Vec<u16>,
+    front: u16,
+    peer: u16,
+}
+
+impl Scene {
+    /// A cluster of the first servers, with lines more.
+    fn cluster(&self, servers: usize, more: &str) -> String {
+        let at = self.folder.display();
+        let mut text = format!("pins = \"{at}/pins.map\"\n");
+        let (top, tables) = more.split_once("---").unwrap_or(("", more));
+        text.push_str(&format!("{top}\n[[listen]]\nport = {}\nhost = \"127.0.0.1\"\n", self.front));
+        for (port, n) in self.ports.iter().zip(1..=servers) {
+            text.push_str(&format!("[[server]]\nname = \"mm{n}\"\nhost = \"127.0.0.1\"\nport = {port}\nid = {n}\n"));
+        }
+        text.push_str(&format!(
+            "[peers]\nlocal = \"lb1\"\n[[peers.member]]\nname = \"lb1\"\nhost = \"127.0.0.1\"\nport = {}\n",
+            self.peer
+        ));
+        text.push_str(&format!("[global]\nsocket = \"{at}/admin.sock\"\n{tables}\n"));
+        if !tables.contains("[extra]") {
+            text.push_str("[extra]\n");
+        }
+        text.push_str(&format!("global = [\"server-state-file {at}/state\", \"hard-stop-after 10s\"]\n"));
+        text.push_str("defaults = [\"load-server-state-from-file global\"]\n");
+        text
+    }
+
+    fn put(&self, servers: usize, more: &str) {
+        self.folder.put("cluster.toml", self.cluster(servers, more));
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        run_in(&self.folder, args, "")
+    }
+
+    fn done(&self, args: &[&str]) -> String {
+        let ran = self.run(args);
+        assert_eq!(ran.code, 0, "{args:?}: {ran:?}");
+        ran.out
+    }
+
+    fn json(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&self.done(&[args, &["-o", "json"]].concat())).unwrap()
+    }
+
+    fn home(&self, room: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.front)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let request = format!("GET /socket.io/?roomId={room} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.rsplit("\r\n").next().unwrap_or_default().to_owned()
+    }
+
+    fn homes(&self) -> BTreeMap<String, String> {
+        (0..30).map(|n| format!("class{n}")).map(|room| (room.clone(), self.home(&room))).collect()
+    }
+
+    fn order(&self, order: &str) -> String {
+        let mut stream = UnixStream::connect(self.folder.join("admin.sock")).unwrap();
+        stream.write_all(format!("{order}\n").as_bytes()).unwrap();
+        let mut out = String::new();
+        stream.read_to_string(&mut out).unwrap();
+        out
+    }
+}
+
+fn start(binary: &Path, scene: &Scene) -> Running {
+    let at = scene.folder.display();
+    let mut command = Command::new(binary);
+    command.args(["-W", "-S", &format!("{at}/master.sock,level,admin"), "-f", &format!("{at}/haproxy.cfg")]);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let running = Running(child);
+    until("HAProxy answers", || TcpStream::connect(("127.0.0.1", scene.front)).is_ok());
+    running
+}
+
+#[test]
+fn a_cluster_is_driven_from_the_command_line() {
+    let Some(binary) = haproxy() else { return };
+    let ports = (1..=5).map(|n| room_server(&format!("mm{n}"))).collect();
+    let scene = Scene { folder: Folder::new(), ports, front: free_port(), peer: free_port() };
+    let (at, api) = (scene.folder.display().to_string(), free_port());
+    scene.folder.put("pins.map", "");
+    scene.folder.put("state", "");
+    scene.put(3, "");
+    scene.done(&["render", "edumeet", "cluster.toml", "--out", "haproxy.cfg"]);
+    let _haproxy = start(&binary, &scene);
+    let settings = format!(
+        "[[haproxy]]\nname = \"lb1\"\nruntime = \"{at}/admin.sock\"\nmaster = \"{at}/master.sock\"\n\
+         config = \"{at}/haproxy.cfg\"\nstate_file = \"{at}/state\"\nprogram = \"{}\"\n\
+         [rooms]\nbackend = \"rooms\"\nwith = [\"pages\"]\nmap = \"{at}/pins.map\"\n\
+         [health]\nsettle = \"0ms\"\n[loop]\nevery = \"50ms\"\nlearn = \"50ms\"\nresync = \"1s\"\n\
+         [http]\nlisten = \"127.0.0.1:{api}\"\ntoken = \"sesame\"\n\
+         [apply]\nkind = \"edumeet\"\nwanted = \"{at}/cluster.toml\"\n",
+        binary.display()
+    );
+    scene.folder.put("control.toml", settings);
+    let none = scene.run(&["status", "--config", "control.toml"]);
+    assert!(none.code == 1 && none.err.contains("no controller answers"), "{none:?}");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_haproxy-control"));
+    command.args(["run", "--config", "control.toml"]).current_dir(&*scene.folder).stderr(Stdio::null());
+    let mut control = Running(command.spawn().unwrap());
+    let here = ["--config", "control.toml"];
+    let with = |args: &[&'static str]| [args, &here].concat();
+    until("it answers", || scene.run(&with(&["status"])).code == 0);
+    let homes = scene.homes();
+    until("all rooms are known", || scene.json(&with(&["status"]))["rooms"] == 30);
+    let status = scene.done(&with(&["status"]));
+    assert!(status.contains("mm1") && status.contains("30 rooms, 0 on two servers") && status.contains("store up"));
+    let explained = scene.done(&with(&["explain", "class1"]));
+    assert!(explained.starts_with(&format!("class1 is on {}: its first people came here", homes["class1"])));
+    assert!(scene.done(&with(&["splits"])).starts_with("0 rooms on two servers"));
+
+    // A room on two servers, by the table.
+    let other = if homes["class1"] == "mm1" { 2 } else { 1 };
+    scene.order("clear table rooms key class1");
+    scene.order(&format!("set table rooms key class1 data.server_id {other}"));
+    let found = scene.run(&with(&["splits"]));
+    assert!(found.code == 1 && found.out.contains("class1") && found.out.contains("table of lb1"), "{found:?}");
+    scene.home("class1");
+
+    // Scaled out, at run time.
+    scene.put(5, "");
+    let apply = with(&["apply"]);
+    let file = scene.folder.get("haproxy.cfg");
+    let shown = scene.done(&[&apply[..], &["--dry-run"]].concat());
+    assert!(shown.contains("add server rooms/mm5") && shown.contains("0 rooms would move"), "{shown}");
+    assert_eq!(scene.folder.get("haproxy.cfg"), file);
+    assert!(scene.done(&apply).starts_with("OK lb1: "));
+    assert!(scene.folder.get("haproxy.cfg").contains("server mm5"));
+    assert_eq!(scene.done(&apply), "OK nothing is to be done\n");
+    until("they are known", || scene.json(&with(&["status"]))["servers"].as_array().unwrap().len() == 5);
+    assert_eq!(scene.homes(), homes);
+
+    // What cannot be replaces nothing.
+    let good = scene.folder.get("haproxy.cfg");
+    scene.put(4, "[extra]\nfrontend = [\"blance roundrobin\"]");
+    for bad in [scene.cluster(4, "[extra]\nfrontend = [\"blance roundrobin\"]"), "[[listen]]\nprot = 1\n".to_owned()] {
+        scene.folder.put("cluster.toml", bad);
+        let refused = scene.run(&apply);
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert_eq!((scene.folder.get("haproxy.cfg"), scene.homes()), (good.clone(), homes.clone()));
+    }
+
+    // Scaled in: not while rooms are in use, unless they may move.
+    scene.put(2, "");
+    let refused = scene.run(&apply);
+    assert!(refused.code == 3 && refused.err.contains("in use on mm3"), "{refused:?}");
+    let shown = scene.json(&[&apply[..], &["--dry-run"]].concat());
+    let theirs = homes.values().filter(|home| *home == "mm3").count();
+    assert_eq!(shown["moves"].as_array().unwrap().len(), theirs);
+    scene.done(&[&apply[..], &["--move-rooms"]].concat());
+    let moved = scene.homes();
+    for (room, home) in &moved {
+        assert!(home == "mm1" || home == "mm2", "{room} is on {home}");
+        assert!(*home == homes[room] || homes[room] == "mm3", "{room} was not on a server that left");
+    }
+    assert!(!scene.order("show servers state rooms").contains("mm3"));
+
+    // One reload, where commands do not do; rooms stay.
+    scene.put(2, "[timeouts]\nclient = 20");
+    let shown = scene.done(&[&apply[..], &["--dry-run"]].concat());
+    assert!(shown.contains("one reload: new: timeout client 20s"), "{shown}");
+    assert!(scene.done(&apply).contains("reloaded"));
+    assert_eq!(scene.homes(), moved);
+
+    // A drain that does not end in time names what is left.
+    let drain = with(&["drain", "mm2", "--wait", "--deadline", "600ms"]);
+    let late = scene.run(&drain);
+    let left = moved.iter().find(|(_, home)| *home == "mm2").unwrap().0;
+    assert!(late.code == 5 && late.out.contains(left.as_str()), "{late:?}");
+    assert_eq!(scene.done(&with(&["uncordon", "mm2"])), "OK mm2 ready\n");
+    scene.done(&with(&["drain", "mm2", "--move-rooms", "--wait", "--deadline", "20s"]));
+    assert!(scene.homes().values().all(|home| home == "mm1"));
+    until("it is out", || scene.order("show servers state rooms").contains(" mm2 127.0.0.1 0 1"));
+    scene.done(&with(&["uncordon", "mm2"]));
+    until("it is back", || {
+        let status = scene.json(&with(&["status"]));
+        status["servers"].as_array().unwrap().iter().all(|server| server["takes_rooms"] == true)
+    });
+    assert!(scene.homes().values().all(|home| home == "mm1"), "nothing returns");
+
+    // Somebody else's maintenance is not ours to end; nobody without the token orders anything.
+    scene.order("set server rooms/mm2 state maint");
+    until("it is seen", || scene.json(&with(&["status"]))["servers"][1]["verdict"] == "out");
+    assert_eq!(scene.run(&with(&["uncordon", "mm2"])).code, 3);
+    let unknown = scene.run(&with(&["cordon", "mm9"]));
+    assert!(unknown.code == 2 && unknown.err.contains("mm1"), "{unknown:?}");
+    let stranger = scene.run(&["cordon", "mm1", "--api", &format!("127.0.0.1:{api}")]);
+    assert!(stranger.code == 1 && stranger.err.contains("http.token"), "{stranger:?}");
+    assert_eq!(control.end(), Some(0));
+    assert_eq!(scene.home("class1"), "mm1", "pins stay in force");
+}
