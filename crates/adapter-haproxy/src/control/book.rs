@@ -1,6 +1,6 @@
 //! Which room is where: what the store said, what tables and maps show. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -216,6 +216,12 @@ impl Book {
                 Change::New { server }
             }
         }
+    }
+
+    /// Of one process, only these rooms are in use elsewhere.
+    pub(super) fn keep_strays(&mut self, process: usize, astray: &HashSet<Arc<str>>) {
+        let strays = self.rooms.iter_mut().filter(|(room, known)| !known.strays.is_empty() && !astray.contains(*room));
+        strays.for_each(|(_, known)| drop(known.strays.remove(&process)));
     }
 
     /// Rooms of these servers that were last confirmed before this.

@@ -1,5 +1,6 @@
 //! What a stick table teaches. Pure.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub(super) fn learn(
     at: Moment,
 ) -> Vec<Wish> {
     let mut wishes = Vec::new();
+    let mut astray = HashSet::new();
     for Use { room, server, used_ms } in uses {
         let Some(there) = here(&server) else { continue };
         let Some(known) = book.get_mut(&room) else {
@@ -54,7 +56,6 @@ pub(super) fn learn(
             continue;
         };
         if *known.server() == *server {
-            known.strays.remove(&process);
             if used_ms > known.used_ms {
                 known.used_ms = used_ms;
                 if at.now.duration_since(known.renewed) >= at.ttl / 8 {
@@ -65,17 +66,18 @@ pub(super) fn learn(
         }
         // An entry of before the room was placed says nothing of now.
         if used_ms <= known.binding.stamp || !there.usable {
-            known.strays.remove(&process);
             continue;
         }
         let home = here(known.server()).unwrap_or_default();
         let left = !home.usable || home.down_ms >= known.binding.stamp;
         if left && used_ms >= home.down_ms && home.verdict != Verdict::Doubtful {
             let seen = known.binding.clone();
-            wishes.push(Wish::Move { room, seen, server: server.clone(), why: Why::Followed });
+            wishes.push(Wish::Move { room: room.clone(), seen, server: server.clone(), why: Why::Followed });
         }
         known.strays.insert(process, Stray { server, used_ms });
+        astray.insert(room);
     }
+    book.keep_strays(process, &astray);
     wishes
 }
 
@@ -120,6 +122,9 @@ mod tests {
             Some(if server == "s1" { Here { usable: false, down_ms: 25, verdict } } else { well(server).unwrap() })
         };
         assert!(learn(&mut book, 1, uses("a", "s2", 30), doubt, at).is_empty());
+        // What the table no longer has is no stray.
+        assert!(learn(&mut book, 1, Vec::new(), well, at).is_empty());
+        assert!(book.get("a").unwrap().strays.is_empty());
         // Nobody knows the server: nothing.
         assert!(learn(&mut book, 1, uses("b", "s9", 30), |_| None, at).is_empty());
         // Use is told to the store now and then.

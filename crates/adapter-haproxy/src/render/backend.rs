@@ -72,12 +72,15 @@ pub struct UseServer {
     pub variable: String,
     /// The map file, as [`pin_map`](super::pin_map) writes it.
     pub file: String,
+    /// Pinned keys stay on their server even when HAProxy sees it down: an error rather than another server, until
+    /// whoever keeps the map has moved them. Together with `redispatch` switched off nobody but the map moves a key.
+    pub hold: bool,
 }
 
 impl UseServer {
     /// Looks the variable up in that file.
     pub fn pinned(variable: impl Into<String>, file: impl Into<String>) -> Self {
-        Self { variable: variable.into(), file: file.into() }
+        Self { variable: variable.into(), file: file.into(), hold: false }
     }
 }
 
@@ -167,6 +170,9 @@ impl BackendSection {
         out.extra(&self.extra)?;
         if let Some(pins) = &self.pins {
             let key = format!("var({}),url_enc,map({})", variable_name(&pins.variable)?, map_path(&pins.file)?);
+            if pins.hold {
+                out.line(["force-persist", "if", "{", &key, "-m", "found", "}"])?;
+            }
             out.line(["use-server", &format!("%[{key}]"), "if", "{", &key, "-m", "found", "}"])?;
         }
         let (every, fall, rise) = self.check_times;

@@ -66,7 +66,7 @@ impl Site {
         config.global.logs.clear();
         config.global.sockets.push(ControlSocket::admin(one.socket()));
         for backend in &mut config.backends {
-            backend.check_times = (Duration::from_millis(60), 2, 2);
+            backend.check_times = (Duration::from_millis(100), 3, 2);
             backend.extra.push("http-reuse never".to_owned());
             backend.extra.push("retries 1".to_owned());
         }

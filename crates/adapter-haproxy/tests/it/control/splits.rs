@@ -19,7 +19,15 @@ async fn what_was_split_on_purpose_is_found() {
         // In the table of one of two.
         let other = if homes["class7"] == "mm1" { 2 } else { 1 };
         site.haproxies[1].order(&format!("set table rooms key class7 data.server_id {other}"));
-        let found = running.control.splits(&[]).await;
+        // A check that fails on a busy machine hides a server for a moment.
+        let mut found = running.control.splits(&[]).await;
+        for _ in 0..100 {
+            if !found.rooms.is_empty() {
+                break;
+            }
+            running.verdict(&format!("mm{other}"), "up").await;
+            found = running.control.splits(&[]).await;
+        }
         assert_eq!(found.rooms.len(), 1, "{found:?}");
         let split = &found.rooms[0];
         assert_eq!((&*split.room, split.home.as_deref()), ("class7", Some(&*homes["class7"])));
