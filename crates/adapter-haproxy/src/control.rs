@@ -18,8 +18,29 @@
 //! [`EdumeetCluster`](crate::render::EdumeetCluster) and [`JitsiShards`](crate::render::JitsiShards) render them with
 //! pins. HAProxy leaves a pinned server by itself when its own check fails, before we hear of it: a room that is asked
 //! for then is placed by the hash, where we would have moved it as well ([`Placing::Hash`]); its entry in the table is
-//! followed. Where it must not (`force-persist` for pinned rooms, no `option redispatch`), people get an error in that
-//! moment instead.
+//! followed. Where it must not, hold the pins ([`UseServer::hold`](crate::render::UseServer::hold), and no redispatch):
+//! people get an error in that moment, and nobody but the map moves a room. A request that HAProxy retries just then may
+//! still be answered by a server that comes back; `retries 0` excludes that too.
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use adapter_haproxy::control::{Control, ControlOptions, ControlledProcess};
+//! use adapter_haproxy::runtime::{Client, ClientOptions};
+//! use balancer_core::MemoryStore;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::new("/run/haproxy/admin.sock".parse()?, ClientOptions::default());
+//! let lb1 = ControlledProcess::new("lb1", client).with_pins_file("/etc/haproxy/pins.map");
+//! let options = ControlOptions::new("rooms", "/etc/haproxy/pins.map");
+//! let control = Control::new(options, vec![lb1], Arc::new(MemoryStore::default()));
+//! # let told_to_stop = std::future::ready(());
+//! control.run(told_to_stop).await; // until then
+//! assert!(control.unready().is_some()); // nobody has answered yet
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! [`StickStore`]: balancer_core::StickStore
 

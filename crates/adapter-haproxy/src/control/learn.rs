@@ -110,7 +110,7 @@ mod tests {
         // Where the home was down, HAProxy has moved it, and there it stays.
         let blip = |server: &str| Some(Here { down_ms: if server == "s1" { 25 } else { 0 }, ..well(server).unwrap() });
         let followed = Wish::Move { room: "a".into(), seen: binding, server: "s2".into(), why: Why::Followed };
-        assert_eq!(learn(&mut book, 1, uses("a", "s2", 30), blip, at), [followed.clone()]);
+        assert_eq!(learn(&mut book, 1, uses("a", "s2", 30), blip, at), std::slice::from_ref(&followed));
         let down = |server: &str| {
             let verdict = Verdict::Down;
             Some(if server == "s1" { Here { usable: false, down_ms: 25, verdict } } else { well(server).unwrap() })

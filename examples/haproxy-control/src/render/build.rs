@@ -21,6 +21,7 @@ pub(super) fn config(kind: Kind, version: HaproxyVersion, spec: &Spec) -> Result
     let rooms = matches!(kind, Kind::Edumeet | Kind::Shards);
     let refused = [
         ("pins", spec.pins.is_some() && !rooms),
+        ("hold_pins", spec.hold_pins && !rooms),
         ("tenants", spec.tenants && kind != Kind::Edumeet),
         ("[peers]", spec.peers.is_some() && kind == Kind::Cookie),
     ];
@@ -62,6 +63,12 @@ pub(super) fn config(kind: Kind, version: HaproxyVersion, spec: &Spec) -> Result
             config
         }
     };
+    if spec.hold_pins {
+        for back in config.backends.iter_mut().filter(|back| back.pins.is_some()) {
+            back.redispatch = false;
+            back.pins.iter_mut().for_each(|pins| pins.hold = true);
+        }
+    }
     if let Some(given) = &spec.check {
         config.backends.iter_mut().for_each(|back| back.check = Some(check(given)));
     }

@@ -31,6 +31,8 @@ fn commented(text: &str) -> String {
 const ROOMS: &str = "\
 \n# A map file that pins rooms to servers: one room a line, percent-encoded, and its server. It must exist.
 # pins = \"/etc/haproxy/pins.map\"
+# Pinned rooms move by that map alone, as `haproxy-control run` changes it; until then an error, not another server:
+# hold_pins = true
 ";
 
 const TENANTS: &str = "\

@@ -16,6 +16,8 @@ pub(super) struct Spec {
     pub(super) server: Vec<Server>,
     pub(super) pins: Option<String>,
     #[serde(default)]
+    pub(super) hold_pins: bool,
+    #[serde(default)]
     pub(super) tenants: bool,
     pub(super) check: Option<Check>,
     pub(super) peers: Option<Peers>,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use balancer_core::MemoryStore;
 
 use super::site::{Site, names, until};
+use crate::reconcile::farm::Crowd;
 use crate::runtime::live::binaries;
 
 type Homes = BTreeMap<String, String>;
@@ -89,5 +90,40 @@ async fn a_restarted_haproxy_gets_its_pins_back() {
         next.pinned(60).await;
         assert_eq!(site.map(0), homes);
         next.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn people_who_come_all_the_time_meet_in_one_place_before_and_in_one_after() {
+    for binary in binaries() {
+        let mut site = Site::start_holding(&binary, 3, 2);
+        let rooms = names(60);
+        let running = site.control(Arc::new(MemoryStore::default()), |_| ());
+        let before = site.homes(0, &rooms);
+        running.pinned(60).await;
+        let crowds = [Crowd::come(site.port(0), &rooms), Crowd::come(site.port(1), &rooms)];
+        site.servers[0].stop();
+        until("its rooms have moved", || running.server("mm1").dead && running.server("mm1").rooms == 0).await;
+        running.pinned(60).await;
+        let moved: Homes = site.map(0);
+        site.servers[0].listen();
+        running.verdict("mm1", "up").await;
+        crowds.iter().for_each(|crowd| crowd.wait(300));
+        let (mut asked, mut failed) = (0, 0);
+        for crowd in crowds {
+            let met = crowd.go();
+            (asked, failed) = (asked + met.asked, failed + met.failed);
+            for (room, servers) in met.servers {
+                let places = [&before[&room], &moved[&room]];
+                assert!(
+                    servers.iter().all(|server| places.contains(&server)),
+                    "{room} was on {servers:?}, not {places:?}"
+                );
+            }
+        }
+        assert_eq!((site.homes(0, &rooms), site.homes(1, &rooms)), (moved.clone(), moved.clone()));
+        assert_eq!(running.control.status().splits, 0);
+        println!("{}: {asked} came, {failed} while their server was down", binary.display());
+        running.end().await;
     }
 }

@@ -42,6 +42,15 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn start(binary: &Path, servers: usize, haproxies: usize) -> Self {
+        Self::start_as(binary, servers, haproxies, false)
+    }
+
+    /// With pins that hold: HAProxy itself moves no pinned room.
+    pub(crate) fn start_holding(binary: &Path, servers: usize, haproxies: usize) -> Self {
+        Self::start_as(binary, servers, haproxies, true)
+    }
+
+    fn start_as(binary: &Path, servers: usize, haproxies: usize, hold: bool) -> Self {
         let out = Command::new(binary).arg("-v").output().unwrap();
         let version: HaproxyVersion = String::from_utf8_lossy(&out.stdout).parse().unwrap();
         let servers: Vec<Responder> = (1..=servers).map(|n| Responder::start(&format!("mm{n}"))).collect();
@@ -50,14 +59,14 @@ impl Site {
         let mut site = Self { servers, haproxies: Vec::new(), texts: Vec::new(), place };
         for _ in 0..haproxies {
             let one = Place::new();
-            let text = site.text(version, &one);
+            let text = site.text(version, &one, hold);
             site.haproxies.push(Haproxy::run(binary, one, &text));
             site.texts.push(text);
         }
         site
     }
 
-    fn text(&self, version: HaproxyVersion, one: &Place) -> String {
+    fn text(&self, version: HaproxyVersion, one: &Place, hold: bool) -> String {
         let lines = self.servers.iter().zip(1..);
         let lines = lines.map(|(server, n)| ServerLine::new(n, format!("mm{n}"), "127.0.0.1", server.port)).collect();
         let mut cluster = EdumeetCluster::new(version, vec![Bind::port(one.port).on("127.0.0.1")], lines);
@@ -67,6 +76,8 @@ impl Site {
         config.global.sockets.push(ControlSocket::admin(one.socket()));
         for backend in &mut config.backends {
             backend.check_times = (Duration::from_millis(100), 3, 2);
+            backend.redispatch = !hold;
+            backend.pins.iter_mut().for_each(|pins| pins.hold = hold);
             backend.extra.push("http-reuse never".to_owned());
             backend.extra.push("retries 1".to_owned());
         }
