@@ -6,7 +6,7 @@ use std::sync::Arc;
 use balancer_core::MemoryStore;
 
 use super::site::{Site, names, until};
-use crate::reconcile::farm::Crowd;
+use crate::reconcile::crowd::Crowd;
 use crate::runtime::live::binaries;
 
 type Homes = BTreeMap<String, String>;

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::haproxy::{Haproxy, Place, free_port};
-use crate::reconcile::farm::home;
+use crate::reconcile::crowd::home;
 use crate::responder::Responder;
 
 /// Short times, so that a second is long.

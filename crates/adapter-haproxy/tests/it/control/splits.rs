@@ -41,7 +41,7 @@ async fn what_was_split_on_purpose_is_found() {
         let named: Vec<&str> = found.rooms.iter().map(|split| &*split.room).collect();
         assert_eq!(named, ["class7", "class8"]);
         // The next people of the room end it.
-        assert_eq!(crate::reconcile::farm::home(site.port(1), "class7").as_deref(), Some(&*homes["class7"]));
+        assert_eq!(crate::reconcile::crowd::home(site.port(1), "class7").as_deref(), Some(&*homes["class7"]));
         assert!(running.control.splits(&[]).await.rooms.is_empty());
         running.end().await;
     }

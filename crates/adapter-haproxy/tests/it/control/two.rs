@@ -15,7 +15,7 @@ async fn two_controllers_on_one_redis_agree() {
         let second = site.control(redis.store(), |_| ());
         let port = (site.port(0), site.port(1));
         for (n, room) in rooms.iter().enumerate() {
-            crate::reconcile::farm::home(if n % 2 == 0 { port.0 } else { port.1 }, room).unwrap();
+            crate::reconcile::crowd::home(if n % 2 == 0 { port.0 } else { port.1 }, room).unwrap();
         }
         first.pinned(120).await;
         second.pinned(120).await;
