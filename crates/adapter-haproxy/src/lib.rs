@@ -62,6 +62,7 @@
 //! | `certificates` | no | the doctor looks into certificate files: dates and names |
 //! | `control` | no | the control loop over live HAProxys; with `runtime` |
 //! | `runtime` | no | connections to the runtime API of a live HAProxy and of its master |
+//! | `testing` | no | `testing`: room servers that die, hang and drain on command, and people who visit them |
 //!
 //! # What is promised
 //!
@@ -85,8 +86,8 @@ pub mod render;
 mod room;
 pub mod runtime;
 pub mod spoe;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod version;
 mod wire;
 

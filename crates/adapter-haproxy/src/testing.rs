@@ -1,59 +1,40 @@
-//! What tests need from the host.
+//! Room servers that are none, and the people in their rooms: for demonstrations, and for tests of what stands between.
+//!
+//! A [`RoomServer`] keeps rooms as a real one does: in its memory alone, each for whoever asks for it, without a word to
+//! the others. It dies, hangs and drains on command. A [`Visitor`] comes to a room, through HAProxy or without, and knows
+//! which server it met there.
+//!
+//! ```
+//! use adapter_haproxy::RoomRule;
+//! use adapter_haproxy::testing::{RoomServer, Visitor};
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+//! let server = RoomServer::start("mm1", RoomRule::Edumeet3).await?;
+//! let visitor = Visitor::join(server.address(), "/socket.io/?peerId=ann&roomId=algebra&transport=websocket").await?;
+//! assert_eq!((visitor.server(), visitor.room()), ("mm1", "algebra"));
+//! assert_eq!(server.people(), 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod base64;
-
-use std::ops::Deref;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
+#[cfg(test)]
+mod host;
+#[cfg(feature = "testing")]
+mod message;
+#[cfg(feature = "testing")]
+mod room_server;
+#[cfg(all(test, feature = "testing"))]
+mod tests;
+#[cfg(feature = "testing")]
+mod visitor;
 
 pub(crate) use base64::encode_base64;
+#[cfg(test)]
+pub(crate) use host::{Folder, haproxy, version_of};
 
-use crate::version::HaproxyVersion;
-
-/// The installed HAProxy. Under `CI=true` it must be there; elsewhere its absence is said.
-pub(crate) fn haproxy() -> Option<PathBuf> {
-    let places = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy", "/usr/bin/haproxy"];
-    let named = std::env::var_os("HAPROXY").map(PathBuf::from);
-    let found = named.or_else(|| places.iter().map(PathBuf::from).find(|path| path.is_file()));
-    if found.is_none() {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "haproxy is not installed");
-        println!("skipped: haproxy is not installed");
-    }
-    found
-}
-
-/// The branch of an installed HAProxy.
-pub(crate) fn version_of(haproxy: &Path) -> HaproxyVersion {
-    let told = Command::new(haproxy).arg("-v").output().expect("haproxy runs").stdout;
-    let told = String::from_utf8_lossy(&told);
-    told.split(' ').find_map(|word| word.parse().ok()).unwrap_or_else(|| panic!("no version in {told:?}"))
-}
-
-/// A folder of one test, gone when dropped.
-#[derive(Debug)]
-pub(crate) struct Folder(PathBuf);
-
-impl Folder {
-    pub(crate) fn new(name: &str) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("adapter-haproxy-{}-{count}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("a folder for the test");
-        Self(path)
-    }
-}
-
-impl Deref for Folder {
-    type Target = Path;
-
-    fn deref(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+#[cfg(feature = "testing")]
+pub use room_server::{RoomFigures, RoomServer};
+#[cfg(feature = "testing")]
+pub use visitor::{Answer, VisitError, Visitor, ask};

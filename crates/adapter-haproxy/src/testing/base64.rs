@@ -1,4 +1,4 @@
-//! Base-64 for tests, those of `tests/it` as well.
+//! Base-64 for `testing`, for our own tests, those of `tests/it` as well.
 
 /// Base-64 in the standard alphabet, padded.
 pub(crate) fn encode_base64(bytes: &[u8]) -> String {
