@@ -137,6 +137,10 @@ impl PeersSection {
 
     pub(super) fn write(&self, out: &mut Writer) -> Result<(), RenderError> {
         out.head("peers", Some(name("peers section", &self.name)?));
+        if self.members.len() == 1 {
+            // Reloads are what it is there for.
+            out.meant("BLC-H051");
+        }
         super::once("peer", self.members.iter().map(|peer| &peer.name))?;
         super::once("table", self.tables.iter().map(|(name, _)| name))?;
         if let Some(local) = self.local.as_ref().filter(|local| !self.members.iter().any(|peer| peer.name == **local)) {

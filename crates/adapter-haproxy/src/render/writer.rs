@@ -70,9 +70,14 @@ impl Writer {
         rule: &'static str,
     ) -> Result<(), RenderError> {
         self.line(words)?;
+        self.meant(rule);
+        Ok(())
+    }
+
+    /// Tells the doctor that the last line is meant so.
+    pub(super) fn meant(&mut self, rule: &'static str) {
         self.out.truncate(self.out.trim_end().len());
         self.out.push_str(&format!(" # meant: {rule}\n"));
-        Ok(())
     }
 
     /// Lines taken over as they are; they may not open a section or spill into the next line.

@@ -6,7 +6,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
 use sha1::{Digest, Sha1};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -29,7 +28,7 @@ const SWITCHED: &str =
 const WEBSOCKET: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// A room as its server knows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RoomFigures {
     /// Its key: tenant and name, or the name alone.
@@ -335,8 +334,9 @@ impl Shared {
         }
         match target {
             b"/rooms.json" => {
-                let rooms = serde_json::to_string(&self.figures()).unwrap_or_default();
-                self.answer("200 OK", "application/json", &rooms)
+                let rooms = self.figures().into_iter();
+                let rooms = rooms.map(|it| serde_json::json!({ "name": it.room, "people": it.people }));
+                self.answer("200 OK", "application/json", &serde_json::Value::from_iter(rooms).to_string())
             }
             b"/metrics" => {
                 let rooms = self.figures();

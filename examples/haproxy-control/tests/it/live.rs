@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::{Folder, haproxy, run_in};
+use crate::{Folder, free_ports, haproxy, run_in, until};
 
 /// A running HAProxy, ended when dropped.
 struct Running(Child);
@@ -19,11 +19,6 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-fn free_ports(count: usize) -> Vec<u16> {
-    let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 /// A configuration whose servers say their names, all in one process.
@@ -49,11 +44,7 @@ fn start(folder: &Folder, haproxy: &std::path::Path, port: u16) -> Running {
     let mut command = Command::new(haproxy);
     command.args(["-db", "-f"]).arg(folder.join("a.cfg")).stdout(Stdio::null()).stderr(Stdio::null());
     let running = Running(command.spawn().unwrap());
-    let end = Instant::now() + Duration::from_secs(10);
-    while TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(Instant::now() < end, "haproxy does not answer");
-        std::thread::yield_now();
-    }
+    until("haproxy answers", || TcpStream::connect(("127.0.0.1", port)).ok());
     running
 }
 

@@ -8,13 +8,16 @@ mod log;
 mod plan;
 mod predict;
 mod render;
+mod samples;
 mod usage;
 
 use std::io::Write;
+use std::net::TcpListener;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 /// How a run ended.
 #[derive(Debug)]
@@ -114,4 +117,22 @@ pub(crate) fn expect(name: &str, seen: &str) {
     }
     let wanted = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
     assert_eq!(seen, wanted, "{name}");
+}
+
+/// Ports nobody listens on. Let go at once: another process could take one meanwhile, which a start would show.
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
+    let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+}
+
+/// Looks again and again until it is so, for at most 20 s.
+pub(crate) fn until<T>(what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(seen) = seen() {
+            return seen;
+        }
+        assert!(Instant::now() < end, "{what}: not within 20 s");
+        std::thread::yield_now();
+    }
 }
