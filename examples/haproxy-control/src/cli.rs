@@ -102,6 +102,13 @@ pub(crate) enum Command {
         replaces nothing.\nEnds with 3 when rooms in use would have to move and --move-rooms was not given, with 4 when \
         it was done in some processes only.")]
     Apply(ApplyArgs),
+    /// Play a morning on this host: a real HAProxy, three room servers, a reload, a drain, a death
+    #[command(
+        after_help = "Examples:\n  haproxy-control demo edumeet\n  haproxy-control demo shards --fast -o json\n\n\
+        HAProxy, three pretended room servers and the control loop run on free ports of the loopback, in a folder that is \
+        removed\nafterwards. Ends with 1 when a room was split or a request failed without need."
+    )]
+    Demo(DemoArgs),
 }
 
 /// Where the controller is.
@@ -216,6 +223,33 @@ pub(crate) struct ApplyArgs {
     /// How to print
     #[arg(short, long, value_enum, default_value = "table")]
     pub(crate) output: Output,
+}
+
+/// What `demo` plays.
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// What stands behind HAProxy
+    #[arg(value_enum)]
+    pub(crate) kind: DemoKind,
+    /// Go through it more than twice as fast
+    #[arg(long)]
+    pub(crate) fast: bool,
+    /// The HAProxy program [default: the installed one]
+    #[arg(long, value_name = "PATH", env = "HAPROXY")]
+    pub(crate) haproxy: Option<PathBuf>,
+    /// How to print; with json, progress goes to standard error
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// What stands behind HAProxy in a demonstration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum DemoKind {
+    /// Room servers of edumeet.
+    Edumeet,
+    /// Shards of Jitsi Meet.
+    Shards,
 }
 
 /// What `run` does.

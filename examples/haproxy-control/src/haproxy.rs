@@ -66,6 +66,11 @@ impl Installed {
         Ok(Self { path, full: word.to_owned(), version })
     }
 
+    /// The program.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// What its `-c` says of these files, in this order.
     pub(crate) fn check(&self, files: &[PathBuf], host: Option<&str>) -> Result<Verdict, Failure> {
         let mut command = Command::new(&self.path);

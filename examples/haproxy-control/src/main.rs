@@ -7,6 +7,7 @@ mod asking;
 mod call;
 mod check;
 mod cli;
+mod demo;
 mod diff;
 mod files;
 mod haproxy;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         Command::Uncordon(args) => wait(steer::order(&args, "ready")),
         Command::Maint(args) => wait(steer::order(&args, "maint")),
         Command::Apply(args) => wait(apply::apply(&args)),
+        Command::Demo(args) => demo::run(&args),
     };
     let exit = done.and_then(|outcome| say(&outcome).map(|()| outcome.exit));
     let exit = exit.unwrap_or_else(|failure| {
@@ -69,6 +71,13 @@ fn say(outcome: &Outcome) -> Result<(), Failure> {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         done => done.map_err(|e| Failure::failed("standard output cannot be written").cause(e)),
     }
+}
+
+/// Prints and flushes a line of something that goes on.
+fn progress(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // Whoever read us has enough; what is under way goes on to its end.
+    let _ = out.write_all(line.as_bytes()).and_then(|()| out.flush());
 }
 
 fn complain(text: &str) {

@@ -3,6 +3,7 @@
 
 mod check;
 mod control;
+mod demo;
 mod live;
 mod log;
 mod plan;
