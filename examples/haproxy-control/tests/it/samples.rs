@@ -1,9 +1,11 @@
 //! The folders of `samples`: what is in them is what is rendered, and runs as it stands.
 
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
-use crate::{Folder, free_ports, haproxy, run_in, sample};
+use crate::{Folder, free_ports, haproxy, run_in, sample, until};
 
 const SAMPLES: [(&str, &str); 2] = [("edumeet", "edumeet"), ("jitsi-shards", "shards")];
 
@@ -46,6 +48,11 @@ impl Installed {
         installed
     }
 
+    /// The words of a command, on this host.
+    fn words(&self, list: &str) -> Vec<String> {
+        words(&self.here(list))
+    }
+
     fn here(&self, text: &str) -> String {
         let folder = self.folder.display().to_string();
         let mut text = text.to_owned();
@@ -55,9 +62,11 @@ impl Installed {
             text = text.replace(&format!("{path}/"), &format!("{folder}/"));
         }
         let [plain, tls, peer] = self.ports[..] else { panic!("three ports") };
-        // Nobody but the superuser changes root or user.
+        // Nobody but the superuser changes root or user, or opens so many files.
         text.lines()
-            .filter(|line| !["chroot ", "user ", "group "].iter().any(|word| line.trim_start().starts_with(word)))
+            .filter(|line| {
+                !["chroot ", "user ", "group ", "maxconn 20000"].iter().any(|word| line.trim_start().starts_with(word))
+            })
             .map(|line| match line.trim() {
                 "bind :80" => format!("    bind 127.0.0.1:{plain}\n"),
                 "peer lb1 127.0.0.1:10000" => format!("    peer lb1 127.0.0.1:{peer}\n"),
@@ -66,6 +75,8 @@ impl Installed {
             .collect()
     }
 }
+
+const BINARY: &str = env!("CARGO_BIN_EXE_haproxy-control");
 
 #[test]
 fn what_lies_there_is_what_is_rendered() {
@@ -144,5 +155,81 @@ fn the_commands_of_the_readmes_run() {
         for file in files.filter(|file| file.contains('.') && !file.starts_with("meet")) {
             assert!(package(&format!("samples/{name}/{file}")).is_file(), "{name} has no {file}");
         }
+    }
+}
+
+/// What the lines that begin with a word say, without that word.
+fn lines<'t>(text: &'t str, word: &str) -> Vec<&'t str> {
+    text.lines().filter_map(|line| line.trim_start().strip_prefix(word)).collect()
+}
+
+/// The words of a JSON list at the end of a line.
+fn words(line: &str) -> Vec<String> {
+    serde_json::from_str(&line[line.find('[').unwrap()..]).unwrap()
+}
+
+#[test]
+fn the_units_are_good() {
+    let (unit, master) = (read("systemd/haproxy-control.service"), read("systemd/master.conf"));
+    for want in ["Restart=always", "NoNewPrivileges=yes", "ProtectSystem=strict"] {
+        assert!(unit.lines().any(|line| line == want), "{want}");
+    }
+    // What the settings of the samples name is what the units allow and make.
+    let settings = read("samples/edumeet/control.toml");
+    assert!(master.contains("-S /run/haproxy/master.sock") && settings.contains("\"/run/haproxy/master.sock\""));
+    assert!(unit.contains("ReadWritePaths=/etc/haproxy /var/lib/haproxy /run/haproxy"));
+    assert!(unit.contains("StateDirectory=haproxy-control") && settings.contains("/var/lib/haproxy-control/"));
+    let folder = Folder::new();
+    folder.put("haproxy-control.service", unit.replace("/usr/local/bin/haproxy-control", BINARY));
+    let path = folder.join("haproxy-control.service");
+    match Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path).output() {
+        Ok(done) => {
+            let said = String::from_utf8_lossy(&done.stderr);
+            let ours: Vec<&str> = said.lines().filter(|line| line.contains("haproxy-control")).collect();
+            assert!(done.status.success() && ours.is_empty(), "{said}");
+        }
+        Err(e) => println!("skipped: systemd-analyze is not here: {e}"),
+    }
+}
+
+#[test]
+fn what_the_containers_run_works_outside_of_them() {
+    let container = read("samples/Containerfile");
+    let build = lines(&container, "RUN cargo build ");
+    assert_eq!(build, [format!("--locked --release -p {}", env!("CARGO_PKG_NAME"))]);
+    assert!(package("../../Cargo.lock").exists(), "--locked needs it");
+    assert_eq!(words(lines(&container, "ENTRYPOINT ")[0]), ["haproxy-control"]);
+    for haproxy in haproxies() {
+        for (name, _) in SAMPLES {
+            let compose = read(&format!("samples/{name}/compose.yaml"));
+            let installed = Installed::new(name);
+            let commands = lines(&compose, "command: ");
+            let [proxy, control] = commands[..] else { panic!("two commands: {commands:?}") };
+            assert_eq!(words(control), words(lines(&container, "CMD ")[0]));
+            let (proxy, control) = (installed.words(proxy), installed.words(control));
+            assert_eq!(proxy[0], "haproxy");
+            let mut command = Command::new(&haproxy);
+            let _haproxy = Running::start(command.args(&proxy[1..]));
+            until("HAProxy answers", || TcpStream::connect(("127.0.0.1", installed.ports[0])).ok());
+            until("its master answers", || UnixStream::connect(installed.folder.join("master.sock")).ok());
+            let mut command = Command::new(BINARY);
+            let _control = Running::start(command.args(&control));
+        }
+    }
+}
+
+/// A running program, told to end when dropped.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command) -> Self {
+        Self(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status();
+        until("it ends", || self.0.try_wait().unwrap());
     }
 }
