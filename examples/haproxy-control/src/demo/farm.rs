@@ -124,6 +124,8 @@ impl Farm {
         };
         for backend in &mut config.backends {
             backend.check_times = CHECKS;
+            // A busy host answers late; who is dead refuses at once.
+            backend.extra.push("timeout check 5s".to_owned());
             backend.check.get_or_insert_with(|| HttpCheck::new("/"));
         }
         config.global.logs.clear();

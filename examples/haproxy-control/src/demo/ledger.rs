@@ -24,6 +24,7 @@ pub(super) struct Ledger {
     requests: u64,
     excused: u64,
     failed: u64,
+    broken: u64,
     words: Vec<String>,
     recovered: Option<Duration>,
 }
@@ -47,14 +48,22 @@ pub(super) struct Totals {
     pub(super) failed_by_death: u64,
     /// Requests that failed for any other reason.
     pub(super) failed: u64,
+    /// Other promises that did not hold.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) broken: u64,
     /// From a death until the last of its rooms was met elsewhere, in milliseconds.
     pub(super) moved_within_ms: Option<u128>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Totals {
     /// Whether everything held.
     pub(super) fn is_well(&self) -> bool {
-        self.split == 0 && self.moved_again == 0 && self.failed == 0
+        self.split == 0 && self.moved_again == 0 && self.failed == 0 && self.broken == 0
     }
 }
 
@@ -120,6 +129,12 @@ impl Ledger {
         }
     }
 
+    /// Something else was promised and did not hold.
+    pub(super) fn broken(&mut self, words: String) {
+        self.broken += 1;
+        self.remember(words);
+    }
+
     fn splits(&mut self, room: &str, words: String) {
         if self.split.insert(room.to_owned()) {
             self.remember(words);
@@ -161,6 +176,7 @@ impl Ledger {
             requests: self.requests,
             failed_by_death: self.excused,
             failed: self.failed,
+            broken: self.broken,
             moved_within_ms: self.recovered.map(|took| took.as_millis()),
         }
     }

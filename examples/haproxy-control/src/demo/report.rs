@@ -31,11 +31,20 @@ pub(super) struct Report {
     pub(super) servers: Vec<ServerRow>,
     #[serde(flatten)]
     pub(super) totals: Totals,
+    /// Rooms the control loop knows.
+    pub(super) known: usize,
+    /// Rooms the control loop finds on two servers at the end.
+    pub(super) splits: usize,
     /// What went wrong.
     pub(super) wrong: Vec<String>,
 }
 
 impl Report {
+    /// Whether everything held.
+    pub(super) fn is_well(&self) -> bool {
+        self.totals.is_well() && self.splits == 0
+    }
+
     /// As JSON, on one line.
     pub(super) fn json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default() + "\n"
@@ -61,12 +70,14 @@ impl Report {
             ("  moved once", it.moved_once.to_string()),
             ("  moved again", it.moved_again.to_string()),
             ("  split", it.split.to_string()),
+            ("known to the control", self.known.to_string()),
+            ("  split, by its look", self.splits.to_string()),
             ("last room moved", within),
             ("requests", it.requests.to_string()),
             ("  failed by the death", it.failed_by_death.to_string()),
             ("  failed otherwise", it.failed.to_string()),
         ];
-        let counts: String = counts.iter().map(|(what, count)| format!("{what:<22}{count}\n")).collect();
+        let counts: String = counts.iter().map(|(what, count)| format!("{what:<23}{count}\n")).collect();
         format!("{servers}\n{counts}")
     }
 }
@@ -89,17 +100,19 @@ mod tests {
             seconds: 1.5,
             servers: vec![row],
             totals: ledger.totals(),
+            known: 1,
+            splits: 0,
             wrong: Vec::new(),
         };
         let json = concat!(
             r#"{"kind":"shards","haproxy":"2.6.12","seconds":1.5,"servers":[{"server":"shard1","state":"ready","#,
             r#""rooms":1,"people":2,"opened":1,"taken_over":0}],"rooms":1,"never_moved":1,"moved_once":0,"moved_again":0,"#,
-            r#""split":0,"requests":1,"failed_by_death":0,"failed":0,"moved_within_ms":null,"wrong":[]}"#,
+            r#""split":0,"requests":1,"failed_by_death":0,"failed":0,"moved_within_ms":null,"known":1,"splits":0,"wrong":[]}"#,
             "\n"
         );
         assert_eq!(report.json(), json);
         let text = report.text();
         assert!(text.contains("shard1   ready       1        2        1            0\n"), "{text}");
-        assert!(text.contains("  split               0\nlast room moved       <none>\n"), "{text}");
+        assert!(text.contains("  split, by its look   0\nlast room moved        <none>\n"), "{text}");
     }
 }
