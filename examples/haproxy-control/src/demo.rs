@@ -26,12 +26,10 @@ fn failed(what: &str, e: impl std::fmt::Display) -> Failure {
 /// need, after the table.
 pub(crate) fn run(args: &DemoArgs) -> Result<Outcome, Failure> {
     let haproxy = Installed::find(args.haproxy.as_deref())?.ok_or_else(not_installed)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let runtime = runtime.map_err(|e| failed("there are no threads", e))?;
-    runtime.block_on(async {
+    crate::run::runtime()?.block_on(async {
         tokio::select! {
             done = play::play(args, haproxy) => done,
-            () = signalled() => Err(Failure::failed("interrupted").hint("everything it started is gone")),
+            () = crate::run::signalled() => Err(Failure::failed("interrupted").hint("everything it started is gone")),
         }
     })
 }
@@ -39,18 +37,6 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Outcome, Failure> {
 fn not_installed() -> Failure {
     Failure::failed("haproxy is not installed")
         .hint("install it, as with `apt-get install haproxy`, or name it by --haproxy; nothing else is needed")
-}
-
-async fn signalled() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        // Without signals the process can only be killed.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
 }
 
 /// Lines of progress: for people on standard output, beside JSON on standard error.

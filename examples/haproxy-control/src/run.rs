@@ -210,7 +210,8 @@ async fn follow(mut events: tokio::sync::broadcast::Receiver<ControlEvent>, room
     }
 }
 
-async fn signalled() {
+/// Waits for SIGTERM or SIGINT.
+pub(crate) async fn signalled() {
     let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
         // Without signals the process can only be killed, which loses nothing either.
         return std::future::pending().await;

@@ -129,8 +129,7 @@ fn interrupted_it_leaves_nothing() {
         let mut playing = Playing::start(&["edumeet", "-o", "json"]);
         let errors = BufReader::new(playing.0.stderr.take().unwrap());
         let mut lines = errors.lines().map(Result::unwrap);
-        assert!(lines.next().unwrap().contains(" listens at "));
-        assert!(lines.next().unwrap().contains(" rooms open "));
+        assert!(lines.any(|line| line.contains(" rooms open ")));
         assert!(playing.left().len() >= 2);
         assert!(Command::new("kill").arg(signal).arg(playing.0.id().to_string()).status().unwrap().success());
         assert_eq!(playing.0.wait().unwrap().code(), Some(1), "{signal}");

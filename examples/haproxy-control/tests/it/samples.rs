@@ -1,9 +1,11 @@
 //! The folders of `samples`: what is in them is what is rendered, and runs as it stands.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::{Folder, free_ports, haproxy, run_in, sample, until};
 
@@ -37,7 +39,7 @@ struct Installed {
 
 impl Installed {
     fn new(name: &str) -> Self {
-        let (folder, ports) = (Folder::new(), free_ports(3));
+        let (folder, ports) = (Folder::new(), free_ports(4));
         folder.put("meet.example.com.pem", sample("pki/meet.pem"));
         // As the steps of installation leave it.
         folder.put("server-state", "1\n");
@@ -45,6 +47,9 @@ impl Installed {
         for file in ["cluster.toml", "control.toml", "haproxy.cfg", "pins.map"] {
             installed.folder.put(file, installed.here(&read(&format!("samples/{name}/{file}"))));
         }
+        let settings = installed.folder.get("control.toml");
+        let listen = format!("[http]\nlisten = \"127.0.0.1:{}\"\n", installed.ports[3]);
+        installed.folder.put("control.toml", settings + &listen);
         installed
     }
 
@@ -61,7 +66,7 @@ impl Installed {
         {
             text = text.replace(&format!("{path}/"), &format!("{folder}/"));
         }
-        let [plain, tls, peer] = self.ports[..] else { panic!("three ports") };
+        let [plain, tls, peer, _] = self.ports[..] else { panic!("four ports") };
         // Nobody but the superuser changes root or user, or opens so many files.
         text.lines()
             .filter(|line| {
@@ -214,8 +219,23 @@ fn what_the_containers_run_works_outside_of_them() {
             until("its master answers", || UnixStream::connect(installed.folder.join("master.sock")).ok());
             let mut command = Command::new(BINARY);
             let _control = Running::start(command.args(&control));
+            until("it is in control", || get(installed.ports[3], "/readyz").starts_with("HTTP/1.1 200 ").then_some(()));
+            assert!(installed.folder.join("rooms.redb").is_file(), "the store is where the volume is");
         }
     }
+}
+
+/// What a GET is answered with; nothing while nobody listens.
+fn get(port: u16, path: &str) -> String {
+    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return String::new() };
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut said = String::new();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    if stream.write_all(request.as_bytes()).is_ok() {
+        // What was said before an error counts.
+        let _ = stream.read_to_string(&mut said);
+    }
+    said
 }
 
 /// A running program, told to end when dropped.
