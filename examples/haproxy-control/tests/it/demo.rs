@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::{expect, haproxy, run, until};
 
-/// A demonstration that is still going on; killed when dropped.
+/// A demonstration that is still going on; told to end when dropped, so that it leaves nothing even when a test fails.
 struct Playing(Child);
 
 impl Playing {
@@ -37,7 +37,9 @@ impl Playing {
 
 impl Drop for Playing {
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        if matches!(self.0.try_wait(), Ok(None)) {
+            let _ = Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status();
+        }
         let _ = self.0.wait();
     }
 }
