@@ -67,11 +67,16 @@ impl Installed {
             text = text.replace(&format!("{path}/"), &format!("{folder}/"));
         }
         let [plain, tls, peer, _] = self.ports[..] else { panic!("four ports") };
+        // The same in the file that is rendered and in what it is rendered from.
+        for (wanted, port) in [(80, plain), (443, tls)] {
+            let listen = format!("[[listen]]\nport = {port}\nhost = \"127.0.0.1\"\n");
+            text = text.replace(&format!("[[listen]]\nport = {wanted}\n"), &listen);
+        }
+        text = text.replace("port = 10000", &format!("port = {peer}")).replace("192.0.2.", "127.0.2.");
         // Nobody but the superuser changes root or user, or opens so many files.
+        let rights = ["chroot ", "user ", "group ", "maxconn 20000", "max_connections = 20000"];
         text.lines()
-            .filter(|line| {
-                !["chroot ", "user ", "group ", "maxconn 20000"].iter().any(|word| line.trim_start().starts_with(word))
-            })
+            .filter(|line| !rights.iter().any(|word| line.trim_start().starts_with(word)))
             .map(|line| match line.trim() {
                 "bind :80" => format!("    bind 127.0.0.1:{plain}\n"),
                 "peer lb1 127.0.0.1:10000" => format!("    peer lb1 127.0.0.1:{peer}\n"),
@@ -132,10 +137,19 @@ fn both_doctors_find_nothing() {
     println!("{checked} samples loaded: 0 warnings");
 }
 
-/// The lines of a README that are run as they stand.
-fn commands(readme: &str) -> Vec<&str> {
-    let blocks = readme.split("```sh\n").skip(1).filter_map(|block| block.split("```").next());
-    blocks.flat_map(str::lines).collect()
+/// The lines of a README that are run as they stand, below this mark.
+fn run_lines<'r>(readme: &'r str, mark: &str) -> Vec<&'r str> {
+    let mark = format!("```{mark}");
+    let mut inside = false;
+    let mut found = Vec::new();
+    for line in readme.lines() {
+        if line.starts_with("```") {
+            inside = line == mark;
+        } else if inside {
+            found.push(line);
+        }
+    }
+    found
 }
 
 #[test]
@@ -146,7 +160,7 @@ fn the_commands_of_the_readmes_run() {
     for (name, _) in SAMPLES {
         let installed = Installed::new(name);
         let readme = read(&format!("samples/{name}/README.md"));
-        let commands = commands(&readme);
+        let commands = run_lines(&readme, "sh");
         assert!(commands.len() >= 3, "{commands:?}");
         // As it renders here, where the certificate lies here.
         installed.folder.put("haproxy.cfg", "");
@@ -221,6 +235,20 @@ fn what_the_containers_run_works_outside_of_them() {
             let _control = Running::start(command.args(&control));
             until("it is in control", || get(installed.ports[3], "/readyz").starts_with("HTTP/1.1 200 ").then_some(()));
             assert!(installed.folder.join("rooms.redb").is_file(), "the store is where the volume is");
+            assert_eq!(words(lines(&container, "HEALTHCHECK ")[0])[..], ["haproxy-control", "status"]);
+            let readme = installed.here(&read(&format!("samples/{name}/README.md")));
+            let commands = run_lines(&readme, "sh running");
+            assert!(commands.len() >= 7, "{commands:?}");
+            for line in commands {
+                let words: Vec<&str> = line.split(' ').collect();
+                assert_eq!(words[0], "haproxy-control", "{line}");
+                let mut command = Command::new(BINARY);
+                command.args(&words[1..]).env("HAPROXY_CONTROL_API", format!("127.0.0.1:{}", installed.ports[3]));
+                let done = command.output().unwrap();
+                assert!(done.status.success(), "{name}: {line}: {done:?}");
+                let said = String::from_utf8_lossy(&done.stdout);
+                assert!(!line.contains(" apply ") || said.contains("nothing to do"), "{name}: {line}: {said}");
+            }
         }
     }
 }
