@@ -26,6 +26,8 @@ Tasks of this repository.
                                 two balancers on one Redis for five minutes, while servers, balancers and Redis are
                                 killed, stopped and slowed down; a model beside them says what must hold all the same
   cargo xtask soak servers      500 servers, one in ten of which hangs, then all: three minutes
+  cargo xtask soak scalelite [--seed N]
+                                two balancers and the commands of a Scalelite on one Redis, 10,000 operations
   cargo xtask soak haproxy [--seed N]
                                 a million generated requests, expressions and configurations, in release mode
   cargo xtask soak reload       real HAProxies under load: 100 reloads and 3 restarts with 1,000 rooms, two peers in turn,

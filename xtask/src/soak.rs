@@ -15,6 +15,7 @@ struct Wanted {
     bridges: bool,
     reload: bool,
     shards: bool,
+    scalelite: bool,
     seconds: Option<u64>,
     seed: Option<u64>,
 }
@@ -35,16 +36,20 @@ fn read(args: &[String]) -> Result<Wanted, String> {
             "jitsi-inputs" => wanted.inputs = true,
             "bridges" => wanted.bridges = true,
             "shards" => wanted.shards = true,
+            "scalelite" => wanted.scalelite = true,
             "--seconds" => wanted.seconds = number()?,
             "--seed" => wanted.seed = number()?,
             other => {
-                let all = "servers, haproxy, reload, jitsi, jitsi-inputs, bridges, shards, --seconds N and --seed N";
+                let all = "servers, haproxy, reload, jitsi, jitsi-inputs, bridges, shards, scalelite, --seconds N and --seed N";
                 return Err(format!("soak has no {other:?}: {all} are"));
             }
         }
     }
     if wanted.servers && (wanted.seconds.is_some() || wanted.seed.is_some()) {
         return Err("soak servers takes neither --seconds nor --seed".into());
+    }
+    if wanted.scalelite && (wanted.servers || wanted.haproxy || wanted.seconds.is_some()) {
+        return Err("soak scalelite takes --seed alone".into());
     }
     if wanted.haproxy && (wanted.servers || wanted.seconds.is_some()) {
         return Err("soak haproxy takes --seed alone".into());
@@ -88,7 +93,11 @@ pub(crate) fn run_soak(args: &[String]) -> Result<(), String> {
         return jitsi::soak_shards(wanted.seed);
     }
     tools::install(&[])?;
-    let name = if wanted.servers { "soak::servers::long_servers" } else { "soak::long_soak" };
+    let name = match wanted {
+        Wanted { servers: true, .. } => "soak::servers::long_servers",
+        Wanted { scalelite: true, .. } => "soak::scalelite::long_scalelite",
+        _ => "soak::long_soak",
+    };
     let mut test = Command::new("cargo");
     test.args(["test", "--quiet", "-p", "bbb-balancer", "--test", "it", "--"]);
     test.args(["--exact", name, "--ignored", "--nocapture"]);
@@ -121,6 +130,7 @@ mod tests {
         assert_eq!(words("servers"), Ok(Wanted { servers: true, ..Wanted::default() }));
         assert_eq!(words("haproxy --seed 3"), Ok(Wanted { haproxy: true, seed: Some(3), ..Wanted::default() }));
         assert_eq!(words("shards --seed 3"), Ok(Wanted { shards: true, seed: Some(3), ..Wanted::default() }));
+        assert_eq!(words("scalelite --seed 3"), Ok(Wanted { scalelite: true, seed: Some(3), ..Wanted::default() }));
         assert_eq!(words("jitsi"), Ok(Wanted { jitsi: true, ..Wanted::default() }));
         assert_eq!(words("jitsi-inputs"), Ok(Wanted { inputs: true, ..Wanted::default() }));
         assert_eq!(words("bridges"), Ok(Wanted { bridges: true, ..Wanted::default() }));
@@ -131,6 +141,8 @@ mod tests {
             ("all", "\"all\""),
             ("servers --seed 1", "neither"),
             ("haproxy --seconds 1", "--seed alone"),
+            ("scalelite --seconds 1", "--seed alone"),
+            ("scalelite servers", "--seed alone"),
             ("jitsi --seed 1", "nothing else"),
             ("jitsi servers", "nothing else"),
             ("jitsi-inputs --seed 1", "jitsi-inputs takes nothing else"),

@@ -1,13 +1,13 @@
 //! The servers and meetings of a cluster as this process sees them, kept in step with the shared store.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use balancer_core::{
-    Admin, BackendId, Balancer, BalancerOptions, Binding, Event, Health, HealthRules, LeastLoaded, Monitor,
-    MonitorOptions, Plain, Pool, PoolOptions, ProbeOutcome, Report, StickError, random,
+    Backend, BackendId, Balancer, BalancerOptions, Event, HealthRules, LeastLoaded, Monitor, MonitorOptions, Plain,
+    Pool, PoolOptions, ProbeOutcome, StickError, random,
 };
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
@@ -15,21 +15,28 @@ use tokio::time::Instant;
 use crate::client::BbbClient;
 use crate::egress::Egress;
 use crate::options::BbbOptions;
-use crate::server::{BbbLoad, BbbServer, milli};
+use crate::server::{BbbLoad, BbbServer};
 use crate::service::Counts;
-use crate::store::{MeetingStore, Registry, ServerRecord, ServerState};
+use crate::store::{MeetingStore, ServerRecord};
 
 mod deliver;
 mod first;
 mod hooks;
+mod known;
+mod leases;
 mod poll;
+mod registry;
+mod share;
 mod strays;
 mod sweep;
+mod twice;
 
+pub(crate) use known::is_away;
 pub(crate) use poll::Listing;
 pub use sweep::Stray;
+pub use twice::{Twice, Verdict as TwiceVerdict};
 
-/// How often the shared store is read for changes made by others.
+/// How often a store that nobody shares is read.
 const SYNC: Duration = Duration::from_secs(2);
 /// How often guesses of load are written to the shared store.
 const FLUSH: Duration = Duration::from_millis(250);
@@ -78,12 +85,22 @@ pub struct Cluster {
     strays: Mutex<Vec<Stray>>,
     /// Servers that a list was used of since they appeared or came back.
     settled: Mutex<HashSet<BackendId>>,
-    /// Empty meetings that first lists showed since the last sweep, and their bindings.
-    found_empty: tokio::sync::Mutex<HashMap<String, Binding>>,
+    share: Mutex<leases::Share>,
+    /// How many orders to poll everything are under way.
+    polling_now: AtomicU32,
+    running: AtomicBool,
+    /// Servers are to be polled by this process that it holds no lease of.
+    leases_due: tokio::sync::Notify,
+    /// Meetings as they were last seen in the store.
+    last_known: known::LastKnown,
+    /// Meetings that were found on two servers.
+    twice: twice::Log,
+    /// Meetings that first lists showed since the last sweep, and their bindings.
+    found_first: tokio::sync::Mutex<HashMap<String, first::Found>>,
     /// By how much the store's clock is ahead of ours, in milliseconds.
     ahead_ms: AtomicI64,
     process: u64,
-    processes: std::sync::atomic::AtomicU32,
+    processes: AtomicU32,
     monitor: std::sync::OnceLock<Monitor<BbbServer>>,
     /// The client for callbacks, made when the first one is due.
     egress: std::sync::OnceLock<Egress>,
@@ -147,6 +164,7 @@ impl Cluster {
         let pool = Arc::new(Pool::new(strategy, pool));
         let sticks = BalancerOptions::default().ttl(options.meeting_ttl).settle(options.call_time());
         let balancer = Balancer::new(pool.clone(), store.clone(), sticks);
+        let process = random();
         let cluster = Arc::new(Self {
             options,
             pool,
@@ -163,10 +181,16 @@ impl Cluster {
             unbound: Mutex::default(),
             strays: Mutex::default(),
             settled: Mutex::default(),
-            found_empty: tokio::sync::Mutex::default(),
+            share: Mutex::new(leases::Share::new(process)),
+            polling_now: AtomicU32::new(0),
+            running: AtomicBool::new(false),
+            leases_due: tokio::sync::Notify::new(),
+            last_known: known::LastKnown::default(),
+            twice: twice::Log::default(),
+            found_first: tokio::sync::Mutex::default(),
             ahead_ms: AtomicI64::new(0),
-            process: random(),
-            processes: std::sync::atomic::AtomicU32::new(1),
+            process,
+            processes: AtomicU32::new(1),
             monitor: std::sync::OnceLock::new(),
             egress: std::sync::OnceLock::new(),
             handed_in: tokio::sync::Notify::new(),
@@ -176,7 +200,13 @@ impl Cluster {
         let rules = HealthRules::new(o.healthy_threshold, o.unhealthy_threshold, o.poll_interval);
         let watch = poll::Watch(Arc::downgrade(&cluster));
         let probe = poll::Probe(Arc::downgrade(&cluster));
-        let monitor = MonitorOptions::new(rules).timeout(o.call_time() * 3).watch(Arc::new(watch));
+        let mine = Arc::downgrade(&cluster);
+        let mut monitor = MonitorOptions::new(rules).timeout(o.call_time() * 3).watch(Arc::new(watch));
+        if cluster.store.is_shared() {
+            monitor = monitor
+                .tick((cluster.beat().every / 4).min(Duration::from_millis(250)))
+                .share(move |server: &BbbServer| mine.upgrade().is_some_and(|c| c.polls(server.id())));
+        }
         // Just built: nobody else can have set it.
         let _ = cluster.monitor.set(Monitor::new(cluster.pool.clone(), Arc::new(probe), monitor));
         cluster.compare_clocks().await;
@@ -208,27 +238,52 @@ impl Cluster {
                 this.hook_loop(),
             );
         };
+        self.running.store(true, Relaxed);
         tokio::select! {
             () = work => {}
             () = shutdown => {}
         }
+        self.running.store(false, Relaxed);
         self.flush().await;
+        self.withdraw().await;
     }
 
     async fn follow(&self) {
-        let mut every = tokio::time::interval(SYNC);
+        let mut every = tokio::time::interval(if self.store.is_shared() { self.beat().every } else { SYNC });
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let (mut told, mut refused, mut new) = (false, false, true);
         loop {
-            every.tick().await;
-            if let Ok(n) = self.store.announce(self.process, PROCESS_TTL).await {
-                self.processes.store(n, Relaxed);
-                self.pool.set_processes(n);
+            tokio::select! {
+                _ = every.tick() => {}
+                () = self.leases_due.notified(), if !refused => {}
             }
-            self.compare_clocks().await;
-            if let Err(e) = self.sync().await {
-                tracing::warn!(error = %e, "the servers cannot be read from the store");
+            match self.take_share().await {
+                Ok(all) => {
+                    refused = !all;
+                    self.compare_clocks().await;
+                    self.catch_up().await;
+                    let read = Instant::now();
+                    if std::mem::take(&mut new)
+                        && let Ok(all) = self.store.meetings(None).await
+                    {
+                        self.remember(&all, read);
+                    }
+                    told = false;
+                }
+                Err(e) => {
+                    self.last_known.lost();
+                    // Once for each time that it is away.
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(error = %e, "the servers cannot be read from the store");
+                    }
+                }
             }
         }
+    }
+
+    /// Whether [`run`](Self::run) runs.
+    pub(crate) fn is_running(&self) -> bool {
+        self.running.load(Relaxed)
     }
 
     /// Tells operators when the monitor suspects our own network, and when it no longer does.
@@ -279,93 +334,9 @@ impl Cluster {
         loop {
             every.tick().await;
             self.sweep().await;
-        }
-    }
-
-    /// Reads the servers and makes the pool follow.
-    ///
-    /// # Errors
-    ///
-    /// [`StickError`] when the store cannot be asked; everything stays as it was.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future changes nothing.
-    pub async fn sync(&self) -> Result<(), StickError> {
-        let _one = self.syncing.lock().await;
-        let registry = self.store.servers().await?;
-        self.apply(registry);
-        Ok(())
-    }
-
-    /// [`sync`](Self::sync) when the store has changed since.
-    pub(crate) async fn sync_if(&self, epoch: u64) -> Result<(), StickError> {
-        if lock(&self.known).epoch == Some(epoch) {
-            return Ok(());
-        }
-        self.sync().await
-    }
-
-    fn apply(&self, registry: Registry) {
-        let mut known = lock(&self.known);
-        let mut definitions = Vec::with_capacity(registry.servers.len());
-        let mut changed = known.records.len() != registry.servers.len();
-        for record in &registry.servers {
-            let wanted = BbbServer::new(record);
-            match self.pool.member(record.id.as_str()) {
-                Some(m) if **m.backend() == wanted => definitions.push(m.backend().clone()),
-                _ => {
-                    changed = true;
-                    definitions.push(Arc::new(wanted));
-                }
+            if self.is_tidy_duty() {
+                self.tidy().await;
             }
-        }
-        if changed && let Err(e) = self.pool.replace(definitions) {
-            tracing::error!(error = %e, "the stored servers cannot be used");
-            return;
-        }
-        for record in &registry.servers {
-            let before = known.records.get(&record.id);
-            self.follow_record(record, before);
-        }
-        known.records = registry.servers.into_iter().map(|r| (r.id.clone(), r)).collect();
-        known.epoch = Some(registry.epoch);
-        known.read = Some(Instant::now());
-        let records = &known.records;
-        lock(&self.lists).retain(|id, _| records.contains_key(id));
-        lock(&self.failing).retain(|id, _| records.contains_key(id));
-        lock(&self.settled).retain(|id| records.get(id).is_some_and(|r| r.online));
-    }
-
-    fn follow_record(&self, record: &ServerRecord, before: Option<&ServerRecord>) {
-        let id = &record.id;
-        let admin = match record.state {
-            ServerState::Enabled => Admin::Ready,
-            ServerState::Cordoned => Admin::Drain,
-            ServerState::Disabled => Admin::Maint,
-        };
-        // The server is in the pool: `apply` has just put it there.
-        let _ = self.pool.set_admin(id, admin);
-        let health = self.pool.verdict(id).map(|v| v.health).unwrap_or_default();
-        match (record.online, health) {
-            // Offline is the shared verdict: the sticks of this server are broken for everybody.
-            (false, Health::Dead) => {}
-            (false, _) if before.is_none_or(|b| b.online) => {
-                let _ = self.pool.declare(id, Health::Dead, "offline by the shared verdict");
-            }
-            (true, Health::Unknown) => {
-                let _ = self.pool.declare(id, Health::Up, "online by the shared verdict");
-            }
-            // Others reach it, we do not: no new meetings from here, but its meetings stay.
-            (true, Health::Dead) => {
-                let _ = self.pool.declare(id, Health::Down, "online for others, not answering to us");
-            }
-            _ => {}
-        }
-        if before.is_none()
-            && let Some(load) = record.load
-        {
-            let _ = self.pool.report(id, Report::new(Instant::now()).with_cost(milli(load)));
         }
     }
 
@@ -428,6 +399,11 @@ impl Cluster {
         lock(&self.strays).clone()
     }
 
+    /// The number by which other processes know this one.
+    pub(crate) fn process_id(&self) -> u64 {
+        self.process
+    }
+
     /// How many live processes share the store.
     pub(crate) fn processes(&self) -> u32 {
         self.processes.load(Relaxed)
@@ -451,14 +427,22 @@ impl Cluster {
     /// Dropping the future may leave some results applied and others not.
     pub async fn poll_now(self: &Arc<Self>) -> Result<Vec<ProbeOutcome<BbbServer>>, StickError> {
         self.sync().await?;
-        let outcomes = match self.monitor.get() {
-            Some(m) => m.poll_now().await,
-            None => Vec::new(),
+        let outcomes = {
+            let _all = leases::PollingAll::begin(&self.polling_now);
+            if let Err(e) = self.take_all_leases().await {
+                tracing::warn!(error = %e, "what the servers answer cannot be stored");
+            }
+            match self.monitor.get() {
+                Some(m) => m.poll_now().await,
+                None => Vec::new(),
+            }
         };
         self.sweep().await;
+        self.give_leases_back().await;
+        self.tidy().await;
         self.sync().await?;
         self.forget_old_hooks().await;
-        self.match_hooks().await;
+        self.match_hooks(true).await;
         Ok(outcomes)
     }
 }

@@ -95,7 +95,7 @@ pub use client::Transport;
 #[cfg(feature = "http")]
 pub use client::{BbbClient, CallBody, CallError, CallLimits, ClientError, Upload};
 #[cfg(feature = "http")]
-pub use cluster::{Cluster, ClusterError, Stray};
+pub use cluster::{Cluster, ClusterError, Stray, Twice, TwiceVerdict};
 #[cfg(feature = "http")]
 pub use egress::{AddressRuleError, AddressRules, UrlRefusal};
 #[cfg(feature = "http")]
@@ -109,6 +109,7 @@ pub use service::{BbbService, BodyPlan, Payload, RequestHead, Surface};
 #[cfg(feature = "redis")]
 pub use store::RedisMeetings;
 pub use store::{
-    CallbackStore, CallbackUrls, Claimed, Delivery, DeliveryKind, Figures, Hook, HookAdded, HookBook, LocalStore, Look,
-    MAX_HOOKS, MeetingClaim, MeetingRecord, MeetingStore, PollRecord, Registry, ServerPatch, ServerRecord, ServerState,
+    CallbackStore, CallbackUrls, Claimed, Delivery, DeliveryKind, Doubt, Fence, Figures, Hook, HookAdded, HookBook,
+    LocalStore, Look, MAX_HOOKS, MeetingClaim, MeetingRecord, MeetingStore, Peer, PollRecord, Registry, ServerPatch,
+    ServerRecord, ServerState, SharedPoll,
 };

@@ -390,5 +390,9 @@ fn relay(bytes: &[u8], no_key: Fault) -> Done {
 /// The store's trouble as a failure of the API: the operator reads the details in the log.
 fn store_fault(e: &StickError) -> Fault {
     tracing::error!(error = %e, "the store cannot be asked");
+    store_away()
+}
+
+fn store_away() -> Fault {
     Fault::Passed { key: "internalError".into(), message: "The balancer cannot reach its store. Try again.".into() }
 }

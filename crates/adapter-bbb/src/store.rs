@@ -10,11 +10,13 @@ use crate::secret::Secret;
 
 pub(crate) mod callbacks;
 mod local;
+mod polls;
 #[cfg(feature = "redis")]
 mod redis;
 
 pub use callbacks::{CallbackStore, CallbackUrls, Delivery, DeliveryKind, Hook, HookAdded, HookBook, MAX_HOOKS};
 pub use local::LocalStore;
+pub use polls::{Doubt, Fence, Peer, PollRecord, SharedPoll};
 #[cfg(feature = "redis")]
 pub use redis::RedisMeetings;
 
@@ -157,19 +159,6 @@ pub struct ServerPatch {
     pub load_multiplier: Option<String>,
 }
 
-/// What one poll wants stored.
-#[derive(Clone, Debug, Default)]
-pub struct PollRecord {
-    /// The verdict to publish; absent means unchanged.
-    pub online: Option<bool>,
-    /// Measured load and figures; absent when the poll failed.
-    pub measured: Option<(f64, Figures)>,
-    /// The version, when it was asked for.
-    pub bbb_version: Option<String>,
-    /// The server was cordoned before the poll began: without load it is drained, and becomes disabled.
-    pub draining: bool,
-}
-
 /// A meeting as it is stored.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -257,6 +246,8 @@ pub struct Registry {
     pub servers: Vec<ServerRecord>,
     /// As in [`Look::epoch`].
     pub epoch: u64,
+    /// What processes tell one another of the polls, where several share the store.
+    pub polls: std::collections::HashMap<BackendId, SharedPoll>,
 }
 
 /// The adapter's own stick store: meetings with their passwords and voice bridges, and the servers they live on.
@@ -328,12 +319,12 @@ pub trait MeetingStore: StickStore {
     /// [`StickError`] when the store cannot be asked.
     async fn remove_server(&self, id: &BackendId) -> Result<bool, StickError>;
 
-    /// Stores what a poll found.
+    /// Stores what a poll found. `false` when its lease is lost: then nothing is stored.
     ///
     /// # Errors
     ///
     /// [`StickError`] when the store cannot be asked.
-    async fn record_poll(&self, id: &BackendId, poll: &PollRecord) -> Result<(), StickError>;
+    async fn record_poll(&self, id: &BackendId, poll: &PollRecord) -> Result<bool, StickError>;
 
     /// Keeps the bindings of meetings that a poll saw on their server: a long meeting is not forgotten.
     ///
@@ -349,12 +340,66 @@ pub trait MeetingStore: StickStore {
     /// [`StickError`] when the store cannot be asked.
     async fn add_loads(&self, loads: &[(BackendId, f64)]) -> Result<(), StickError>;
 
-    /// Announces this process for `ttl`; the answer is how many live processes share the store, this one included.
+    /// Announces this process for `ttl`; the answer is the live processes that share the store, this one among them.
     ///
     /// # Errors
     ///
     /// [`StickError`] when the store cannot be asked.
-    async fn announce(&self, process: u64, ttl: Duration) -> Result<u32, StickError>;
+    async fn announce(&self, process: u64, ttl: Duration) -> Result<Vec<Peer>, StickError>;
+
+    /// Takes back what [`announce`](Self::announce) said, and every lease: this process stops.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn withdraw(&self, process: u64) -> Result<(), StickError> {
+        let _ = process;
+        Ok(())
+    }
+
+    /// Whether several processes may share this store: then [`take_leases`](Self::take_leases) gives leases out, and it
+    /// may be out of reach. Default: no.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Takes, or keeps, for `ttl` the leases to poll these servers, as far as no live process holds them, or with
+    /// `force` all of them; gives back the ones of `release`. The answer is those of `wanted` that are held now, in
+    /// their order. A lease that changes hands gets a larger token.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn take_leases(
+        &self,
+        process: u64,
+        wanted: &[BackendId],
+        release: &[BackendId],
+        ttl: Duration,
+        force: bool,
+    ) -> Result<Vec<Option<Fence>>, StickError> {
+        let _ = (process, release, ttl, force);
+        Ok(vec![None; wanted.len()])
+    }
+
+    /// The server whose last poll saw this breakout room, where several processes share the store.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn breakout(&self, id: &str) -> Result<Option<BackendId>, StickError> {
+        let _ = id;
+        Ok(None)
+    }
+
+    /// Removes what others left behind: entries of servers and meetings that are not there. The answer is how many.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn tidy(&self) -> Result<u64, StickError> {
+        Ok(0)
+    }
 
     /// Says for at most `ttl` that this process cannot reach a server. The answer is whether that is enough to take it
     /// offline for everybody: when another live process says so too, or there is none.
@@ -362,9 +407,9 @@ pub trait MeetingStore: StickStore {
     /// # Errors
     ///
     /// [`StickError`] when the store cannot be asked.
-    async fn doubt(&self, server: &BackendId, process: u64, ttl: Duration) -> Result<bool, StickError> {
+    async fn doubt(&self, server: &BackendId, process: u64, ttl: Duration) -> Result<Doubt, StickError> {
         let _ = (server, process, ttl);
-        Ok(true)
+        Ok(Doubt::Agreed(None))
     }
 
     /// Takes [`doubt`](Self::doubt) back: this process reaches the server.

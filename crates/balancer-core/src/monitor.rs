@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use crate::backend::{Backend, BackendId};
 use crate::hash::mix;
@@ -36,6 +36,8 @@ use record::{Filed, Record, Settled, Sighting, Target};
 /// ([`HealthRules`](crate::HealthRules)), counted from the start of the last probe, longer or shorter by the jitter. A
 /// probe ends at its deadline. A slow target delays nobody: it only holds one place of the budget, and targets that
 /// were silent last time share seven eighths of the places.
+///
+/// A target that another process probes ([`MonitorOptions::share`]) waits until it is ours, and is probed at once then.
 ///
 /// A target whose definition changes is probed at once, at the earliest a sixteenth of the interval `inter` after its
 /// last probe began. A probe that is under way is left to end and counts: a list of servers that is read anew more
@@ -99,7 +101,7 @@ impl<B: Backend, Q: ?Sized + 'static> Monitor<B, Q> {
     pub fn new(pool: Arc<Pool<B, Q>>, probe: Arc<dyn HealthProbe<B>>, options: MonitorOptions<B>) -> Self {
         pool.probed_every(options.interval());
         let inner = Inner {
-            record: Record::new(pool.clone(), options.rules),
+            record: Record::new(pool.clone(), options.rules, options.share.clone()),
             budget: Semaphore::new(options.concurrency),
             silent_budget: Semaphore::new(options.silent_share()),
             random: AtomicU64::new(options.seed),
@@ -212,6 +214,11 @@ impl<B: Backend, Q: ?Sized + 'static> Inner<B, Q> {
     async fn follow(self: Arc<Self>, mut target: Target<B>, redefined: Arc<Notify>) {
         while let Some(newest) = self.record.newest(&target) {
             target = newest;
+            if !self.options.is_mine(&target.backend) {
+                self.record.rest(&target);
+                sleep(self.options.tick).await;
+                continue;
+            }
             let (seen, filed) = self.probe_once(target.clone()).await;
             let outcome = self.conclude(seen, filed).await;
             let Some(verdict) = self.pool.verdict(target.id()) else { return };

@@ -178,6 +178,32 @@ async fn redis(report: &mut Report, url: &str, namespace: &str, timeout: Duratio
     report.sections.push(section);
 }
 
+/// Meetings that run on two servers, or did so lately, and what was done about them.
+fn on_two_servers(report: &mut Report, status: &Value) {
+    let rows = |name: &str| status[name].as_array().cloned().unwrap_or_default();
+    for twice in rows("found_twice").iter().take(MOST) {
+        let moved = text(twice, "verdict") == "moved";
+        let why = if moved { "where people were, or which is the older one" } else { "as before" };
+        let what = format!(
+            "meeting {} was found on two servers: everybody is led to {}, {why}; the other copy is on {}",
+            text(twice, "meeting"),
+            text(twice, "stays"),
+            text(twice, "other")
+        );
+        let fix = "none is needed: an empty copy is ended by itself; people in the other one have to join again";
+        report.warning("BBB-D31", "meetings", what, fix);
+    }
+    for stray in rows("strays").iter().take(MOST).filter(|s| count(s, "people") > 0) {
+        let what = format!(
+            "meeting {} runs on {} with {} people in it, although everybody is led elsewhere",
+            text(stray, "meeting"),
+            text(stray, "server"),
+            count(stray, "people")
+        );
+        report.warning("BBB-D32", "meetings", what, "ask them to join again: it is ended when nobody is left in it");
+    }
+}
+
 /// The running balancer's servers; nothing when it cannot be asked.
 async fn balancer(
     report: &mut Report,
@@ -218,6 +244,7 @@ async fn balancer(
     section.fact("version", text(&status.json, "version"));
     section.fact("store", text(&status.json, "store"));
     section.fact("processes", count(&status.json, "processes").to_string());
+    on_two_servers(report, &status.json);
     let servers = match list(&client).await {
         Ok(servers) => servers,
         Err(e) => {

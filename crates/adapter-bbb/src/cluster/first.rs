@@ -1,8 +1,16 @@
 //! The first list of a server: what runs there although it is bound nowhere is bound at once.
 
-use balancer_core::{BackendId, Claim, StickError, StickKey};
+use balancer_core::{BackendId, Binding, Claim, StickError, StickKey};
 
+use super::twice::{Copy, Verdict};
 use super::{Cluster, Listing, lock};
+
+/// A meeting that a first list showed, and its binding.
+#[derive(Debug)]
+pub(super) struct Found {
+    binding: Binding,
+    copy: Copy,
+}
 
 impl Cluster {
     /// Binds what the first list of a server shows since it appeared here or was offline, so that a store that lost
@@ -26,7 +34,7 @@ impl Cluster {
     }
 
     /// Binds every meeting of a list that is bound nowhere. One that two first lists show goes to the server where
-    /// people are in it. The answer is how many were bound.
+    /// people are in it, else to the older one. The answer is how many were bound.
     async fn bind_listed(&self, server: &BackendId, list: &Listing) -> Result<usize, StickError> {
         let mut bound = 0;
         let mut running: Vec<_> = list.adoptable.iter().collect();
@@ -36,21 +44,26 @@ impl Cluster {
                 continue;
             }
             // One claim after the other: whether another list was first has to be noted before the next one asks.
-            let mut empty = self.found_empty.lock().await;
-            let busy = list.people.get(id).is_some_and(|people| *people > 0);
+            let mut found = self.found_first.lock().await;
+            let people = list.people.get(id).copied().unwrap_or_default();
+            let copy = Copy { server: server.clone(), people, created_ms: known.created_ms };
             let mut claim = self.bind_found(id, server, Some(known), None).await?;
-            if let (Claim::Held(b), true) = (&claim, busy)
+            if let Claim::Held(b) = &claim
                 && b.backend != *server
-                && empty.get(id) == Some(b)
+                && let Some(first) = found.get(id).filter(|first| first.binding == *b)
             {
-                claim = self.bind_found(id, server, Some(known), empty.get(id)).await?;
-                empty.remove(id);
+                let other = b.backend.clone();
+                if copy.beats(&first.copy) {
+                    claim = self.bind_found(id, server, Some(known), Some(&first.binding)).await?;
+                    found.remove(id);
+                    self.note_twice(id, server, &other, Verdict::Moved);
+                } else {
+                    self.note_twice(id, &other, server, Verdict::Kept);
+                }
             }
             if let Claim::Won(binding) = claim {
                 bound += 1;
-                if !busy {
-                    empty.insert(id.clone(), binding);
-                }
+                found.insert(id.clone(), Found { binding, copy });
             }
         }
         Ok(bound)

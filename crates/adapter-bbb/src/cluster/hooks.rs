@@ -52,7 +52,7 @@ impl Cluster {
                 () = tokio::time::sleep(self.options.poll_interval) => {}
             }
             self.forget_old_hooks().await;
-            self.match_hooks().await;
+            self.match_hooks(false).await;
         }
     }
 
@@ -73,8 +73,8 @@ impl Cluster {
     }
 
     /// Gives every server that is online the hooks it lacks, and takes away those that were removed; all servers at
-    /// once. What fails is tried again the next time.
-    pub(crate) async fn match_hooks(self: &Arc<Self>) {
+    /// once, or those that this process polls. What fails is tried again the next time.
+    pub(crate) async fn match_hooks(self: &Arc<Self>, all: bool) {
         let book = match self.store.callback_store().hooks().await {
             Ok(book) => Arc::new(book),
             Err(e) => {
@@ -86,7 +86,9 @@ impl Cluster {
             return;
         }
         let mut servers = tokio::task::JoinSet::new();
-        for server in self.records().iter().filter(|r| r.online).filter_map(|r| self.server(&r.id)) {
+        for server in
+            self.records().iter().filter(|r| r.online && (all || self.owns(&r.id))).filter_map(|r| self.server(&r.id))
+        {
             let (cluster, book) = (self.clone(), book.clone());
             servers.spawn(async move {
                 if let Err(why) = cluster.match_hooks_at(&server, &book).await {

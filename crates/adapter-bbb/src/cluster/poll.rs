@@ -14,13 +14,15 @@ use crate::api::{Params, Reply, meetings, signed_url};
 use crate::client::{CallError, host_of};
 use crate::secret::Secret;
 use crate::server::{BbbServer, milli};
-use crate::store::{Figures, PollRecord, ServerState};
+use crate::store::{Doubt, Fence, Figures, PollRecord, ServerState};
 
 /// What a binding needs to know of a meeting that runs already.
 #[derive(Clone, Debug)]
 pub(crate) struct Adoptable {
     pub(super) moderator_pw: Secret,
     pub(super) voice_bridge: String,
+    /// When the server made it by its own clock, in milliseconds since the epoch; as late as can be when it does not say.
+    pub(super) created_ms: u64,
 }
 
 /// The last whole list of meetings a server gave.
@@ -43,6 +45,8 @@ pub(crate) struct Listing {
     pub(super) version: Option<String>,
     /// The server was cordoned before the list was asked for.
     pub(super) draining: bool,
+    /// The lease that the list was asked for under.
+    pub(super) fence: Option<Fence>,
 }
 
 /// A server whose last polls failed.
@@ -79,6 +83,7 @@ impl HealthProbe<BbbServer> for Probe {
         // The servers' clocks date meetings, and are ours at best; the store's dates bindings.
         let (now_ms, began_ms) = (cluster.wall_ms(), cluster.store_ms());
         let draining = cluster.record(target.id()).is_some_and(|r| r.state == ServerState::Cordoned);
+        let fence = cluster.begin_poll(target.id());
         cluster.forget_guess(target.id());
         let o = &cluster.options;
         let url = |call| signed_url(target.url(), call, &Params::new(), target.secret().expose(), o.outgoing);
@@ -94,7 +99,14 @@ impl HealthProbe<BbbServer> for Probe {
         let people = list.iter().map(|m| (m.id.to_string(), m.participants)).collect();
         let adoptable = list.iter().filter(|m| !m.breakout && !m.forcibly_ended).map(|m| {
             let moderator_pw = Secret::new(&*m.moderator_pw);
-            (m.id.to_string(), Adoptable { moderator_pw, voice_bridge: m.voice_bridge.trim().to_owned() })
+            (
+                m.id.to_string(),
+                Adoptable {
+                    moderator_pw,
+                    voice_bridge: m.voice_bridge.trim().to_owned(),
+                    created_ms: m.created_ms.unwrap_or(u64::MAX),
+                },
+            )
         });
         let adoptable = adoptable.collect();
         let breakouts = list.iter().filter(|m| m.breakout).map(|m| m.id.to_string()).collect();
@@ -113,8 +125,9 @@ impl HealthProbe<BbbServer> for Probe {
             largest_meeting: figures.largest_meeting,
             videos: figures.videos,
         };
+        let load = figures.load;
         let listing =
-            Listing { began_ms, people, adoptable, breakouts, load: figures.load, figures: numbers, version, draining };
+            Listing { began_ms, people, adoptable, breakouts, load, figures: numbers, version, draining, fence };
         lock(&cluster.lists).insert(target.id().clone(), listing.clone());
         // Before the pool hears that it answers, and gives it new meetings.
         cluster.bind_first(target.id(), &listing).await;
@@ -153,16 +166,24 @@ impl Cluster {
             record.bbb_version.clone_from(&listing.version);
             record.measured = Some((listing.load, listing.figures));
             record.draining = listing.draining;
+            (record.fence, record.began_ms) = (listing.fence, listing.began_ms);
+            record.breakouts = listing.breakouts.into_iter().collect();
             let failed = lock(&self.failing).remove(id);
             if failed.is_some_and(|f| f.doubted) {
                 self.store.trust(id, self.process).await?;
             }
+            if record.fence.is_none() && self.store.is_shared() {
+                // Another process polls it, and tells.
+                return Ok(());
+            }
             if record.online.is_some() {
-                self.publish_verdict(id, &record, true).await?;
+                if !self.publish_verdict(id, &record, true).await? {
+                    return self.is_stale(id);
+                }
                 tracing::info!(backend = %id, host = host_of(outcome.backend.url()), "server is online");
                 self.came_online.notify_one();
-            } else {
-                self.store.record_poll(id, &record).await?;
+            } else if !self.store.record_poll(id, &record).await? {
+                return self.is_stale(id);
             }
             let seen: Vec<String> = listing.people.into_keys().collect();
             return self.store.renew_seen(id, &seen, self.options.meeting_ttl).await;
@@ -171,17 +192,24 @@ impl Cluster {
         let fell = outcome.health == Health::Down && outcome.before != Health::Down;
         let failing = self.fails(id, fell);
         if !failing.doubted {
+            record.fence = self.begun(id);
+            if record.fence.is_some() && self.processes() > 1 {
+                // The next one on the ring forms an opinion of its own.
+                self.store.record_poll(id, &record).await?;
+            }
             return Ok(());
         }
         if online {
             // One process with a bad network must not move meetings that everybody else reaches.
             let ttl = self.options.poll_interval * 2 + self.options.call_time();
-            let agreed = self.store.doubt(id, self.process, ttl).await?;
-            if !agreed || (failing.published && self.processes() > 1) {
+            let Doubt::Agreed(fence) = self.store.doubt(id, self.process, ttl).await? else { return Ok(()) };
+            if failing.published && self.processes() > 1 {
                 return Ok(());
             }
-            record.online = Some(false);
-            self.publish_verdict(id, &record, false).await?;
+            (record.online, record.fence) = (Some(false), fence);
+            if !self.publish_verdict(id, &record, false).await? {
+                return self.is_stale(id);
+            }
             let host = host_of(outcome.backend.url());
             tracing::info!(backend = %id, host, reason = %outcome.text(), "server is offline");
             // Published once for everybody: from here on its meetings move.
@@ -205,20 +233,39 @@ impl Cluster {
     }
 
     /// Stores a verdict and notes it, with no read of the servers in between: one that began before would undo it here.
-    async fn publish_verdict(&self, id: &BackendId, record: &PollRecord, online: bool) -> Result<(), StickError> {
+    /// `false` when the lease of the poll is lost.
+    async fn publish_verdict(&self, id: &BackendId, record: &PollRecord, online: bool) -> Result<bool, StickError> {
         let _alone = self.syncing.lock().await;
-        self.store.record_poll(id, record).await?;
-        self.note_online(id, online);
+        let stored = self.store.record_poll(id, record).await?;
+        if stored {
+            self.note_online(id, online);
+        }
+        Ok(stored)
+    }
+
+    /// Another process took the server over while this one polled it, or slept.
+    fn is_stale(&self, id: &BackendId) -> Result<(), StickError> {
+        lock(&self.lists).remove(id);
+        tracing::info!(backend = %id, "a poll's result is dropped: another process polls this server by now");
         Ok(())
     }
 
     /// The server whose last list shows this breakout room.
-    pub(crate) fn lists_breakout(&self, id: &str) -> Option<std::sync::Arc<BbbServer>> {
+    fn lists_breakout(&self, id: &str) -> Option<std::sync::Arc<BbbServer>> {
         let lists = lock(&self.lists);
         let shows = |list: &Listing| list.breakouts.contains(id);
         let server = lists.iter().find(|(_, list)| shows(list)).map(|(server, _)| server.clone());
         drop(lists);
         self.server(&server?)
+    }
+
+    /// The server where a breakout room runs that it made by itself, by its last list here or at another process.
+    pub(crate) async fn breakout_server(&self, id: &str) -> Option<std::sync::Arc<BbbServer>> {
+        if let Some(server) = self.lists_breakout(id) {
+            return Some(server);
+        }
+        let server = self.store.breakout(id).await.ok()??;
+        self.server(&server)
     }
 
     /// Whether a server's last list of meetings is current.

@@ -11,7 +11,8 @@ impl Cluster {
     /// Ends every meeting that runs on a server although it is settled on another, if nobody is in it there.
     ///
     /// Such copies are left behind by a create that nobody heard an answer of, or by one whose process was killed. One
-    /// with people in it is named in the log and left alone: they would be thrown out. So is one that a Scalelite
+    /// with people in it gets everybody when nobody is in the other one; else it is named in the log and left alone: they
+    /// would be thrown out. So is one that a Scalelite
     /// bound, since the age of its binding is not known. The answer is what was left.
     pub(super) async fn end_strays(&self, strays: Vec<Stray>, bound: &[MeetingRecord]) -> Vec<Stray> {
         if strays.is_empty() {
@@ -22,6 +23,9 @@ impl Cluster {
         let mut silent: HashSet<BackendId> = HashSet::new();
         for stray in strays {
             let Some(home) = homes.get(stray.meeting.as_str()) else { continue };
+            if stray.people > 0 && home.binding.stamp > 0 && self.resolve(&stray, home).await {
+                continue;
+            }
             if stray.people > 0 || home.binding.stamp == 0 {
                 let people = stray.people;
                 tracing::warn!(backend = %stray.server, people, "a meeting runs here although it lives on another server");

@@ -3,14 +3,19 @@
 use std::collections::{BTreeMap, HashMap};
 
 use balancer_core::{BackendId, Binding, Claim, StickError, StickKey, Token, Want, random};
+use tokio::time::Instant;
 
 use super::poll::Adoptable;
+use super::twice::{Copy, Verdict};
 use super::{Cluster, Listing, lock};
 use crate::api::VoiceBridges;
 use crate::store::{MeetingClaim, MeetingRecord};
 
 /// How many numbers are tried for a voice bridge.
 const BRIDGES: usize = 10;
+
+/// How long a meeting on two servers is told of when there is one copy left.
+const TOLD_MS: u64 = 86_400_000;
 
 /// Meetings that were bound nowhere at the last sweep, and when the list that showed it first was asked for.
 pub(super) type Unbound = HashMap<(String, BackendId), u64>;
@@ -38,6 +43,12 @@ struct Findings {
     unbound: Vec<(String, BackendId)>,
 }
 
+/// Whether a list was asked for long enough after a binding was made. One of a Scalelite has no age before the store's
+/// leftovers are looked for the first time.
+fn is_settled(m: &MeetingRecord, list: &Listing, grace_ms: u64) -> bool {
+    m.binding.stamp > 0 && m.binding.stamp.saturating_add(grace_ms) < list.began_ms
+}
+
 /// Compares bindings with the servers' own lists. Pure.
 ///
 /// A binding is only called ended when a whole list, asked for more than `grace_ms` after the binding was made, does
@@ -47,8 +58,7 @@ fn compare(bound: &[MeetingRecord], lists: &HashMap<BackendId, Listing>, grace_m
     let by_id: HashMap<&str, &MeetingRecord> = bound.iter().map(|m| (m.id.as_str(), m)).collect();
     for m in bound {
         let Some(list) = lists.get(&m.binding.backend) else { continue };
-        let settled = m.binding.stamp.saturating_add(grace_ms) < list.began_ms;
-        if settled && !m.ending && !list.people.contains_key(&m.id) {
+        if is_settled(m, list, grace_ms) && !m.ending && !list.people.contains_key(&m.id) {
             found.ended.push(m.clone());
         }
     }
@@ -58,7 +68,7 @@ fn compare(bound: &[MeetingRecord], lists: &HashMap<BackendId, Listing>, grace_m
                 None if !list.adoptable.contains_key(id) => {}
                 None => found.unbound.push((id.clone(), server.clone())),
                 Some(m) if m.binding.backend != *server => {
-                    if m.binding.stamp.saturating_add(grace_ms) < list.began_ms {
+                    if is_settled(m, list, grace_ms) {
                         let stray = Stray { meeting: id.clone(), server: server.clone(), people: *people };
                         found.strays.push(stray);
                     }
@@ -96,7 +106,8 @@ fn seen_twice(
 impl Cluster {
     /// Removes bindings of meetings that ended by themselves, and deals with meetings that run where they should not.
     pub(super) async fn sweep(&self) {
-        self.found_empty.lock().await.clear();
+        self.found_first.lock().await.clear();
+        let read = Instant::now();
         let bound = match self.store.meetings(None).await {
             Ok(bound) => bound,
             Err(e) => {
@@ -104,7 +115,8 @@ impl Cluster {
                 return;
             }
         };
-        let lists = lock(&self.lists).clone();
+        self.remember(&bound, read);
+        let lists = self.fresh_lists();
         let grace = u64::try_from(self.options.grace().as_millis()).unwrap_or(u64::MAX);
         let found = compare(&bound, &lists, grace);
         for m in &found.ended {
@@ -114,7 +126,9 @@ impl Cluster {
                 tracing::warn!(error = %e, "an ended meeting cannot be forgotten");
             }
         }
-        *lock(&self.strays) = self.end_strays(found.strays, &bound).await;
+        let left = self.end_strays(found.strays, &bound).await;
+        self.forget_settled(&left, self.store_ms().saturating_sub(TOLD_MS));
+        *lock(&self.strays) = left;
         // Unbound in two lists in a row: its binding was lost. Once may be a meeting that is just ending.
         let lost = seen_twice(&mut lock(&self.unbound), found.unbound, &lists);
         match self.bind_lost(lost, &lists).await {
@@ -124,9 +138,19 @@ impl Cluster {
         }
     }
 
+    /// The lists that are not older than three intervals: a process that slept knows nothing of now.
+    fn fresh_lists(&self) -> HashMap<BackendId, Listing> {
+        let age = self.options.poll_interval * 3 + self.options.call_time() * 3;
+        let limit = self.store_ms().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let mut lists = lock(&self.lists).clone();
+        lists.retain(|_, list| list.began_ms >= limit);
+        lists
+    }
+
     /// After a lost store: binds every meeting that runs somewhere and is bound nowhere. The answer is how many.
     ///
-    /// A meeting found on two servers goes to the one with people in it, else to the first by id.
+    /// A meeting found on two servers goes to the one with people in it, else to the older one, else to the first by id.
+    /// [`found_twice`](Self::found_twice) tells of it.
     ///
     /// # Errors
     ///
@@ -146,19 +170,22 @@ impl Cluster {
         lost: Vec<(String, BackendId)>,
         lists: &HashMap<BackendId, Listing>,
     ) -> Result<usize, StickError> {
-        let mut homes: BTreeMap<String, (bool, BackendId)> = BTreeMap::new();
+        let mut homes: BTreeMap<String, Copy> = BTreeMap::new();
         for (id, server) in lost {
-            let busy = lists.get(&server).and_then(|l| l.people.get(&id)).is_some_and(|people| *people > 0);
-            match homes.get(&id) {
-                Some((true, _)) => {}
-                Some((false, _)) if !busy => {}
-                _ => {
-                    homes.insert(id, (busy, server));
+            let list = lists.get(&server);
+            let people = list.and_then(|l| l.people.get(&id)).copied().unwrap_or_default();
+            let created_ms = list.and_then(|l| l.adoptable.get(&id)).map_or(u64::MAX, |known| known.created_ms);
+            let copy = Copy { server, people, created_ms };
+            match homes.get_mut(&id) {
+                None => drop(homes.insert(id, copy)),
+                Some(best) => {
+                    let other = if copy.beats(best) { std::mem::replace(best, copy) } else { copy };
+                    self.note_twice(&id, &best.server, &other.server, Verdict::Kept);
                 }
             }
         }
         let mut rebuilt = 0;
-        for (id, (_, server)) in homes {
+        for (id, Copy { server, .. }) in homes {
             if StickKey::new(id.as_str()).is_err() {
                 continue;
             }
@@ -217,7 +244,7 @@ mod tests {
 
     fn list(began_ms: u64, ids: &[(&str, u32)]) -> Listing {
         let people = ids.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect();
-        let detail = Adoptable { moderator_pw: Secret::new("mp"), voice_bridge: String::new() };
+        let detail = Adoptable { moderator_pw: Secret::new("mp"), voice_bridge: String::new(), created_ms: 1 };
         let adoptable = ids.iter().filter(|(id, _)| !id.ends_with("(breakout)"));
         let adoptable = adoptable.map(|(id, _)| ((*id).to_owned(), detail.clone())).collect();
         Listing {
@@ -229,6 +256,7 @@ mod tests {
             figures: Figures::default(),
             version: None,
             draining: false,
+            fence: None,
         }
     }
 

@@ -15,7 +15,7 @@ use super::{BbbService, Counts, Done, callbacks, documents, relay, store_fault};
 use crate::api::{Fault, Params, Reply, TagWish, effective_tag};
 use crate::cluster::{Cluster, lock};
 use crate::server::BbbServer;
-use crate::store::{MeetingRecord, ServerState};
+use crate::store::{Look, MeetingRecord, ServerState};
 
 mod breakout;
 mod claim;
@@ -136,7 +136,10 @@ impl Creation<'_> {
         let deadline = Instant::now() + self.cluster.options.call_time() * 3;
         let mut attempts = 0;
         while attempts < ATTEMPTS {
-            let look = self.cluster.store.look(self.id).await.map_err(|e| store_fault(&e))?;
+            let look = match self.cluster.look(self.id).await.map_err(|e| store_fault(&e))? {
+                (look, false) => look,
+                (look, true) => return self.repeat_unseen(look).await,
+            };
             // A store that cannot list its servers now was just asked successfully; what we know still serves.
             let _ = self.cluster.sync_if(look.epoch).await;
             let over = match look.meeting {
@@ -263,6 +266,23 @@ impl Creation<'_> {
         relay(&bytes, Fault::CreateFailed).map(Some)
     }
 
+    /// The store is out of reach: a meeting that runs where it was seen last is repeated there, which changes nothing.
+    async fn repeat_unseen(&self, look: Look) -> Done {
+        let server = look.meeting.as_ref().and_then(|m| self.cluster.server(&m.binding.backend));
+        if let (Some(m), Some(server), Some((state, true))) = (look.meeting, server, look.server)
+            && state != ServerState::Disabled
+        {
+            let asked = self.cluster.ask(&server, "getMeetingInfo", &only_id(self.id), None, true).await;
+            if asked.is_ok_and(|b| Reply::parse(&b).is_ok_and(|r| r.is_success()))
+                && let Sent::Answer(bytes) = self.send(&server, &m, None).await
+            {
+                Counts::one(&self.cluster.counts.kept);
+                return relay(&bytes, Fault::CreateFailed);
+            }
+        }
+        Err(super::store_away())
+    }
+
     /// Picks a server, claims it and creates the meeting there. `None`: look again.
     async fn place(
         &mut self,
@@ -333,6 +353,7 @@ impl Creation<'_> {
                     Ok(_) => {
                         let counts = &self.cluster.counts;
                         Counts::one(if is_new { &counts.placed } else { &counts.moved });
+                        self.cluster.remember_one(m);
                         lease.land();
                     }
                     // Refused by the server: the meeting does not exist, so nothing stays bound to it.

@@ -21,7 +21,7 @@ fn entry(hook: Hook) -> HookEntry {
 /// Gives all servers what changed, also when the caller hangs up; waits for as long as a call may take.
 async fn spread(cluster: &Arc<Cluster>) {
     let ours = cluster.clone();
-    let work = tokio::spawn(async move { ours.match_hooks().await });
+    let work = tokio::spawn(async move { ours.match_hooks(true).await });
     // What takes longer goes on behind.
     let _ = tokio::time::timeout(cluster.options.call_time(), work).await;
 }

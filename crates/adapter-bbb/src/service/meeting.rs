@@ -12,7 +12,7 @@ use crate::api::{
     Fault, Params, Reply, join_params, meetings, signed_url, write_meetings, write_no_meetings, write_running,
 };
 use crate::client::{CallError, Upload};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, is_away};
 use crate::server::BbbServer;
 use crate::store::{MeetingRecord, ServerState};
 
@@ -22,19 +22,22 @@ pub(super) struct Home {
     pub(super) server: Arc<BbbServer>,
     pub(super) state: ServerState,
     pub(super) online: bool,
+    /// The store is out of reach: this is what was seen there last.
+    remembered: bool,
 }
 
 impl Cluster {
-    /// Where a meeting lives; `None` for an unknown one, one that is ending, or one whose server was removed.
+    /// Where a meeting lives; `None` for an unknown one, one that is ending, or one whose server was removed. While the
+    /// store is out of reach, known meetings are where they were seen last.
     pub(super) async fn home(&self, id: &str) -> Result<Option<Home>, Fault> {
-        let look = self.store.look(id).await.map_err(|e| store_fault(&e))?;
+        let (look, remembered) = self.look(id).await.map_err(|e| store_fault(&e))?;
         let Some(meeting) = look.meeting.filter(|m| !m.ending) else { return Ok(None) };
         let Some((state, online)) = look.server else { return Ok(None) };
         if self.server(&meeting.binding.backend).is_none() {
             self.sync().await.map_err(|e| store_fault(&e))?;
         }
         let server = self.server(&meeting.binding.backend);
-        Ok(server.map(|server| Home { meeting, server, state, online }))
+        Ok(server.map(|server| Home { meeting, server, state, online, remembered }))
     }
 
     /// One call to one server with these parameters.
@@ -83,7 +86,7 @@ impl BbbService {
 
     /// Breakout rooms that a server made by itself are bound nowhere, yet `getMeetings` lists them.
     async fn breakout_info(&self, id: &str) -> Done {
-        let server = self.cluster.lists_breakout(id).ok_or(Fault::MeetingNotFound)?;
+        let server = self.cluster.breakout_server(id).await.ok_or(Fault::MeetingNotFound)?;
         let answer = self.cluster.ask(&server, "getMeetingInfo", &only_id(id), None, false).await;
         relay(&answer.map_err(|_| Fault::AccessMeetingFailed)?, Fault::AccessMeetingFailed)
     }
@@ -211,17 +214,34 @@ async fn end_at(cluster: &Cluster, home: &Home, forward: &Params<'_>) -> Done {
     let m = &home.meeting;
     let at_most = cluster.options.call_time() + std::time::Duration::from_secs(5);
     // Creates of this meeting wait from here on; another end finds nothing.
-    let begun = cluster.store.begin_end(&m.id, &m.binding, at_most).await.map_err(|e| store_fault(&e))?;
-    if !begun {
-        return Err(Fault::MeetingNotFound);
+    let mut unseen = home.remembered;
+    if !unseen {
+        match cluster.store.begin_end(&m.id, &m.binding, at_most).await {
+            Ok(true) => {}
+            Ok(false) => return Err(Fault::MeetingNotFound),
+            Err(e) if is_away(&e) => unseen = true,
+            Err(e) => return Err(store_fault(&e)),
+        }
     }
     let answer = cluster.ask(&home.server, "end", forward, None, !home.online).await;
-    if answer.as_deref().is_ok_and(goes_on) {
+    let key = StickKey::new(m.id.as_str()).ok();
+    if unseen {
+        // The store hears of it when it is back; what goes on is bound there as before.
+        if let (Ok(bytes), Some(key)) = (&answer, key)
+            && !goes_on(bytes)
+        {
+            cluster.ended_unseen(key, m.binding.clone());
+        }
+    } else if answer.as_deref().is_ok_and(goes_on) {
         // Bound anew, and so no longer marked: creates and joins find it again.
         let server = &m.binding.backend;
         cluster.bind_found(&m.id, server, None, Some(&m.binding)).await.map_err(|e| store_fault(&e))?;
-    } else if let Ok(key) = StickKey::new(m.id.as_str()) {
-        cluster.store.release(&key, &m.binding).await.map_err(|e| store_fault(&e))?;
+    } else if let Some(key) = key {
+        match cluster.store.release(&key, &m.binding).await {
+            Ok(_) => {}
+            Err(e) if is_away(&e) => drop(cluster.ended_unseen(key, m.binding.clone())),
+            Err(e) => return Err(store_fault(&e)),
+        }
     }
     relay(&answer.map_err(|_| Fault::AccessMeetingFailed)?, Fault::AccessMeetingFailed)
 }

@@ -127,6 +127,18 @@ impl BbbService {
             page.family("balancer_callbacks_waiting", "gauge", "Callbacks that wait to be delivered.");
             page.sample("balancer_callbacks_waiting", &[], n as f64);
         }
+        page.family(
+            "balancer_meetings_found_twice_total",
+            "counter",
+            "Meetings found on two servers by what was done.",
+        );
+        for (verdict, n) in c.twice_counts() {
+            page.sample("balancer_meetings_found_twice_total", &[("verdict", verdict.as_str())], n as f64);
+        }
+        page.family("balancer_stray_meetings", "gauge", "Copies of meetings that run where nobody is led to.");
+        page.sample("balancer_stray_meetings", &[], c.strays().len() as f64);
+        page.family("balancer_polled_servers", "gauge", "Servers that this process polls.");
+        page.sample("balancer_polled_servers", &[], c.poll_share() as f64);
         page.family("balancer_processes", "gauge", "Live processes that share the store.");
         page.sample("balancer_processes", &[], f64::from(c.processes()));
         page.family("balancer_store_up", "gauge", "Whether the store can be written and read.");

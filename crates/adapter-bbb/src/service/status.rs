@@ -41,8 +41,31 @@ impl BbbService {
                 })
             })
             .collect();
+        let twice: Vec<Value> = cluster
+            .found_twice()
+            .into_iter()
+            .map(|t| {
+                json!({
+                    "meeting": t.meeting,
+                    "stays": t.stays,
+                    "other": t.other,
+                    "verdict": t.verdict.as_str(),
+                    "found_ms": t.found_ms,
+                })
+            })
+            .collect();
+        let strays: Vec<Value> = cluster
+            .strays()
+            .into_iter()
+            .map(|s| json!({ "meeting": s.meeting, "server": s.server, "people": s.people }))
+            .collect();
         let value = json!({
             "servers": servers,
+            "found_twice": twice,
+            "strays": strays,
+            "polls": cluster.poll_share(),
+            "known_meetings": cluster.known_count(),
+            "process": cluster.process_id().to_string(),
             "processes": cluster.processes(),
             "next_poll_seconds": cluster.next_poll(),
             "store": cluster.store.describe(),

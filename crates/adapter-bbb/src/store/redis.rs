@@ -1,9 +1,10 @@
 //! Servers and meetings in Scalelite's Redis layout, so that a Scalelite on the same Redis understands them.
 //!
 //! What we add stays beside it: the hash of a meeting has the extra fields `token`, `stamp` and `ending`, and the keys
-//! `balancer:stamp`, `balancer:epoch`, `balancer:closed`, `balancer:processes` and `balancer:doubts:ID` are ours. A Redis
+//! `balancer:…` are ours. A Redis
 //! Cluster cannot hold this layout: the keys of one step are not in one slot. A master that sentinels name can.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,14 +14,16 @@ use balancer_core::{
 };
 
 use super::{
-    Claimed, Figures, Look, MeetingClaim, MeetingRecord, MeetingStore, PollRecord, Registry, ServerPatch, ServerRecord,
-    ServerState,
+    Claimed, Doubt, Fence, Figures, Look, MeetingClaim, MeetingRecord, MeetingStore, Peer, PollRecord, Registry,
+    ServerPatch, ServerRecord, ServerState, SharedPoll,
 };
 use crate::secret::Secret;
 use crate::store::callbacks::CallbackStore;
 
 mod callbacks;
+mod polls;
 mod scripts;
+mod tidy;
 
 /// Servers and meetings on a Redis server that any number of processes share.
 #[derive(Debug)]
@@ -28,6 +31,7 @@ pub struct RedisMeetings {
     link: RedisLink,
     prefix: String,
     scripts: scripts::Scripts,
+    leftovers: tidy::Leftovers,
 }
 
 fn millis(d: Duration) -> u64 {
@@ -51,11 +55,32 @@ fn state_of(word: &str, enabled: u64) -> ServerState {
     ServerState::parse(word).unwrap_or(if enabled > 0 { ServerState::Enabled } else { ServerState::Disabled })
 }
 
+/// How long breakout rooms are found after a poll saw them.
+const BREAKOUTS: &str = "600000";
+
+/// `number, began, load, failed, doubters` behind the other columns of a server.
+fn shared_poll(row: &[RedisReply]) -> SharedPoll {
+    let doubters = row.get(19).map(RedisReply::as_list).unwrap_or_default();
+    SharedPoll {
+        number: number(row.get(15)),
+        began_ms: number(row.get(16)),
+        load: text(row.get(17)).parse().unwrap_or_default(),
+        failed: text(row.get(18)) == "1",
+        doubters: doubters.iter().map(|d| number(Some(d))).collect(),
+    }
+}
+
+/// The lease behind an answer that is its token, or empty.
+fn fence(process: u64, token: &RedisReply) -> Option<Fence> {
+    let token = number(Some(token));
+    (token > 0).then_some(Fence { process, token })
+}
+
 impl RedisMeetings {
     /// On this Redis; every key begins with `namespace` and a colon (`scalelite` in production).
     pub fn new(link: RedisLink, namespace: &str) -> Self {
         let prefix = if namespace.is_empty() { String::new() } else { format!("{namespace}:") };
-        Self { link, prefix, scripts: scripts::Scripts::new() }
+        Self { link, prefix, scripts: scripts::Scripts::new(), leftovers: tidy::Leftovers::default() }
     }
 
     /// Checks that the server answers, may be written to and is not a Cluster.
@@ -252,7 +277,7 @@ impl MeetingStore for RedisMeetings {
         let reply = self.run(&self.scripts.servers, &[]).await?;
         let mut rows = reply.as_list().iter();
         let epoch = number(rows.next());
-        let mut servers = Vec::new();
+        let (mut servers, mut polls) = (Vec::new(), HashMap::new());
         for row in rows.map(RedisReply::as_list) {
             // id url secret tag state online multiplier meetings users largest videos version enabled load cordoned
             let id = text(row.first());
@@ -273,10 +298,11 @@ impl MeetingStore for RedisMeetings {
             r.bbb_version = optional(row.get(11)).filter(|t| !t.is_empty());
             let score = |i: usize| text(row.get(i)).parse::<f64>().ok();
             r.load = score(13).or_else(|| score(14));
+            polls.insert(r.id.clone(), shared_poll(row));
             servers.push(r);
         }
         servers.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(Registry { servers, epoch })
+        Ok(Registry { servers, epoch, polls })
     }
 
     async fn add_server(&self, r: &ServerRecord) -> Result<bool, StickError> {
@@ -307,7 +333,7 @@ impl MeetingStore for RedisMeetings {
         Ok(number(Some(&self.run(&self.scripts.remove_server, &[id.as_str()]).await?)) > 0)
     }
 
-    async fn record_poll(&self, id: &BackendId, poll: &PollRecord) -> Result<(), StickError> {
+    async fn record_poll(&self, id: &BackendId, poll: &PollRecord) -> Result<bool, StickError> {
         let online = poll.online.map_or("", |o| if o { "true" } else { "false" });
         let version = poll.bbb_version.as_deref().unwrap_or("");
         let measured: Vec<String> = match &poll.measured {
@@ -318,10 +344,15 @@ impl MeetingStore for RedisMeetings {
             None => Vec::new(),
         };
         let draining = if poll.draining { "1" } else { "" };
-        let mut args = vec![id.as_str(), online, version, draining];
+        let [process, token] =
+            poll.fence.map_or_else(Default::default, |f| [f.process, f.token].map(|n| n.to_string()));
+        let began = poll.began_ms.to_string();
+        let mut args = vec![id.as_str(), online, version, draining, &process, &token, &began, BREAKOUTS];
         args.extend(measured.iter().map(String::as_str));
-        self.run(&self.scripts.record_poll, &args).await?;
-        Ok(())
+        if !measured.is_empty() {
+            args.extend(poll.breakouts.iter().map(String::as_str));
+        }
+        Ok(number(Some(&self.run(&self.scripts.record_poll, &args).await?)) > 0)
     }
 
     async fn renew_seen(&self, server: &BackendId, seen: &[String], ttl: Duration) -> Result<(), StickError> {
@@ -343,15 +374,56 @@ impl MeetingStore for RedisMeetings {
         self.run(&self.scripts.add_loads, &args).await.map(drop)
     }
 
-    async fn announce(&self, process: u64, ttl: Duration) -> Result<u32, StickError> {
+    async fn announce(&self, process: u64, ttl: Duration) -> Result<Vec<Peer>, StickError> {
         let args = [process.to_string(), millis(ttl).to_string()];
-        let count = self.run(&self.scripts.announce, &[&args[0], &args[1]]).await?;
-        Ok(u32::try_from(number(Some(&count))).unwrap_or(1).max(1))
+        let reply = self.run(&self.scripts.announce, &[&args[0], &args[1]]).await?;
+        let peer = |p: &[RedisReply]| Peer::new(number(p.first()), Duration::from_millis(number(p.get(1))));
+        Ok(reply.as_list().chunks_exact(2).map(peer).collect())
     }
 
-    async fn doubt(&self, server: &BackendId, process: u64, ttl: Duration) -> Result<bool, StickError> {
-        let (process, ttl) = (process.to_string(), millis(ttl).to_string());
-        Ok(number(Some(&self.run(&self.scripts.doubt, &[server.as_str(), &process, &ttl]).await?)) > 0)
+    async fn withdraw(&self, process: u64) -> Result<(), StickError> {
+        self.run(&self.scripts.withdraw, &[&process.to_string()]).await.map(drop)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn take_leases(
+        &self,
+        process: u64,
+        wanted: &[BackendId],
+        release: &[BackendId],
+        ttl: Duration,
+        force: bool,
+    ) -> Result<Vec<Option<Fence>>, StickError> {
+        if wanted.is_empty() && release.is_empty() {
+            return Ok(Vec::new());
+        }
+        let [who, ttl, count] = [process, millis(ttl), wanted.len() as u64].map(|n| n.to_string());
+        let mut args = vec![who.as_str(), &ttl, if force { "1" } else { "" }, &count];
+        args.extend(wanted.iter().chain(release).map(BackendId::as_str));
+        let reply = self.run(&self.scripts.leases, &args).await?;
+        let tokens = reply.as_list();
+        if tokens.len() != wanted.len() {
+            return Err(self.corrupt("a call for leases"));
+        }
+        Ok(tokens.iter().map(|token| fence(process, token)).collect())
+    }
+
+    async fn breakout(&self, id: &str) -> Result<Option<BackendId>, StickError> {
+        let reply = self.link.call(&["GET", &self.key(&format!("balancer:breakout:{id}"))]).await?;
+        Ok(reply.as_str().map(BackendId::from))
+    }
+
+    async fn tidy(&self) -> Result<u64, StickError> {
+        self.tidy_up().await
+    }
+
+    async fn doubt(&self, server: &BackendId, process: u64, ttl: Duration) -> Result<Doubt, StickError> {
+        let (who, ttl) = (process.to_string(), millis(ttl).to_string());
+        let token = self.run(&self.scripts.doubt, &[server.as_str(), &who, &ttl]).await?;
+        Ok(fence(process, &token).map_or(Doubt::Alone, |f| Doubt::Agreed(Some(f))))
     }
 
     async fn trust(&self, server: &BackendId, process: u64) -> Result<(), StickError> {

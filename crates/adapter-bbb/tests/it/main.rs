@@ -4,6 +4,7 @@
 mod addresses;
 mod callbacks;
 mod failover;
+mod ha;
 mod hooks;
 mod http;
 mod metrics;

@@ -81,6 +81,12 @@ impl RedisServer {
     pub(crate) fn port(&self) -> u16 {
         self.port
     }
+
+    /// Sends a signal to the server: `STOP`, `CONT`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
 }
 
 impl Drop for RedisServer {

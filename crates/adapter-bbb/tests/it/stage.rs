@@ -180,6 +180,13 @@ impl Process {
         call(&self.service, name, "", Some(body)).await
     }
 
+    /// The page of figures.
+    pub(crate) async fn call_metrics(&self) -> String {
+        let head = RequestHead { method: "GET", path: "/metrics", host: Some(HOST), ..RequestHead::default() };
+        let answer = self.service.handle(head, Payload::Whole(Bytes::new())).await;
+        String::from_utf8_lossy(answer.body()).into_owned()
+    }
+
     pub(crate) async fn create(&self, id: &str) -> Answer {
         self.call("create", &format!("meetingID={id}&name=n&moderatorPW=mp&attendeePW=ap")).await
     }

@@ -12,6 +12,8 @@ mod changes;
 mod conformance;
 mod file;
 mod layout;
+mod leases;
+mod leftovers;
 mod servers;
 
 const DAY: Duration = Duration::from_secs(86_400);

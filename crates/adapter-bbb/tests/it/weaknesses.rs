@@ -99,10 +99,10 @@ async fn a_poll_keeps_what_was_placed_while_it_measured() {
     let process = stage.process(patient()).await;
     assert_eq!(expected(&process).await, [0.0]);
     // The list is made, without the meeting, and on its way while the meeting is created.
-    let held = stage.fakes[0].hold_answer("getMeetings");
+    let mut held = stage.fakes[0].hold_answer("getMeetings");
     let cluster = process.service.cluster().clone();
     let poll = tokio::spawn(async move { cluster.poll_now().await });
-    stage.fakes[0].wait_for(|s| s.count("getMeetings") == 2, PATIENCE).await.unwrap();
+    timeout(PATIENCE, held.arrived()).await.unwrap().unwrap();
     assert!(process.create("m").await.ok());
     held.release();
     timeout(PATIENCE, poll).await.unwrap().unwrap().unwrap();

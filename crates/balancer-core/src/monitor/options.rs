@@ -112,7 +112,11 @@ pub struct MonitorOptions<B> {
     pub(super) seed: u64,
     pub(super) tick: Duration,
     pub(super) watch: Option<Arc<dyn ProbeWatch<B>>>,
+    pub(super) share: Option<Arc<Share<B>>>,
 }
+
+/// Says which servers a monitor probes.
+pub(super) type Share<B> = dyn Fn(&B) -> bool + Send + Sync;
 
 impl<B> fmt::Debug for MonitorOptions<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -123,6 +127,7 @@ impl<B> fmt::Debug for MonitorOptions<B> {
             .field("jitter", &self.jitter)
             .field("tick", &self.tick)
             .field("watch", &self.watch.is_some())
+            .field("share", &self.share.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -139,7 +144,7 @@ impl<B> MonitorOptions<B> {
         use std::hash::BuildHasher;
         let seed = std::hash::RandomState::new().hash_one(0);
         let tick = Duration::from_secs(1);
-        Self { rules, timeout: None, concurrency: 64, jitter: 0.1, seed, tick, watch: None }
+        Self { rules, timeout: None, concurrency: 64, jitter: 0.1, seed, tick, watch: None, share: None }
     }
 
     /// The longest a probe may take, from its start. Default: the interval `inter`, at most 5 s.
@@ -183,6 +188,20 @@ impl<B> MonitorOptions<B> {
     pub fn watch(mut self, watch: Arc<dyn ProbeWatch<B>>) -> Self {
         self.watch = Some(watch);
         self
+    }
+
+    /// Only these servers are probed by the schedule; other processes probe the rest. Asked again with every tick, also
+    /// of servers that were refused before. [`Monitor::poll_now`](crate::Monitor::poll_now) probes all the same, and
+    /// what servers of others answer or not says nothing of our own network. Default: all.
+    #[must_use]
+    pub fn share(mut self, mine: impl Fn(&B) -> bool + Send + Sync + 'static) -> Self {
+        self.share = Some(Arc::new(mine));
+        self
+    }
+
+    /// Whether this server is one that our schedule probes.
+    pub(super) fn is_mine(&self, server: &B) -> bool {
+        self.share.as_ref().is_none_or(|mine| mine(server))
     }
 
     /// The longest time between two probes of a server that is up, jitter aside.

@@ -17,7 +17,7 @@ use crate::snapshot::Member;
 use crate::state::{Health, HealthRules};
 
 use super::network::{Belief, Ruling, Scene, Standing, judge};
-use super::options::Effect;
+use super::options::{Effect, Share};
 
 /// The longest text kept as the reason of a change.
 const MAX_WHY: usize = 300;
@@ -117,13 +117,14 @@ struct Book<B> {
 pub(super) struct Record<B: Backend, Q: ?Sized> {
     pool: Arc<Pool<B, Q>>,
     rules: HealthRules,
+    share: Option<Arc<Share<B>>>,
     book: Mutex<Book<B>>,
 }
 
 impl<B: Backend, Q: ?Sized + 'static> Record<B, Q> {
-    pub(super) fn new(pool: Arc<Pool<B, Q>>, rules: HealthRules) -> Self {
+    pub(super) fn new(pool: Arc<Pool<B, Q>>, rules: HealthRules, share: Option<Arc<Share<B>>>) -> Self {
         let book = Mutex::new(Book { entries: HashMap::new(), belief: Belief::default() });
-        Self { pool, rules, book }
+        Self { pool, rules, share, book }
     }
 
     fn lock(&self) -> MutexGuard<'_, Book<B>> {
@@ -138,6 +139,18 @@ impl<B: Backend, Q: ?Sized + 'static> Record<B, Q> {
     /// Begins to follow a target: nothing is known of it yet.
     pub(super) fn start(&self, target: &Target<B>) {
         self.lock().entries.insert(target.id().clone(), Entry::new(target.clone()));
+    }
+
+    /// Another process probes this target: what we knew of it gets old.
+    pub(super) fn rest(&self, target: &Target<B>) {
+        let mut book = self.lock();
+        let entry = book.entry(target);
+        entry.latest = None;
+        entry.due = None;
+    }
+
+    fn is_mine(&self, member: &Member<B>) -> bool {
+        self.share.as_ref().is_none_or(|mine| mine(member.backend()))
     }
 
     /// The same server by the definition that it has now; `None` when it is gone.
@@ -225,7 +238,7 @@ impl<B: Backend, Q: ?Sized + 'static> Record<B, Q> {
     pub(super) fn review(&self, now: Instant) {
         let mut book = self.lock();
         let scene = self.scene(&book);
-        if book.entries.len() > scene.targets {
+        if book.entries.len() > self.pool.members().len() {
             book.entries.retain(|id, _| self.pool.member(id.as_str()).is_some());
         }
         if !scene.comparable() {
@@ -284,7 +297,7 @@ impl<B: Backend, Q: ?Sized + 'static> Record<B, Q> {
     }
 
     fn scene(&self, book: &Book<B>) -> Scene {
-        Scene::of(self.pool.members().iter().map(|m| Standing {
+        Scene::of(self.pool.members().iter().filter(|m| self.is_mine(m)).map(|m| Standing {
             working: matches!(m.health(), Health::Up | Health::Suspect),
             silent: book.of(m).is_some_and(Entry::silent),
         }))
@@ -293,7 +306,7 @@ impl<B: Backend, Q: ?Sized + 'static> Record<B, Q> {
     /// A silence needs a witness soon: with nobody else at work, the next target that answered last time is probed now.
     fn call_witness(&self, book: &Book<B>, except: &BackendId, now: Instant) {
         let mut next: Option<(Instant, &Arc<Notify>)> = None;
-        for m in self.pool.members() {
+        for m in self.pool.members().into_iter().filter(|m| self.is_mine(m)) {
             let Some(entry) = book.of(&m) else { return };
             if m.backend().id() == except || entry.silent() {
                 continue;

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 mod network;
 mod poll;
 mod schedule;
+mod share;
 
 pub(crate) fn ms(n: u64) -> Duration {
     Duration::from_millis(n)

@@ -189,3 +189,18 @@ fn redis_is_looked_at() {
     assert!(ran.out.contains("role          master\n") && ran.out.contains("clock         in step\n"), "{ran:?}");
     assert!(!ran.out.contains("BBB-D1"), "{ran:?}");
 }
+
+#[test]
+fn a_meeting_on_two_servers_is_told_of() {
+    let status = r#"{"servers":[],"processes":2,"store":"redis","version":"0.1.0",
+        "found_twice":[{"meeting":"m","stays":"a","other":"b","verdict":"moved","found_ms":1}],
+        "strays":[{"meeting":"n","server":"c","people":3},{"meeting":"o","server":"c","people":0}]}"#;
+    let lb = Canned::start(&[("/scalelite/api/getServers", 200, "[]"), ("/balancer/api/status", 200, status)]);
+    let ran = doctor(&lb, &[]);
+    for word in
+        ["warning BBB-D31: meetings: meeting m was found on two servers", "led to a", "BBB-D32", "with 3 people"]
+    {
+        assert!(ran.out.contains(word), "{word}: {ran:?}");
+    }
+    assert!(!ran.out.contains("meeting o"), "{ran:?}");
+}

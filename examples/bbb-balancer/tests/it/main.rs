@@ -8,6 +8,7 @@ mod completions;
 mod deploy;
 mod doctor;
 mod drain;
+mod failover;
 mod import;
 mod plan;
 mod processes;

@@ -82,11 +82,11 @@ fn signed(base: &str, call: &str, pairs: &[(&str, &str)], secret: &str) -> Strin
 /// A running `serve`.
 pub(crate) struct Balancer {
     pub(crate) port: u16,
-    _process: Guard,
+    process: Guard,
 }
 
 impl Balancer {
-    fn start(redis: u16, interval: &str) -> Self {
+    pub(crate) fn start(redis: u16, interval: &str) -> Self {
         Self::with(&[("REDIS_URL", &format!("redis://127.0.0.1:{redis}")), ("POLL_INTERVAL", interval)], &[])
     }
 
@@ -110,7 +110,11 @@ impl Balancer {
             .unwrap();
         let process = Guard(process);
         until("serve listens", || TcpStream::connect(("127.0.0.1", port)).ok());
-        Self { port, _process: process }
+        Self { port, process }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.0.id()
     }
 
     fn api(&self, call: &str, pairs: &[(&str, &str)]) -> (String, Option<String>, String) {
@@ -126,7 +130,7 @@ impl Balancer {
     }
 
     /// The port a join leads to, or what the balancer says instead.
-    fn join(&self, id: &str) -> Result<u16, String> {
+    pub(crate) fn join(&self, id: &str) -> Result<u16, String> {
         let (_, location, body) = self.api("join", &[("meetingID", id), ("fullName", "a")]);
         let url = location.ok_or(body)?;
         Ok(url.split('/').nth(2).unwrap().rsplit(':').next().unwrap().parse().unwrap())
@@ -384,7 +388,7 @@ fn a_killed_server_loses_no_meeting() {
 }
 
 /// The raw answer to one inline command.
-fn redis_text(port: u16, command: &str) -> String {
+pub(crate) fn redis_text(port: u16, command: &str) -> String {
     let mut s = TcpStream::connect(("127.0.0.1", port)).unwrap();
     write!(s, "{command}\r\nQUIT\r\n").unwrap();
     let mut text = String::new();

@@ -35,10 +35,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 mod check;
-mod fakes;
+pub(crate) mod fakes;
 mod faults;
 mod http;
 mod model;
+mod scalelite;
 mod servers;
 mod turn;
 mod world;

@@ -8,8 +8,8 @@ use balancer_core::{BackendId, Binding, StickError, StickKey};
 use super::{Held, LocalStore, millis, rows};
 use crate::store::callbacks::CallbackStore;
 use crate::store::{
-    Claimed, Figures, Look, MeetingClaim, MeetingRecord, MeetingStore, PollRecord, Registry, ServerPatch, ServerRecord,
-    ServerState,
+    Claimed, Figures, Look, MeetingClaim, MeetingRecord, MeetingStore, Peer, PollRecord, Registry, ServerPatch,
+    ServerRecord, ServerState,
 };
 
 #[async_trait]
@@ -52,7 +52,7 @@ impl MeetingStore for LocalStore {
 
     async fn servers(&self) -> Result<Registry, StickError> {
         let s = self.lock();
-        Ok(Registry { servers: s.servers.values().cloned().collect(), epoch: s.epoch })
+        Ok(Registry { servers: s.servers.values().cloned().collect(), epoch: s.epoch, ..Registry::default() })
     }
 
     async fn add_server(&self, record: &ServerRecord) -> Result<bool, StickError> {
@@ -110,9 +110,9 @@ impl MeetingStore for LocalStore {
         .await
     }
 
-    async fn record_poll(&self, id: &BackendId, poll: &PollRecord) -> Result<(), StickError> {
+    async fn record_poll(&self, id: &BackendId, poll: &PollRecord) -> Result<bool, StickError> {
         self.change(|s, _| {
-            let Some(r) = s.servers.get_mut(id) else { return };
+            let Some(r) = s.servers.get_mut(id) else { return false };
             let before = (r.online, r.bbb_version.clone(), r.state);
             if let Some(online) = poll.online {
                 r.online = online;
@@ -139,6 +139,7 @@ impl MeetingStore for LocalStore {
                 s.save_server(id);
                 s.epoch += 1;
             }
+            true
         })
         .await
     }
@@ -169,8 +170,8 @@ impl MeetingStore for LocalStore {
         Ok(())
     }
 
-    async fn announce(&self, _process: u64, _ttl: Duration) -> Result<u32, StickError> {
-        Ok(1)
+    async fn announce(&self, process: u64, _ttl: Duration) -> Result<Vec<Peer>, StickError> {
+        Ok(vec![Peer::new(process, Duration::ZERO)])
     }
 
     fn callback_store(&self) -> &dyn CallbackStore {

@@ -2,7 +2,7 @@
 
 use balancer_core::RedisScript;
 
-use super::callbacks;
+use super::{callbacks, polls, tidy};
 
 /// Fields of a meeting in the order in which every script gives them.
 const FIELDS: &str = "
@@ -173,6 +173,9 @@ for _, id in ipairs(redis.call('SMEMBERS', p..'servers')) do
   row[13] = redis.call('SISMEMBER', p..'server_enabled', id)
   row[14] = redis.call('ZSCORE', p..'server_load', id) or ''
   row[15] = redis.call('ZSCORE', p..'cordoned_server_load', id) or ''
+  local poll = redis.call('HMGET', p..'balancer:poll:'..id, 'number', 'began', 'load', 'failed')
+  for i = 1, 4 do row[15 + i] = poll[i] or '' end
+  row[20] = redis.call('ZRANGEBYSCORE', p..'balancer:doubts:'..id, '('..text(now_ms()), '+inf')
   out[#out + 1] = row
 end
 return out
@@ -228,48 +231,12 @@ redis.call('SREM', p..'server_enabled', id)
 redis.call('SREM', p..'balancer:closed', id)
 redis.call('ZREM', p..'server_load', id)
 redis.call('ZREM', p..'cordoned_server_load', id)
-redis.call('DEL', p..'server:'..id, p..id, p..'balancer:doubts:'..id)
+redis.call('DEL', p..'server:'..id, p..id, p..'balancer:doubts:'..id, p..'balancer:poll:'..id)
 for _, meeting in ipairs(redis.call('SMEMBERS', p..'meetings')) do
   local m = fields(p, meeting)
   if not m[1] or m[1] == id then forget(p, meeting, m) end
 end
 return known
-";
-
-const RECORD_POLL: &str = "
-local p, id, online, version, draining = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local load = ARGV[6]
-local key = p..'server:'..id
-if redis.call('SISMEMBER', p..'servers', id) == 0 then return 0 end
-if version ~= '' then redis.call('HSET', key, 'bbb_version', version) end
-if online ~= '' and redis.call('HGET', key, 'online') ~= online then
-  redis.call('HSET', key, 'online', online)
-  bump(p)
-end
-if redis.call('HGET', key, 'online') ~= 'true' then
-  redis.call('HSET', key, 'meetings', '0', 'users', '0', 'largest_meeting', '0', 'videos', '0')
-  redis.call('ZREM', p..'server_load', id)
-  redis.call('ZREM', p..'cordoned_server_load', id)
-  return 1
-end
-if not load then return 1 end
-redis.call('HSET', key, 'meetings', ARGV[7], 'users', ARGV[8], 'largest_meeting', ARGV[9], 'videos', ARGV[10])
-local state = redis.call('HGET', key, 'state')
-if not state then
-  state = redis.call('SISMEMBER', p..'server_enabled', id) == 1 and 'enabled' or 'disabled'
-end
-if state == 'enabled' then
-  redis.call('ZADD', p..'server_load', load, id)
-elseif state == 'cordoned' then
-  if draining ~= '' and tonumber(load) == 0 then
-    redis.call('HSET', key, 'state', 'disabled')
-    bump(p)
-    redis.call('ZREM', p..'cordoned_server_load', id)
-  else
-    redis.call('ZADD', p..'cordoned_server_load', load, id)
-  end
-end
-return 1
 ";
 
 const RENEW_SEEN: &str = "
@@ -291,32 +258,6 @@ end
 return 1
 ";
 
-const ANNOUNCE: &str = "
-local p, process, ttl = ARGV[1], ARGV[2], tonumber(ARGV[3])
-local now = now_ms()
-redis.call('ZADD', p..'balancer:processes', text(now + ttl), process)
-redis.call('ZREMRANGEBYSCORE', p..'balancer:processes', '-inf', text(now))
-redis.call('PEXPIRE', p..'balancer:processes', text(ttl * 2))
-return redis.call('ZCARD', p..'balancer:processes')
-";
-
-const DOUBT: &str = "
-local p, id, process, ttl = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
-if redis.call('SISMEMBER', p..'servers', id) == 0 then return 0 end
-local key, now = p..'balancer:doubts:'..id, now_ms()
-redis.call('ZADD', key, text(now + ttl), process)
-redis.call('ZREMRANGEBYSCORE', key, '-inf', text(now))
-redis.call('PEXPIRE', key, text(ttl))
-local alone = 1
-for _, other in ipairs(redis.call('ZRANGEBYSCORE', p..'balancer:processes', '('..text(now), '+inf')) do
-  if other ~= process then
-    if redis.call('ZSCORE', key, other) then return 1 end
-    alone = 0
-  end
-end
-return alone
-";
-
 #[derive(Debug)]
 pub(super) struct Scripts {
     pub(super) get: RedisScript,
@@ -334,6 +275,10 @@ pub(super) struct Scripts {
     pub(super) renew_seen: RedisScript,
     pub(super) add_loads: RedisScript,
     pub(super) announce: RedisScript,
+    pub(super) withdraw: RedisScript,
+    pub(super) leases: RedisScript,
+    pub(super) tidy: RedisScript,
+    pub(super) tidy_keys: RedisScript,
     pub(super) doubt: RedisScript,
     pub(super) hooks: RedisScript,
     pub(super) add_hook: RedisScript,
@@ -348,6 +293,7 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new() -> Self {
         let script = |body: &str| RedisScript::new(format!("{FIELDS}{body}"));
+        let leased = |body: &str| RedisScript::new(format!("{FIELDS}{}{body}", polls::LEASE));
         Self {
             get: script(GET),
             look: script(LOOK),
@@ -360,11 +306,15 @@ impl Scripts {
             add_server: script(ADD_SERVER),
             update_server: script(UPDATE_SERVER),
             remove_server: script(REMOVE_SERVER),
-            record_poll: script(RECORD_POLL),
+            record_poll: leased(polls::RECORD_POLL),
             renew_seen: script(RENEW_SEEN),
             add_loads: script(ADD_LOADS),
-            announce: script(ANNOUNCE),
-            doubt: script(DOUBT),
+            announce: script(polls::ANNOUNCE),
+            withdraw: script(polls::WITHDRAW),
+            leases: leased(polls::LEASES),
+            doubt: leased(polls::DOUBT),
+            tidy: script(tidy::TIDY),
+            tidy_keys: script(tidy::TIDY_KEYS),
             hooks: script(callbacks::HOOKS),
             add_hook: script(callbacks::ADD_HOOK),
             remove_hook: script(callbacks::REMOVE_HOOK),

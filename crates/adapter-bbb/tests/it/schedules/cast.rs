@@ -7,6 +7,7 @@ use adapter_bbb::{BbbClient, BbbOptions, BbbService, Cluster, MeetingStore, Payl
 use bytes::Bytes;
 
 use super::held_store::HeldStore;
+use super::scripts::Script;
 use super::world::{Line, MEETING, World};
 use crate::stage::{options, signed};
 
@@ -52,12 +53,13 @@ fn options_of(world: &World, patient: bool) -> BbbOptions {
 }
 
 impl Cast {
-    pub(crate) async fn new(world: Arc<World>, patient: bool, calm: bool) -> Arc<Self> {
+    pub(crate) async fn new(world: Arc<World>, script: &Script) -> Arc<Self> {
+        let Script { patient, calm, shared, .. } = *script;
         let mut services: Vec<BbbService> = Vec::new();
         for process in 0..2 {
             let o = options_of(&world, patient && process == 0);
             let client = BbbClient::with_transport(o.calls, Arc::new(Line { world: world.clone(), process }));
-            let store = Arc::new(HeldStore { world: world.clone(), process });
+            let store = Arc::new(HeldStore { world: world.clone(), process, shared });
             let cluster = Cluster::start_with(o, store, client).await.unwrap();
             // The second process reads from the store what the first one found.
             if process == 0 {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_bbb::{
-    CallbackStore, Claimed, Look, MeetingClaim, MeetingRecord, MeetingStore, PollRecord, Registry, ServerPatch,
-    ServerRecord,
+    CallbackStore, Claimed, Doubt, Fence, Look, MeetingClaim, MeetingRecord, MeetingStore, Peer, PollRecord, Registry,
+    ServerPatch, ServerRecord,
 };
 use async_trait::async_trait;
 use balancer_core::{BackendId, Binding, Claim, StickError, StickKey, StickPage, StickStore, Want};
@@ -15,6 +15,7 @@ use super::world::World;
 pub(crate) struct HeldStore {
     pub(crate) world: Arc<World>,
     pub(crate) process: usize,
+    pub(crate) shared: bool,
 }
 
 impl HeldStore {
@@ -109,10 +110,39 @@ impl MeetingStore for HeldStore {
         self.world.store.remove_server(id).await
     }
 
-    async fn record_poll(&self, id: &BackendId, poll: &PollRecord) -> Result<(), StickError> {
+    async fn record_poll(&self, id: &BackendId, poll: &PollRecord) -> Result<bool, StickError> {
         let verdict = poll.online.map_or("", |online| if online { ": online" } else { ": offline" });
         self.step(format!("record the poll of {id}{verdict}")).await;
+        if let Some(fence) = poll.fence {
+            match self.world.leases.store(id, fence, poll.began_ms) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(why) => self.world.fault(why),
+            }
+        }
         self.world.store.record_poll(id, poll).await
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared
+    }
+
+    async fn take_leases(
+        &self,
+        process: u64,
+        wanted: &[BackendId],
+        release: &[BackendId],
+        _ttl: Duration,
+        _force: bool,
+    ) -> Result<Vec<Option<Fence>>, StickError> {
+        self.step(format!("take {} leases, give {} back", wanted.len(), release.len())).await;
+        release.iter().for_each(|server| self.world.leases.give_back(server, process));
+        Ok(wanted.iter().map(|server| Some(self.world.leases.take(server, process))).collect())
+    }
+
+    async fn doubt(&self, server: &BackendId, process: u64, _ttl: Duration) -> Result<Doubt, StickError> {
+        self.step(format!("doubt {server}")).await;
+        Ok(Doubt::Agreed(self.shared.then(|| self.world.leases.take(server, process))))
     }
 
     async fn renew_seen(&self, server: &BackendId, seen: &[String], ttl: Duration) -> Result<(), StickError> {
@@ -123,7 +153,7 @@ impl MeetingStore for HeldStore {
         self.world.store.add_loads(loads).await
     }
 
-    async fn announce(&self, process: u64, ttl: Duration) -> Result<u32, StickError> {
+    async fn announce(&self, process: u64, ttl: Duration) -> Result<Vec<Peer>, StickError> {
         self.world.store.announce(process, ttl).await
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct Script {
     pub(crate) running: bool,
     /// Nothing fails and nothing is ordered.
     pub(crate) calm: bool,
+    /// Polls are made under leases, which each order to poll takes over: the other one's result counts no more.
+    pub(crate) shared: bool,
     pub(crate) actors: fn(&Arc<Cast>) -> Vec<Actor>,
 }
 
@@ -93,12 +95,13 @@ fn ends(cast: &Arc<Cast>, who: &'static str, process: usize) -> Actor {
 
 const SECOND: Duration = Duration::from_secs(1);
 
-pub(crate) const SCRIPTS: [Script; 12] = [
+pub(crate) const SCRIPTS: [Script; 14] = [
     Script {
         name: "two-creates",
         patient: true,
         running: false,
         calm: true,
+        shared: false,
         actors: |c| {
             vec![creates_and_joins(c, "Ann", 0), creates_and_joins(c, "Bob", 1), polls(c, 0, 2), polls(c, 1, 1)]
         },
@@ -108,6 +111,7 @@ pub(crate) const SCRIPTS: [Script; 12] = [
         patient: true,
         running: false,
         calm: false,
+        shared: false,
         actors: |c| {
             let two = vec![creates_and_joins(c, "Ann", 0), creates_and_joins(c, "Bob", 1)];
             two.into_iter()
@@ -120,6 +124,7 @@ pub(crate) const SCRIPTS: [Script; 12] = [
         patient: true,
         running: true,
         calm: false,
+        shared: false,
         actors: |c| vec![ends(c, "Eve", 0), creates_and_joins(c, "Bob", 1), polls(c, 1, 2), time(c, 2, SECOND * 5)],
     },
     Script {
@@ -127,6 +132,7 @@ pub(crate) const SCRIPTS: [Script; 12] = [
         patient: true,
         running: false,
         calm: false,
+        shared: false,
         actors: |c| {
             let fate = [mood(c, Mood::Killed, false), polls(c, 1, 3), time(c, 3, SECOND * 3)];
             [creates_and_joins(c, "Ann", 0), creates_and_joins(c, "Bob", 1)].into_iter().chain(fate).collect()
@@ -137,6 +143,7 @@ pub(crate) const SCRIPTS: [Script; 12] = [
         patient: true,
         running: false,
         calm: false,
+        shared: false,
         actors: |c| {
             let fate = [mood(c, Mood::Hung, false), polls(c, 1, 3), time(c, 3, SECOND * 3)];
             [creates_and_joins(c, "Ann", 0), creates_and_joins(c, "Bob", 1)].into_iter().chain(fate).collect()
@@ -147,6 +154,7 @@ pub(crate) const SCRIPTS: [Script; 12] = [
         patient: false,
         running: true,
         calm: false,
+        shared: false,
         actors: |c| {
             let fate = [mood(c, Mood::Killed, true), polls(c, 0, 2), polls(c, 1, 2), time(c, 3, SECOND * 2)];
             [creates_and_joins(c, "Ann", 0), creates_and_joins(c, "Bob", 1)].into_iter().chain(fate).collect()
@@ -157,6 +165,7 @@ pub(crate) const SCRIPTS: [Script; 12] = [
         patient: false,
         running: true,
         calm: false,
+        shared: false,
         actors: |c| {
             let fate = [mood(c, Mood::Hung, false), polls(c, 0, 2), polls(c, 1, 2), time(c, 3, SECOND * 2)];
             [creates_and_joins(c, "Ann", 0), creates_and_joins(c, "Bob", 1)].into_iter().chain(fate).collect()
@@ -167,6 +176,7 @@ pub(crate) const SCRIPTS: [Script; 12] = [
         patient: false,
         running: false,
         calm: false,
+        shared: false,
         actors: |c| {
             let fate = [cut(c, 0), polls(c, 0, 2), polls(c, 1, 2), time(c, 3, SECOND * 2)];
             [creates_and_joins(c, "Ann", 0), creates_and_joins(c, "Bob", 1)].into_iter().chain(fate).collect()
@@ -177,6 +187,7 @@ pub(crate) const SCRIPTS: [Script; 12] = [
         patient: true,
         running: false,
         calm: false,
+        shared: false,
         actors: |c| {
             let cordon = order(c, 1, "updateServer", r#"{"id":"s0","server":{"state":"cordon"}}"#);
             vec![
@@ -193,6 +204,7 @@ pub(crate) const SCRIPTS: [Script; 12] = [
         patient: true,
         running: false,
         calm: false,
+        shared: false,
         actors: |c| {
             let disable = order(c, 1, "updateServer", r#"{"id":"s0","server":{"state":"disable"}}"#);
             vec![creates_and_joins(c, "Ann", 0), creates_and_joins(c, "Bob", 1), disable, polls(c, 1, 2)]
@@ -203,6 +215,7 @@ pub(crate) const SCRIPTS: [Script; 12] = [
         patient: true,
         running: false,
         calm: false,
+        shared: false,
         actors: |c| {
             let removal = order(c, 1, "removeServer", r#"{"id":"s0","force":true}"#);
             vec![creates_and_joins(c, "Ann", 0), creates_and_joins(c, "Bob", 1), removal, polls(c, 0, 2)]
@@ -213,9 +226,31 @@ pub(crate) const SCRIPTS: [Script; 12] = [
         patient: true,
         running: true,
         calm: false,
+        shared: false,
         actors: |c| {
             let panic = order(c, 1, "panicServer", r#"{"id":"s0","keep_state":true}"#);
             vec![creates_and_joins(c, "Ann", 0), creates_and_joins(c, "Bob", 1), panic, polls(c, 0, 2)]
+        },
+    },
+    Script {
+        name: "takeover",
+        patient: true,
+        running: false,
+        calm: true,
+        shared: true,
+        actors: |c| {
+            vec![creates_and_joins(c, "Ann", 0), creates_and_joins(c, "Bob", 1), polls(c, 0, 2), polls(c, 1, 2)]
+        },
+    },
+    Script {
+        name: "takeover-and-a-killed-server",
+        patient: true,
+        running: true,
+        calm: false,
+        shared: true,
+        actors: |c| {
+            let fate = [mood(c, Mood::Killed, true), polls(c, 0, 2), polls(c, 1, 3), time(c, 3, SECOND * 3)];
+            [creates_and_joins(c, "Ann", 0), creates_and_joins(c, "Bob", 1)].into_iter().chain(fate).collect()
         },
     },
 ];

@@ -98,7 +98,7 @@ pub(crate) fn run(script: &Script, mut chooser: Chooser) -> Outcome {
     balancer_core::reseed(1);
     runtime.block_on(async {
         let world = World::new(3, 1).await;
-        let cast = Cast::new(world.clone(), script.patient, script.calm).await;
+        let cast = Cast::new(world.clone(), script).await;
         if script.running {
             assert!(cast.create("setup", 0).await);
         }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use adapter_bbb::testing::{FakeBbb, FakeOptions, MeetingSpec};
 use adapter_bbb::{
-    CallError, LocalStore, MeetingStore, Secret, ServerPatch, ServerRecord, ServerState, Transport, Upload,
+    CallError, Fence, LocalStore, MeetingStore, Secret, ServerPatch, ServerRecord, ServerState, Transport, Upload,
 };
 use async_trait::async_trait;
-use balancer_core::{Binding, StickKey, StickStore, Token, WallClock, Want};
+use balancer_core::{BackendId, Binding, StickKey, StickStore, Token, WallClock, Want};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -104,6 +104,53 @@ pub(crate) struct World {
     pub(crate) fakes: Vec<FakeBbb>,
     pub(crate) store: Arc<LocalStore>,
     pub(crate) clock: WallClock,
+    pub(crate) leases: Leases,
+}
+
+/// Leases to poll, as the shared store gives them out: the number grows with every change of hands.
+#[derive(Default)]
+pub(crate) struct Leases(Mutex<HashMap<BackendId, Lease>>);
+
+#[derive(Clone, Copy, Default)]
+struct Lease {
+    holder: Option<u64>,
+    token: u64,
+    /// When the last poll that was stored began.
+    began_ms: u64,
+}
+
+impl Leases {
+    fn with<T>(&self, server: &BackendId, f: impl FnOnce(&mut Lease) -> T) -> T {
+        f(self.0.lock().unwrap().entry(server.clone()).or_default())
+    }
+
+    /// Takes a lease, whoever holds it.
+    pub(crate) fn take(&self, server: &BackendId, process: u64) -> Fence {
+        let token = self.with(server, |l| {
+            l.token += u64::from(l.holder != Some(process));
+            l.holder = Some(process);
+            l.token
+        });
+        Fence { process, token }
+    }
+
+    pub(crate) fn give_back(&self, server: &BackendId, process: u64) {
+        self.with(server, |l| l.holder = l.holder.filter(|holder| *holder != process));
+    }
+
+    /// Whether a poll may be stored under this lease; what is stored never gets older. A poll that failed began at 0.
+    pub(crate) fn store(&self, server: &BackendId, fence: Fence, began_ms: u64) -> Result<bool, String> {
+        self.with(server, |l| {
+            if l.holder != Some(fence.process) || l.token != fence.token {
+                return Ok(false);
+            }
+            if 0 < began_ms && began_ms < l.began_ms {
+                return Err(format!("an older poll of {server} is stored after a newer one"));
+            }
+            l.began_ms = l.began_ms.max(began_ms);
+            Ok(true)
+        })
+    }
 }
 
 impl World {
@@ -143,7 +190,7 @@ impl World {
             trace: Vec::new(),
             faults: Vec::new(),
         };
-        Arc::new(Self { inner: Mutex::new(inner), fakes, store, clock })
+        Arc::new(Self { inner: Mutex::new(inner), fakes, store, clock, leases: Leases::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

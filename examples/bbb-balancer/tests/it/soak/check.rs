@@ -22,7 +22,7 @@ pub(super) fn stray_limit() -> Duration {
 }
 
 /// Everything that is out of step in Redis, and the server of every meeting, in one step.
-const STEP: &str = "
+pub(super) const STEP: &str = "
 local p = 'scalelite:'
 local bad, homes = {}, {}
 local function add(text) bad[#bad + 1] = text end
@@ -78,7 +78,7 @@ return {bad, homes}
 /// The servers at one moment: what each undisturbed one lists.
 type Lists = BTreeMap<u16, BTreeSet<String>>;
 
-fn words(reply: &RedisReply) -> Vec<String> {
+pub(super) fn words(reply: &RedisReply) -> Vec<String> {
     reply.as_list().iter().filter_map(RedisReply::as_str).map(str::to_owned).collect()
 }
 

@@ -135,7 +135,7 @@ impl Fakes {
 }
 
 /// Sends a signal to one process: `STOP`, `CONT`, `KILL`.
-pub(super) fn signal(pid: u32, name: &str) {
+pub(crate) fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &pid.to_string()]).status();
     assert!(sent.is_ok_and(|s| s.success()), "kill -{name} {pid}");
 }

@@ -149,6 +149,10 @@ pub(super) struct Redis {
 }
 
 impl Redis {
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(super) async fn start(&self) {
         let mut process = self.process.lock().await;
         let child = Command::new("redis-server")
