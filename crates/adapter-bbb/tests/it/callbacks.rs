@@ -15,9 +15,9 @@ use serde_json::{Value, json};
 use sha2::{Sha256, Sha512};
 
 use crate::receiver::Receiver;
-use crate::redis_server::RedisServer;
 use crate::stage::{HOST, PATIENCE, Process, SECRET, Stage, patient, redis_store, until};
 use crate::store::Folder;
+use real_servers::RedisServer;
 
 const FAR: u64 = 4_000_000_000;
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use adapter_bbb::MeetingStore;
 use balancer_core::{RedisLink, RedisOptions, StickErrorKind, StickKey, StickStore};
 
-use crate::redis_server::RedisServer;
 use crate::stage::{Process, Stage, link, options, patient, redis_store, until};
+use real_servers::RedisServer;
 
 /// Lets the store forget a binding and everybody connect anew, as a failover does.
 async fn lose(stage: &Stage, id: &str) {

@@ -7,8 +7,8 @@ use adapter_bbb::{BbbOptions, TwiceVerdict};
 use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
-use crate::redis_server::RedisServer;
 use crate::stage::{Answer, PATIENCE, Process, Stage, id, options, patient, redis_store, until};
+use real_servers::RedisServer;
 
 fn every(interval: Duration) -> BbbOptions {
     let mut o = options();

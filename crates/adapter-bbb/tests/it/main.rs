@@ -12,7 +12,6 @@ mod pass_on;
 mod placing;
 mod plan;
 mod receiver;
-mod redis_server;
 mod schedules;
 mod secrets;
 mod stage;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::redis_server::RedisServer;
+use real_servers::RedisServer;
 
 /// The balancer's own secret.
 pub(crate) const SECRET: &str = "balancer-secret-Xq71";

@@ -7,8 +7,8 @@ use adapter_bbb::{Payload, RequestHead, ServerState};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
-use crate::redis_server::RedisServer;
 use crate::stage::{HOST, PATIENCE, Process, Stage, link, options, patient, redis_store, signed, until};
+use real_servers::RedisServer;
 
 /// The expected loads, by server.
 async fn expected(process: &Process) -> Vec<f64> {

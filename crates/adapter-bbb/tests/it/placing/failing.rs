@@ -5,8 +5,8 @@ use std::time::Duration;
 use adapter_bbb::testing::{Meetings, Mode};
 use tokio::time::{Instant, timeout};
 
-use crate::redis_server::RedisServer;
 use crate::stage::{PATIENCE, Process, Stage, dump, link, options, patient, redis_store, until};
+use real_servers::RedisServer;
 
 /// Two servers, the first of which is preferred; it fails at once in this way.
 async fn tries_the_next(mode: Mode) {

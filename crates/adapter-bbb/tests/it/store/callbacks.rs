@@ -9,8 +9,8 @@ use adapter_bbb::{
 use tokio::time::Instant;
 
 use super::{DAY, Folder};
-use crate::redis_server::RedisServer;
 use crate::stage::{PATIENCE, keys, link, redis_store};
+use real_servers::RedisServer;
 
 fn hook(url: &str) -> Hook {
     Hook::new(url)

@@ -7,8 +7,8 @@ use adapter_bbb::{LocalStore, MeetingStore, ServerState};
 use balancer_core::WallClock;
 
 use super::{DAY, bind, order, record};
-use crate::redis_server::RedisServer;
 use crate::stage::{link, redis_store};
+use real_servers::RedisServer;
 
 async fn changes_are_noticed(store: &dyn MeetingStore) {
     for id in ["a", "b"] {

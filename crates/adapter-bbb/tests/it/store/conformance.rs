@@ -10,8 +10,8 @@ use balancer_core::conformance::{Clock, run};
 use balancer_core::{BackendId, Binding, Claim, StickError, StickKey, StickPage, StickStore, Want};
 
 use super::Folder;
-use crate::redis_server::RedisServer;
 use crate::stage::link;
+use real_servers::RedisServer;
 
 /// A store that others hold too.
 struct Held(Arc<LocalStore>);

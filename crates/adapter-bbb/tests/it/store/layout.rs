@@ -6,8 +6,8 @@ use adapter_bbb::{MeetingClaim, MeetingStore, PollRecord, RedisMeetings, ServerS
 use balancer_core::{Binding, Claim, RedisLink, RedisOptions, StickErrorKind, StickKey, StickStore, Token, Want};
 
 use super::{DAY, bind, order, polled, record};
-use crate::redis_server::RedisServer;
 use crate::stage::{PATIENCE, keys, link, redis_store};
+use real_servers::RedisServer;
 
 /// A hash as sorted `field=value` words.
 async fn hash(link: &RedisLink, key: &str) -> String {
@@ -232,7 +232,7 @@ async fn a_cluster_and_a_replica_are_named() {
         let said = e.to_string();
         assert!(said.contains("read-only") || said.contains("read only") || said.contains("replica"), "{said}");
     }
-    let port = crate::redis_server::free_port();
+    let port = real_servers::free_port();
     let gone = RedisMeetings::new(
         RedisLink::new(RedisOptions::new("127.0.0.1").port(port).unwrap().password("hunter2")).unwrap(),
         "scalelite",

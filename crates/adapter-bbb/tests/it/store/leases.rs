@@ -6,8 +6,8 @@ use adapter_bbb::{Doubt, Fence, MeetingStore, PollRecord, RedisMeetings, ServerS
 use balancer_core::BackendId;
 
 use super::{order, polled, record};
-use crate::redis_server::RedisServer;
 use crate::stage::{link, redis_store, until};
+use real_servers::RedisServer;
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(30);

@@ -7,8 +7,8 @@ use adapter_bbb::{MeetingStore, ServerState};
 use balancer_core::RedisLink;
 
 use super::{bind, order, record};
-use crate::redis_server::RedisServer;
 use crate::stage::{Stage, dump, link, options, redis_store, until};
+use real_servers::RedisServer;
 
 async fn run(link: &RedisLink, commands: &[&str]) {
     for command in commands {

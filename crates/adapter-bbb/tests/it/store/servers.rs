@@ -5,8 +5,8 @@ use adapter_bbb::{LocalStore, MeetingClaim, MeetingStore, Secret, ServerRecord, 
 use balancer_core::{Binding, Claim, Token, Want};
 
 use super::{DAY, bind, order, polled, record};
-use crate::redis_server::RedisServer;
 use crate::stage::{PATIENCE, Stage, dump, link, patient, redis_store};
+use real_servers::RedisServer;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_removed_server_leaves_no_key_behind() {
