@@ -265,10 +265,7 @@ impl BbbClient {
 fn watched(upload: Upload, began: Instant, moved: Arc<AtomicU64>) -> Upload {
     let body = match upload.body {
         Either::Left(whole) => pieces::cut(whole, began, moved),
-        Either::Right(stream) => Either::Right(BodyExt::boxed(stream.map_frame(move |frame| {
-            moved.store(u64::try_from(began.elapsed().as_millis()).unwrap_or_default(), Relaxed);
-            frame
-        }))),
+        Either::Right(stream) => pieces::noted(stream, began, moved),
     };
     Upload { body, ..upload }
 }

@@ -16,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::client::CallBody;
@@ -38,7 +38,8 @@ pub struct HttpLimits {
     pub form: usize,
     /// Bodies with slides in bytes. Default 64 MiB.
     pub slides: usize,
-    /// Bytes of bodies with slides that are held at once; further ones wait until there is room. Default 512 MiB.
+    /// Bytes of slides under way that are kept at once, so that another server can have them when the first one fails;
+    /// what goes beyond is passed through all the same. Default 512 MiB.
     pub slides_held: usize,
     /// Longest time from the first byte of a head to its last. Default 10 s.
     pub head_time: Duration,
@@ -275,18 +276,8 @@ fn value(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|v| v.to_str().ok())
 }
 
-/// Slides stay until the meeting is made, since another server may need them, also when nobody waits for the answer any
-/// more: so long there is no room for others.
-struct Slides {
-    whole: Bytes,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for Slides {
-    fn as_ref(&self) -> &[u8] {
-        &self.whole
-    }
-}
+/// XML of at most so many bytes is read as a whole before anything else is done, when its length is announced.
+const WHOLE: u64 = 256 << 10;
 
 /// Permits for so many bytes, in KiB.
 fn kib(bytes: usize) -> usize {
@@ -321,27 +312,17 @@ async fn respond(
     }
     let limit = if plan == BodyPlan::Form { limits.form } else { limits.slides };
     let work = async {
-        let permit = if plan == BodyPlan::Slides && !body.is_end_stream() && body.size_hint().lower() <= limit as u64 {
-            let most = body.size_hint().exact().and_then(|n| usize::try_from(n).ok()).unwrap_or(limit);
-            let permits = kib(most).min(kib(limits.slides_held));
-            room.clone().acquire_many_owned(u32::try_from(permits).unwrap_or(u32::MAX)).await.ok()
-        } else {
-            None
-        };
         let payload = if body.is_end_stream() {
             Payload::Whole(Bytes::new())
         } else if body.size_hint().lower() > limit as u64 {
             return too_large(limit);
         } else if plan == BodyPlan::Stream {
             Payload::Stream(CallBody::Right(Limited::new(body, limit).boxed()))
+        } else if plan == BodyPlan::Slides && body.size_hint().exact().is_none_or(|length| length > WHOLE) {
+            Payload::Slides { body: CallBody::Right(Limited::new(body, limit).boxed()), room: room.clone() }
         } else {
             match Limited::new(body, limit).collect().await {
-                Ok(all) => match permit {
-                    Some(permit) => {
-                        Payload::Whole(Bytes::from_owner(Slides { whole: all.to_bytes(), _permit: permit }))
-                    }
-                    None => Payload::Whole(all.to_bytes()),
-                },
+                Ok(all) => Payload::Whole(all.to_bytes()),
                 Err(e) if e.is::<LengthLimitError>() => return too_large(limit),
                 Err(_) => return plain(StatusCode::BAD_REQUEST, "the request's body broke off"),
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use balancer_core::StickError;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
+use tokio::sync::Semaphore;
 
 use crate::api::{
     BodyKind, Call, Fault, Params, Reply, Route, check_content_type, route, write_empty_recordings, write_index,
@@ -64,6 +65,13 @@ pub enum Payload {
     Whole(Bytes),
     /// Not read yet; passed through to a server. Not empty.
     Stream(CallBody),
+    /// Not read yet: slides of a `create`, which the server gets while they still arrive. Not empty.
+    Slides {
+        /// What arrives.
+        body: CallBody,
+        /// Permits for KiB that may be kept, so that another server can have them when the first one fails.
+        room: Arc<Semaphore>,
+    },
 }
 
 impl fmt::Debug for Payload {
@@ -72,6 +80,7 @@ impl fmt::Debug for Payload {
         match self {
             Self::Whole(b) => write!(f, "Whole({} bytes)", b.len()),
             Self::Stream(_) => f.write_str("Stream"),
+            Self::Slides { .. } => f.write_str("Slides"),
         }
     }
 }
@@ -87,7 +96,7 @@ impl Payload {
 pub enum BodyPlan {
     /// As a whole, a form or JSON: the small limit.
     Form,
-    /// As a whole, XML with slides: the large limit.
+    /// XML, perhaps with slides: small as a whole, else not at all; the large limit.
     Slides,
     /// Not at all: streamed through.
     Stream,
@@ -258,7 +267,7 @@ impl BbbService {
         };
         let whole = match &body {
             Payload::Whole(b) => b.clone(),
-            Payload::Stream(_) => Bytes::new(),
+            Payload::Stream(_) | Payload::Slides { .. } => Bytes::new(),
         };
         let params = match parameters(head, kind, &whole) {
             Ok(p) => p,
@@ -286,7 +295,7 @@ impl BbbService {
             Call::GetMeetingInfo => self.get_meeting_info(&params).await,
             Call::GetMeetings => self.get_meetings().await,
             Call::Create => {
-                let document = (kind == BodyKind::Xml).then(|| whole.clone());
+                let document = if kind == BodyKind::Xml { body } else { Payload::Whole(Bytes::new()) };
                 self.create(&params, document).await
             }
             Call::End => self.end(&params).await,

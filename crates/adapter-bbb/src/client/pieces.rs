@@ -1,4 +1,4 @@
-//! A body that is at hand as a whole, sent in pieces.
+//! Bodies that note when they moved last: one that is at hand as a whole is sent in pieces, another as it comes.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Either, Full};
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
@@ -58,6 +59,43 @@ pub(super) fn cut(whole: Full<Bytes>, began: Instant, moved: Arc<AtomicU64>) -> 
     }
     let pieces = Pieces { whole, rest: Bytes::new(), began, moved };
     Either::Right(pieces.map_err(|never| match never {}).boxed())
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What passes through.
+struct Noted {
+    stream: BoxBody<Bytes, BoxError>,
+    began: Instant,
+    moved: Arc<AtomicU64>,
+}
+
+impl Body for Noted {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let polled = Pin::new(&mut this.stream).poll_frame(cx);
+        if polled.is_ready() {
+            this.moved.store(u64::try_from(this.began.elapsed().as_millis()).unwrap_or_default(), Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.stream.is_end_stream()
+    }
+
+    /// That of the stream: a length that its sender announced is announced to the server.
+    fn size_hint(&self) -> SizeHint {
+        self.stream.size_hint()
+    }
+}
+
+/// The same stream, each piece of which notes in `moved` when it came, in milliseconds.
+pub(super) fn noted(stream: BoxBody<Bytes, BoxError>, began: Instant, moved: Arc<AtomicU64>) -> CallBody {
+    Either::Right(Noted { stream, began, moved }.boxed())
 }
 
 #[cfg(test)]

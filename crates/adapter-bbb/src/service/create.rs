@@ -8,10 +8,11 @@ use balancer_core::{
 };
 use bytes::Bytes;
 use http::Response;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::meeting::only_id;
-use super::{BbbService, Counts, Done, callbacks, documents, relay, store_fault};
+use super::{BbbService, Counts, Done, Payload, callbacks, documents, relay, store_fault};
 use crate::api::{Fault, Params, Reply, TagWish, effective_tag};
 use crate::cluster::{Cluster, lock};
 use crate::server::BbbServer;
@@ -21,10 +22,12 @@ mod breakout;
 mod claim;
 mod send;
 mod settled;
+mod slides;
 
 use breakout::parent_of;
 use claim::CreateClaim;
 use send::Sent;
+use slides::{Document, Slides};
 
 /// How often one request looks, places or sends before it gives up.
 const ATTEMPTS: usize = 24;
@@ -61,7 +64,7 @@ struct Creation<'a> {
     id: &'a str,
     key: StickKey,
     params: &'a Params<'a>,
-    document: Option<Bytes>,
+    document: Document,
     /// What this request bound last, at a server that then failed it.
     own: Option<Binding>,
     /// Servers that this request found unable to take the meeting.
@@ -74,7 +77,7 @@ struct Creation<'a> {
 }
 
 impl BbbService {
-    pub(super) async fn create(&self, params: &Params<'_>, document: Option<Bytes>) -> Done {
+    pub(super) async fn create(&self, params: &Params<'_>, document: Payload) -> Done {
         let id = params.present("meetingID").ok_or(Fault::MissingMeetingId)?.to_owned();
         let Ok(key) = StickKey::new(id.as_str()) else {
             return Err(Fault::Passed {
@@ -86,9 +89,17 @@ impl BbbService {
         if callbacks::named(&params) {
             callbacks::take(&self.cluster, &id, &mut params).await?;
         }
-        if let Some(list) = &document {
-            documents::check(&self.cluster.options.callbacks.allow, list).await?;
-        }
+        let allow = &self.cluster.options.callbacks.allow;
+        let document = match document {
+            Payload::Whole(list) if list.is_empty() => Document::None,
+            Payload::Whole(list) => {
+                documents::check(allow, &list).await?;
+                Document::Whole(list)
+            }
+            Payload::Slides { body, room } => Document::Slides(Slides::new(body, room, allow)),
+            // Nobody said what may be kept of it.
+            Payload::Stream(body) => Document::Slides(Slides::new(body, Arc::new(Semaphore::new(0)), allow)),
+        };
         let cluster = self.cluster.clone();
         // Carried to its end even when the client hangs up: a claim is either confirmed or given back.
         let work = tokio::spawn(async move {
@@ -105,6 +116,7 @@ impl BbbService {
                 beside: None,
             };
             let done = c.run().await;
+            c.document.finish().await;
             let (doubtful, id) = (std::mem::take(&mut c.doubtful), id.clone());
             if !doubtful.is_empty() {
                 clean_up(&cluster, id, doubtful);
@@ -135,7 +147,7 @@ impl Creation<'_> {
         let filter = filter_of(wish.as_ref());
         let deadline = Instant::now() + self.cluster.options.call_time() * 3;
         let mut attempts = 0;
-        while attempts < ATTEMPTS {
+        while attempts < ATTEMPTS && !self.document.is_spent() {
             let look = match self.cluster.look(self.id).await.map_err(|e| store_fault(&e))? {
                 (look, false) => look,
                 (look, true) => return self.repeat_unseen(look).await,
@@ -231,6 +243,7 @@ impl Creation<'_> {
                 self.give_up_on(&m.binding.backend);
                 return Ok(None);
             }
+            Sent::Broken(done) => return done.map(Some),
             Sent::Unknown(f) => {
                 // Whoever placed it may have moved it meanwhile: then nothing of ours may stay behind here.
                 let look = self.cluster.store.look(self.id).await.map_err(|e| store_fault(&e))?;
@@ -333,7 +346,9 @@ impl Creation<'_> {
             // Look for it before it is created elsewhere. A server that answers gets the same create once more: it is
             // idempotent there.
             let asked = self.cluster.ask(server, "getMeetingInfo", &only_id(self.id), None, true).await;
-            if asked.is_ok_and(|b| Reply::parse(&b).is_ok()) {
+            // Without slides that are spent it is asked for only where it is.
+            let fits = |reply: &Reply<'_>| reply.is_success() || !self.document.is_spent();
+            if asked.is_ok_and(|b| Reply::parse(&b).is_ok_and(|reply| fits(&reply))) {
                 sent = self.send(server, m, Some(&m.moderator_pw)).await;
             }
         }
@@ -370,11 +385,23 @@ impl Creation<'_> {
                 self.give_up_on(&m.binding.backend);
                 Ok(None)
             }
+            Sent::Broken(done) => {
+                lease.cancel();
+                self.doubtful.push((server.clone(), m.moderator_pw.clone()));
+                if is_new {
+                    self.cluster.store.release(&self.key, &m.binding).await.map_err(|e| store_fault(&e))?;
+                }
+                done.map(Some)
+            }
             Sent::Unknown(f) => {
                 self.own = Some(m.binding.clone());
                 self.doubtful.push((server.clone(), m.moderator_pw.clone()));
                 self.give_up_on(&m.binding.backend);
                 self.last = Some(f);
+                // There will be no other server: nothing stays bound to this one.
+                if is_new && self.document.is_spent() {
+                    self.cluster.store.release(&self.key, &m.binding).await.map_err(|e| store_fault(&e))?;
+                }
                 Ok(None)
             }
         }

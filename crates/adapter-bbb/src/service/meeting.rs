@@ -144,7 +144,7 @@ impl BbbService {
                 documents::check(allow, &b).await?;
                 (Some(Upload::xml(b)), Refusal::default())
             }
-            Payload::Stream(body) => {
+            Payload::Stream(body) | Payload::Slides { body, .. } => {
                 let (body, refusal) = documents::watched(body, allow);
                 (Some(Upload { content_type: "application/xml", body }), refusal)
             }

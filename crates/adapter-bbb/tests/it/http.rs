@@ -4,6 +4,7 @@ mod bodies;
 mod ends;
 mod heads;
 mod health;
+mod slides;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -128,7 +128,7 @@ keys! {
         max_head SIZE ["BALANCER_MAX_HEAD"] "64KiB" "Head of a request";
         max_form SIZE ["BALANCER_MAX_FORM"] "1MiB" "Form or JSON body";
         max_slides SIZE ["BALANCER_MAX_SLIDES"] "64MiB" "Body with slides";
-        max_slides_held SIZE ["BALANCER_MAX_SLIDES_HELD"] "512MiB" "Bodies with slides held at once";
+        max_slides_held SIZE ["BALANCER_MAX_SLIDES_HELD"] "512MiB" "Slides under way that are kept at once, for another server";
         max_reply SIZE ["BALANCER_MAX_REPLY"] "16MiB" "A server's answer";
         head_timeout SECONDS ["BALANCER_HEAD_TIMEOUT"] "10" "Longest time for the head of a request to arrive";
         idle_timeout SECONDS ["BALANCER_IDLE_TIMEOUT"] "60" "Longest time between two requests of a connection";

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::super::Done;
 use super::Creation;
+use super::slides::Slides;
 use crate::api::{CreateContext, Fault, Reply, create_params};
-use crate::client::{CallError, Upload};
+use crate::client::CallError;
 use crate::server::BbbServer;
 use crate::store::MeetingRecord;
 
@@ -22,6 +24,8 @@ pub(super) enum Sent {
     NotThere,
     /// Nobody knows whether it created the meeting.
     Unknown(Fault),
+    /// The slides that were to go along broke off, so the server never got them all.
+    Broken(Done),
 }
 
 impl Creation<'_> {
@@ -35,8 +39,13 @@ impl Creation<'_> {
         let params = create_params(self.params, &context, &o.create);
         let mut second = false;
         loop {
-            let upload = self.document.clone().map(Upload::xml);
-            match self.cluster.ask(server, "create", &params, upload, false).await {
+            let answer = self.cluster.ask(server, "create", &params, self.document.upload(), false).await;
+            if answer.is_err()
+                && let Some(done) = self.document.slides().and_then(Slides::broken)
+            {
+                return Sent::Broken(done);
+            }
+            match answer {
                 Ok(bytes) if Reply::parse(&bytes).is_ok() => return Sent::Answer(bytes),
                 Ok(_) => return Sent::Unknown(Fault::NoReturncode),
                 Err(CallError::Refused { .. }) if second => return Sent::NotThere,

@@ -1,11 +1,11 @@
-//! Bodies: how large they may be, how slow, how many are held.
+//! Bodies: how large they may be, and how slow.
 
 use std::time::Duration;
 
-use adapter_bbb::{BbbClient, Bind, CallError, HttpLimits, Upload};
+use adapter_bbb::{BbbClient, CallError, HttpLimits, Upload};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 use super::{FORM, Served, exchange, post, read_reply, target};
 use crate::stage::{PATIENCE, options, patient};
@@ -53,47 +53,8 @@ async fn bodies_are_limited() {
 }
 
 /// Bytes that are not the same everywhere.
-fn pattern(length: usize) -> Vec<u8> {
+pub(super) fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|n| u8::try_from((n * 31 + n / 257) % 251).unwrap()).collect()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn slides_are_not_held_without_limit() {
-    let mut limits = HttpLimits::default();
-    limits.slides_held = 1 << 20;
-    let served = Served::start(patient(), limits).await;
-    let Bind::Tcp(addr) = served.at else { panic!("not on TCP") };
-    let send = |id: &str, bytes: usize| {
-        let head = post(&target("create", &format!("meetingID={id}")), "application/xml", bytes);
-        tokio::spawn(async move {
-            let mut stream = TcpStream::connect(addr).await.unwrap();
-            stream.write_all(head.as_bytes()).await.unwrap();
-            // Some of it may have to wait for the other side.
-            let (mut reading, mut writing) = stream.into_split();
-            let slides = vec![b'x'; bytes];
-            let (_, reply) = tokio::join!(writing.write_all(&slides), read_reply(&mut reading));
-            reply
-        })
-    };
-    let held = served.fake().hold("create");
-    let first = send("first", 700 << 10);
-    served.fake().wait_for(|s| s.count("create") == 1, PATIENCE).await.unwrap();
-    let second = send("second", 700 << 10);
-    // One without slides is not kept waiting.
-    assert!(served.process.create("small").await.ok());
-    let asked: Vec<_> = served
-        .fake()
-        .calls_of("create")
-        .iter()
-        .map(|r| (r.param("meetingID").map(str::to_owned), r.body.len()))
-        .collect();
-    assert_eq!(served.fake().count("create"), 2, "the second waits for room: {asked:?}");
-    held.release();
-    for sent in [first, second] {
-        assert!(sent.await.unwrap().unwrap().body.contains("SUCCESS"));
-    }
-    // Larger than all the room there is: alone.
-    assert!(send("large", 3 << 20).await.unwrap().unwrap().body.contains("SUCCESS"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
