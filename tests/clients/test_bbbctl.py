@@ -1,40 +1,16 @@
 """PyPI's bbbctl drives a running balancer as its users do."""
-import os, subprocess, sys, uuid
+import json, os, re, sys, uuid
 from pathlib import Path
 
-import pytest
-from fakebbb import FakeBBB
+from conftest import browse, on, run
 
 API = os.environ["LB_URL"]
 SECRET = os.environ["LB_SECRET"]
-BALANCER = os.environ["BALANCER"]
 BBBCTL = str(Path(sys.executable).parent / "bbbctl")
-
-
-def run(*command, ok=True):
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
-    assert (done.returncode == 0) == ok, (command[1:], done.returncode, done.stdout, done.stderr)
-    return done.stdout + done.stderr
 
 
 def bbbctl(*args, ok=True):
     return run(BBBCTL, "--server", API, "--secret", SECRET, *args, ok=ok)
-
-
-@pytest.fixture(scope="module")
-def servers():
-    fakes = [FakeBBB("secret-%d" % n, name="bbb%d" % n) for n in range(2)]
-    for fake in fakes:
-        out = run(BALANCER, "servers", "add", fake.base, fake.secret, "--enable")
-        assert out.startswith("OK\nid: "), out
-    run(BALANCER, "poll")
-    yield fakes
-    for fake in fakes:
-        fake.close()
-
-
-def on(fakes, meeting):
-    return [n for n, fake in enumerate(fakes) if meeting in fake.meetings]
 
 
 def test_create_list_info_end(servers):
@@ -48,10 +24,40 @@ def test_create_list_info_end(servers):
     assert all(meeting in listed for meeting in meetings)
     info = bbbctl("meeting", "info", meetings[0])
     assert meetings[0] in info
-    bbbctl("meeting", "end", meetings[0])
-    assert on(servers, meetings[0]) == []
+    for meeting in meetings:
+        bbbctl("meeting", "end", meeting)
+        assert on(servers, meeting) == []
     assert meetings[0] not in bbbctl("meeting", "list")
     bbbctl("meeting", "info", meetings[0], ok=False)
+
+
+def test_a_whole_lesson(servers):
+    meeting = "ctl-" + uuid.uuid4().hex[:8]
+    bbbctl("meeting", "create", meeting, "Größen & Maße", "--meta", "course=Mathe 7b", "--welcome", "Hallo <b>alle</b>")
+    (home,) = on(servers, meeting)
+    server = servers[home]
+    kept = server.meetings[meeting].params
+    assert (kept["name"], kept["meta_course"], kept["welcome"]) == ("Größen & Maße", "Mathe 7b", "Hallo <b>alle</b>")
+    # Everybody gets a link, and every link leads to the same server.
+    for name, more in [("Frau Lehmann", ["--mod"])] + [("Kind %d" % n, []) for n in range(3)]:
+        (link,) = re.findall(r"http://\S+", bbbctl("meeting", "join", meeting, name, *more))
+        assert link.startswith(API + "/join?"), link
+        seen, status = browse(link)
+        assert status == 200 and [port for port, _ in seen[1:]] == [server.port] * 2, seen
+    assert (server.meetings[meeting].participants, server.meetings[meeting].moderators) == (4, 1)
+    info = json.loads(bbbctl("--format", "json", "meeting", "info", meeting))
+    assert "Frau Lehmann" in json.dumps(info, ensure_ascii=False) and "Mathe 7b" in json.dumps(info), info
+    bbbctl("meeting", "chat", meeting, "Noch fünf Minuten", "--name", "Pausenglocke")
+    assert server.chats[-1] == (meeting, "Noch fünf Minuten", "Pausenglocke")
+    assert "recordings" in bbbctl("--format", "xml", "record", "list")
+    bbbctl("meeting", "end", meeting)
+    assert on(servers, meeting) == []
+    assert meeting not in bbbctl("meeting", "list")
+
+
+def test_a_signed_link_is_accepted(servers):
+    link = bbbctl("sign", "isMeetingRunning", "meetingID=nobody knows").split()[-1]
+    assert browse(link)[1] == 200
 
 
 def test_a_repeated_create_stays_where_it_is(servers):

@@ -21,7 +21,7 @@ Tasks of this repository.
         docs     documentation with warnings denied
         haproxy  two real HAProxies, 2.6 and 2.8: predictions, rendered configurations, recorded scenarios
         suite    the black-box suite against `bbb-balancer serve`, on its file store and on a real Redis
-        clients  PyPI's bbbctl drives a running balancer
+        clients  PyPI's bbbctl and npm's bigbluebutton-js do a whole lesson through a running balancer
   cargo xtask soak [--seconds N] [--seed N]
                                 two balancers on one Redis for five minutes, while servers, balancers and Redis are
                                 killed, stopped and slowed down; a model beside them says what must hold all the same

@@ -113,14 +113,16 @@ pub(crate) fn suite(tally: &mut Tally) -> Result<(), String> {
 /// Real clients against a running balancer.
 pub(crate) fn clients(tally: &mut Tally) -> Result<(), String> {
     build()?;
+    tools::install(&["npm"])?;
     let python = tools::python()?;
+    tools::node_modules()?;
     let balancer = Balancer::start("file")?;
     let folder = root().join("tests/clients");
     let mut command = balancer.python(&python);
     command.env("PYTHONPATH", root().join("tests/bbb-suite"));
     command.args(["-m", "pytest", "-p", "no:cacheprovider", "-q", "--rootdir"]).arg(&folder).arg(&folder);
-    let lines = run_and_read("bbbctl drives the balancer", &mut command)?;
+    let lines = run_and_read("bbbctl and bigbluebutton-js drive the balancer", &mut command)?;
     let passed = lines.iter().rev().find_map(|l| l.split(" passed").next()?.trim().parse::<u64>().ok());
-    tally.passed += passed.ok_or("bbbctl: no case passed")?;
+    tally.passed += passed.ok_or("real clients: no case passed")?;
     Ok(())
 }

@@ -66,6 +66,20 @@ pub(crate) fn python() -> Result<PathBuf, String> {
     Ok(python)
 }
 
+/// Installs the pinned packages of `tests/clients/node/package-lock.json`; npm must be there.
+pub(crate) fn node_modules() -> Result<(), String> {
+    let folder = root().join("tests/clients/node");
+    let (installed, wanted) = (folder.join("node_modules/installed.json"), folder.join("package-lock.json"));
+    let read = |p: &PathBuf| std::fs::read_to_string(p).unwrap_or_default();
+    if read(&installed) != read(&wanted) {
+        let mut npm = Command::new("npm");
+        npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefix"]).arg(&folder);
+        run("installing bigbluebutton-js", &mut npm)?;
+        std::fs::copy(&wanted, &installed).map_err(|e| format!("{}: {e}", installed.display()))?;
+    }
+    Ok(())
+}
+
 /// The HAProxy of the Python packages: another branch than the system's.
 pub(crate) fn second_haproxy() -> Result<PathBuf, String> {
     let python = python()?;
