@@ -1,9 +1,9 @@
 //! Fake servers in a process of their own.
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Command, Stdio};
+use std::io::{BufRead as _, BufReader, Lines, Write as _};
+use std::process::{ChildStdout, Command, Stdio};
 
-use adapter_bbb::testing::{FakeBbb, FakeOptions};
-use tokio::io::AsyncReadExt as _;
+use adapter_bbb::testing::{FakeBbb, FakeOptions, Mode};
+use tokio::io::AsyncBufReadExt as _;
 
 use crate::process::Owned;
 
@@ -20,9 +20,14 @@ pub(crate) async fn serve(count: u16, base_port: u16, until_eof: bool) -> Result
     }
     std::io::stdout().flush().map_err(|error| error.to_string())?;
     if until_eof {
-        let mut byte = [0];
-        let mut input = tokio::io::stdin();
-        while input.read(&mut byte).await.is_ok_and(|read| read > 0) {}
+        let mut orders = tokio::io::BufReader::new(tokio::io::stdin()).lines();
+        while let Ok(Some(order)) = orders.next_line().await {
+            let fake = order.strip_prefix("hang ").and_then(|index| fakes.get(index.parse::<usize>().ok()?));
+            let fake = fake.ok_or_else(|| format!("no order is {order:?}"))?;
+            fake.set_mode(Mode::Hang).await.map_err(|error| error.to_string())?;
+            println!("done");
+            std::io::stdout().flush().map_err(|error| error.to_string())?;
+        }
     } else {
         std::future::pending::<()>().await;
     }
@@ -34,7 +39,8 @@ pub(crate) async fn serve(count: u16, base_port: u16, until_eof: bool) -> Result
 pub(crate) struct Fakes {
     /// URL and secret of each.
     pub(crate) servers: Vec<(String, String)>,
-    _process: Owned,
+    lines: Lines<BufReader<ChildStdout>>,
+    process: Owned,
 }
 
 impl Fakes {
@@ -46,7 +52,8 @@ impl Fakes {
         let mut process = Owned::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
         let output = process.0.stdout.take().ok_or("the fakes have no output")?;
         let mut servers = Vec::new();
-        for line in BufReader::new(output).lines().take(usize::from(count)) {
+        let mut lines = BufReader::new(output).lines();
+        for line in lines.by_ref().take(usize::from(count)) {
             let line = line.map_err(|error| error.to_string())?;
             let (url, secret) = line.split_once(' ').ok_or("the fakes said something unexpected")?;
             servers.push((url.to_owned(), secret.to_owned()));
@@ -54,6 +61,16 @@ impl Fakes {
         if servers.len() != usize::from(count) {
             return Err("the fakes ended before they were ready".to_owned());
         }
-        Ok(Self { servers, _process: process })
+        Ok(Self { servers, lines, process })
+    }
+
+    /// Makes one of them answer nothing any more.
+    pub(crate) fn hang(&mut self, index: usize) -> Result<(), String> {
+        let input = self.process.0.stdin.as_mut().ok_or("the fakes have no input")?;
+        writeln!(input, "hang {index}").map_err(|error| error.to_string())?;
+        match self.lines.next() {
+            Some(Ok(line)) if line == "done" => Ok(()),
+            other => Err(format!("the fakes did not hang: {other:?}")),
+        }
     }
 }

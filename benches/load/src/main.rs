@@ -3,6 +3,7 @@ mod balancer;
 mod client;
 mod fakes;
 mod load;
+mod many;
 mod process;
 mod report;
 
@@ -144,8 +145,12 @@ async fn measure(options: Measure) -> Result<(), String> {
         let core = pinned.then_some(options.core);
         let mut balancer = Balancer::start(&options.balancer, &options.balancer_arg, core, store).await?;
         balancer.register(&fakes.servers).await?;
+        let idle = process::Usage::of(balancer.pid).map(|usage| usage.resident);
+        report::memory(&format!("\n{store:?} store, idle"), idle, 12 << 10);
         let lines = cases(&balancer.target, Some(balancer.pid), &options).await?;
         print(&format!("{store:?} store, {MEETINGS} meetings on {SERVERS} servers"), &lines);
+        drop((balancer, fakes));
+        many::measure(&options, pinned.then_some(options.core), store).await?;
     }
     Ok(())
 }
@@ -172,6 +177,7 @@ async fn cases(target: &Target, pid: Option<u32>, options: &Measure) -> Result<V
             };
             let (requests, expect) = match kind {
                 Kind::Running => (signed(&standing, named), Expect::Running),
+                Kind::Info => (signed(&standing, named), Expect::Success),
                 Kind::List => (vec![target.get(kind.name(), "")], Expect::Meetings(MEETINGS)),
                 Kind::Join => (signed(&standing, join), Expect::Redirect),
                 Kind::Create => (signed(&fresh, create), Expect::Created),
