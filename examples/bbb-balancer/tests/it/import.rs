@@ -9,15 +9,15 @@ use serde_json::Value;
 use crate::{SECRET, processes, run};
 
 /// A plain connection to a Redis.
-struct Redis(BufReader<TcpStream>);
+pub(crate) struct Redis(BufReader<TcpStream>);
 
 impl Redis {
-    fn connect(port: u16) -> Self {
+    pub(crate) fn connect(port: u16) -> Self {
         Self(BufReader::new(TcpStream::connect(("127.0.0.1", port)).unwrap()))
     }
 
     /// One command; the answer's strings, whatever its shape.
-    fn call(&mut self, words: &[&[u8]]) -> Vec<Vec<u8>> {
+    pub(crate) fn call(&mut self, words: &[&[u8]]) -> Vec<Vec<u8>> {
         let mut out = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
             out.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
@@ -35,6 +35,8 @@ impl Redis {
         self.0.read_line(&mut line).unwrap();
         let (kind, rest) = line.trim_end().split_at(1);
         match kind {
+            // Nothing.
+            "*" | "$" if rest == "-1" => {}
             "*" => (0..rest.parse::<usize>().unwrap()).for_each(|_| self.reply(all)),
             "$" => {
                 let mut body = vec![0; rest.parse::<usize>().unwrap() + 2];
@@ -52,7 +54,7 @@ impl Redis {
     }
 
     /// Every key with its dump, and whether it expires.
-    fn dump(&mut self) -> BTreeMap<Vec<u8>, (Vec<u8>, bool)> {
+    pub(crate) fn dump(&mut self) -> BTreeMap<Vec<u8>, (Vec<u8>, bool)> {
         let keys = self.call(&[b"KEYS", b"*"]);
         let mut all = BTreeMap::new();
         for key in keys {

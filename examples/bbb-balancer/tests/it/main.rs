@@ -10,6 +10,7 @@ mod doctor;
 mod drain;
 mod failover;
 mod import;
+mod migration;
 mod plan;
 mod processes;
 mod soak;

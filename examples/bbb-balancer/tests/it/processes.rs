@@ -58,7 +58,7 @@ pub(crate) fn redis() -> Option<(u16, Guard)> {
 }
 
 /// One GET or POST: status line, `Location`, body.
-fn http(port: u16, method: &str, path: &str, body: &str) -> (String, Option<String>, String) {
+pub(crate) fn http(port: u16, method: &str, path: &str, body: &str) -> (String, Option<String>, String) {
     let mut s = TcpStream::connect(("127.0.0.1", port)).unwrap();
     s.set_read_timeout(Some(DEADLINE)).unwrap();
     let kind = if method == "POST" { "Content-Type: application/json\r\n" } else { "" };
@@ -71,7 +71,7 @@ fn http(port: u16, method: &str, path: &str, body: &str) -> (String, Option<Stri
     (head.lines().next().unwrap_or("").to_owned(), location, body.to_owned())
 }
 
-fn signed(base: &str, call: &str, pairs: &[(&str, &str)], secret: &str) -> String {
+pub(crate) fn signed(base: &str, call: &str, pairs: &[(&str, &str)], secret: &str) -> String {
     let mut p = Params::new();
     for (name, value) in pairs {
         p.push(*name, *value);
