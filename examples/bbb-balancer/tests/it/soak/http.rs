@@ -52,19 +52,37 @@ pub(super) fn signed(base: &str, call: &str, pairs: &[(&str, &str)], secret: &st
 
 /// One GET, or a POST of this JSON.
 pub(super) async fn http(port: u16, path: &str, json: Option<&str>, within: Duration) -> Result<Answer, Lost> {
-    match tokio::time::timeout(within, exchange(port, path, json)).await {
+    match json {
+        Some(body) => post(port, path, "Content-Type: application/json\r\n", body, within).await,
+        None => answered("GET", port, path, "", "", within).await,
+    }
+}
+
+/// One POST with these further header lines.
+pub(super) async fn post(port: u16, path: &str, lines: &str, body: &str, within: Duration) -> Result<Answer, Lost> {
+    answered("POST", port, path, lines, body, within).await
+}
+
+async fn answered(
+    method: &str,
+    port: u16,
+    path: &str,
+    lines: &str,
+    body: &str,
+    within: Duration,
+) -> Result<Answer, Lost> {
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{lines}");
+    let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    match tokio::time::timeout(within, exchange(port, &request)).await {
         Ok(Some(answer)) => Ok(answer),
         Ok(None) => Err(Lost::Cut),
         Err(_) => Err(Lost::Silent),
     }
 }
 
-async fn exchange(port: u16, path: &str, json: Option<&str>) -> Option<Answer> {
+async fn exchange(port: u16, request: &str) -> Option<Answer> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
-    let (method, kind) = if json.is_some() { ("POST", "Content-Type: application/json\r\n") } else { ("GET", "") };
-    let body = json.unwrap_or("");
-    let head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n{kind}");
-    stream.write_all(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).await.ok()?;
+    stream.write_all(request.as_bytes()).await.ok()?;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.ok()?;
     let text = String::from_utf8_lossy(&bytes);

@@ -68,10 +68,12 @@ pub(super) async fn lane(soak: Arc<Soak>, queue: Arc<Queue>, mut chance: Chance,
 
 /// One request, counted and written into the history.
 pub(super) async fn ask(soak: &Soak, n: usize, call: &'static str, through: usize) -> Result<Answer, Lost> {
-    let id = name(n);
+    let (id, url) = (name(n), soak.world.front_end.url());
     let mut pairs = vec![("meetingID", id.as_str())];
     match call {
-        "create" => pairs.extend([("moderatorPW", "mp"), ("attendeePW", "ap")]),
+        "create" => {
+            pairs.extend([("moderatorPW", "mp"), ("attendeePW", "ap"), ("meta_analytics-callback-url", url.as_str())]);
+        }
         "join" => pairs.push(("fullName", "Somebody")),
         "end" => pairs.push(("password", "mp")),
         _ => {}
@@ -132,6 +134,9 @@ async fn turn(soak: &Arc<Soak>, chance: &mut Chance, n: usize) -> State {
     while let Some(done) = all.join_next().await {
         let (call, answer) = done.unwrap();
         created |= call == "create" && success(&answer);
+    }
+    for _ in 0..if created { chance.below(4) } else { 0 } {
+        super::callbacks::tell(soak, chance, n).await;
     }
     let through = chance.below(2);
     if ends {

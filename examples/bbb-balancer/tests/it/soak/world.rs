@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use balancer_core::{RedisLink, RedisOptions, RedisReply};
 use serde_json::{Value, json};
 
+use super::callbacks::FrontEnd;
 use super::fakes::{FAKE_SECRET, Fakes, roomy};
 use super::http::{Answer, Lost, PATIENCE, http, signed};
 use crate::processes::{Guard, free_port};
@@ -182,6 +183,7 @@ pub(super) struct World {
     /// Ids that were removed.
     pub(super) removed: Mutex<Vec<String>>,
     pub(super) folder: PathBuf,
+    pub(super) front_end: FrontEnd,
 }
 
 impl World {
@@ -205,7 +207,10 @@ impl World {
             ("POLL_INTERVAL", "1"),
             ("CONNECT_TIMEOUT", "0.5"),
             ("RESPONSE_TIMEOUT", "2"),
+            ("URL_HOST", "127.0.0.1"),
+            ("BALANCER_CALLBACK_ALLOW", "127.0.0.0/8"),
         ];
+        let front_end = FrontEnd::start().await;
         let balancers = ["a", "b"].map(|n| Balancer::new(folder.join(format!("balancer-{n}.log")), &env));
         for b in &balancers {
             b.start().await;
@@ -217,7 +222,8 @@ impl World {
             Server { port, process, id: Mutex::default(), calm: Calm::new() }
         });
         let (ids, removed) = (Mutex::default(), Mutex::default());
-        let world = Self { redis, balancers, servers: servers.collect(), ids, removed, folder: folder.to_owned() };
+        let servers = servers.collect();
+        let world = Self { redis, balancers, servers, ids, removed, folder: folder.to_owned(), front_end };
         for s in &world.servers {
             world.add(s).await;
         }
