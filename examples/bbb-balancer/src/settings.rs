@@ -59,7 +59,7 @@ pub(crate) struct Limits {
     pub(crate) form: usize,
     /// Body with slides, bytes.
     pub(crate) slides: usize,
-    /// Bodies with slides held at once, bytes.
+    /// Slides under way that are kept at once for another server, bytes.
     pub(crate) slides_held: usize,
     /// A server's answer, bytes.
     pub(crate) reply: usize,

@@ -88,6 +88,14 @@ fn create(bytes: usize) -> String {
     post(&target("create", "meetingID=m"), "application/xml", bytes)
 }
 
+/// Announces slides on a fresh connection and sends the first 2 MiB of them.
+async fn begun(served: &Served, slides: &[u8]) -> TcpStream {
+    let mut stream = served.connect().await;
+    stream.write_all(create(slides.len()).as_bytes()).await.unwrap();
+    stream.write_all(&slides[..2 * MIB]).await.unwrap();
+    stream
+}
+
 async fn served(slides_held: usize) -> Served {
     let mut limits = HttpLimits::default();
     limits.slides_held = slides_held;
@@ -101,9 +109,7 @@ async fn slides_flow_while_they_arrive() {
         let served = served(held).await;
         let mut server = Reading::beside(&served, usize::MAX).await;
         let slides = pattern(8 * MIB);
-        let mut stream = served.connect().await;
-        stream.write_all(create(slides.len()).as_bytes()).await.unwrap();
-        stream.write_all(&slides[..2 * MIB]).await.unwrap();
+        let mut stream = begun(&served, &slides).await;
         server.wait_for(MIB).await;
         stream.write_all(&slides[2 * MIB..]).await.unwrap();
         let reply = read_reply(&mut stream).await.unwrap();
@@ -117,9 +123,7 @@ async fn a_second_server_gets_all_that_arrived() {
     let served = served(64 * MIB).await;
     let mut server = Reading::beside(&served, MIB).await;
     let slides = pattern(8 * MIB);
-    let mut stream = served.connect().await;
-    stream.write_all(create(slides.len()).as_bytes()).await.unwrap();
-    stream.write_all(&slides[..2 * MIB]).await.unwrap();
+    let mut stream = begun(&served, &slides).await;
     server.wait_for(MIB).await;
     stream.write_all(&slides[2 * MIB..]).await.unwrap();
     let reply = read_reply(&mut stream).await.unwrap();
@@ -147,9 +151,7 @@ async fn without_room_for_them_a_failing_server_is_told_to_the_front_end() {
 async fn a_front_end_that_hangs_up_leaves_nothing_behind() {
     let served = served(64 * MIB).await;
     let mut server = Reading::beside(&served, usize::MAX).await;
-    let mut stream = served.connect().await;
-    stream.write_all(create(8 * MIB).as_bytes()).await.unwrap();
-    stream.write_all(&pattern(2 * MIB)).await.unwrap();
+    let stream = begun(&served, &pattern(8 * MIB)).await;
     server.wait_for(MIB).await;
     assert_eq!(served.process.home("m").await.as_deref(), Some("reading"));
     drop(stream);
