@@ -288,8 +288,24 @@ async fn over_network(
         None => Either::Left(Full::new(Bytes::new())),
     };
     let request = request.body(body).map_err(|e| unusable(e.to_string()))?;
-    let answer = client.request(request).await.map_err(|e| classify(&e, host, limits.connect))?;
+    let again = is_read(request.uri()).then(|| request.uri().clone());
+    let failed = |e| classify(&e, host, limits.connect);
+    let answer = match (client.request(request).await.map_err(failed), again) {
+        // A server may close a kept connection while a request is on its way to it.
+        (Err(CallError::Broken { .. }), Some(uri)) => {
+            let mut request = http::Request::new(Either::Left(Full::new(Bytes::new())));
+            *request.uri_mut() = uri;
+            client.request(request).await.map_err(failed)?
+        }
+        (answer, _) => answer?,
+    };
     read(answer.into_body(), limits.reply, host).await
+}
+
+/// Whether a call only asks, so that it may be asked again.
+fn is_read(uri: &http::Uri) -> bool {
+    let call = uri.path().rsplit('/').next().unwrap_or_default();
+    ["getMeetings", "getMeetingInfo", "isMeetingRunning"].contains(&call)
 }
 
 async fn read(mut body: hyper::body::Incoming, limit: usize, host: &str) -> Result<Bytes, CallError> {
