@@ -69,6 +69,24 @@ pub(crate) enum Action {
         id: String,
         /// Whether its state stays as it is.
         keep_state: bool,
+        /// Whether its meetings are forgotten only.
+        skip_ends: bool,
+    },
+    /// Add every server of a file.
+    AddAll {
+        /// The file, `-` for standard input.
+        file: String,
+        /// Whether only to say what would be done.
+        dry: bool,
+    },
+    /// Make the servers those of a file.
+    Sync {
+        /// The file, `-` for standard input.
+        file: String,
+        /// What becomes of servers that are not in it.
+        absent: Absent,
+        /// Whether only to say what would be done.
+        dry: bool,
     },
     /// Remove a server.
     Remove {
@@ -105,6 +123,50 @@ pub(crate) enum Action {
         /// Of these servers only; of all when empty.
         servers: Vec<String>,
     },
+    /// List the meetings of each server.
+    MeetingsByServer {
+        /// Of these servers only; of all when empty.
+        servers: Vec<String>,
+    },
+    /// Say what is known of some meetings.
+    MeetingInfo {
+        /// Their ids.
+        meetings: Vec<String>,
+    },
+    /// End meetings.
+    EndMeetings {
+        /// Their ids.
+        meetings: Vec<String>,
+        /// Whether it was agreed to beforehand.
+        agreed: Agreed,
+        /// Whether only to say what would be done.
+        dry: bool,
+    },
+    /// Say that the program can be started.
+    Liveness,
+}
+
+/// What becomes of servers that a list does not name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Absent {
+    /// They stay.
+    Keep,
+    /// They are removed when they have no meetings, else cordoned.
+    #[default]
+    Cordon,
+    /// Their meetings are ended and they are removed.
+    Force,
+}
+
+/// Whether somebody has said yes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Agreed {
+    /// With an option.
+    Yes,
+    /// A person at a terminal is asked.
+    Ask,
+    /// The answer is read from standard input, as rake does.
+    Read,
 }
 
 /// A state to bring a server into.
@@ -169,6 +231,12 @@ impl fmt::Debug for Action {
             Self::Explain { .. } => "Explain",
             Self::Plan(_) => "Plan",
             Self::Meetings { .. } => "Meetings",
+            Self::AddAll { .. } => "AddAll",
+            Self::Sync { .. } => "Sync",
+            Self::MeetingsByServer { .. } => "MeetingsByServer",
+            Self::MeetingInfo { .. } => "MeetingInfo",
+            Self::EndMeetings { .. } => "EndMeetings",
+            Self::Liveness => "Liveness",
         })
     }
 }

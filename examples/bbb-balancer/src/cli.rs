@@ -12,9 +12,11 @@ use crate::rake;
 use console::{Failure, Outcome};
 
 mod flags;
+mod meetings;
 mod servers;
 
 pub(crate) use flags::SettingFlags;
+use meetings::Meetings;
 use servers::{DrainArgs, Dry, Servers};
 
 const EXAMPLES: &str = "\
@@ -199,17 +201,23 @@ that tag.")]
         #[command(flatten)]
         target: Target,
     },
-    /// List the known meetings
-    #[command(after_help = "Example:\n  bbb-balancer meetings --server bbb1.example.com")]
+    /// List the known meetings, say more about some, or end them
+    #[command(after_help = "Examples:\n  bbb-balancer meetings --server bbb1.example.com\n  \
+        bbb-balancer meetings info MEETING\n  bbb-balancer meetings end MEETING --dry-run")]
     Meetings {
+        #[command(subcommand)]
+        what: Option<Meetings>,
         /// Of this server only: id, host name or URL
-        #[arg(long)]
+        #[arg(long, global = true)]
         server: Vec<String>,
         #[command(flatten)]
         watch: Watch,
         #[command(flatten)]
         target: Target,
     },
+    /// Print `success`: the program can be started
+    #[command(hide = true)]
+    Liveness,
     /// A command spelled as for rake
     #[command(hide = true)]
     Rake {
@@ -397,10 +405,16 @@ impl Command {
                 let wanted = Wanted::read(changes, (multiplier, server_tag), meetings, tag)?;
                 Order::Ask(Action::Plan(wanted), target)
             }
-            Self::Meetings { server, watch, target } => {
-                Order::Ask(Action::Meetings { servers: server }.watched(watch.every()), target)
+            Self::Meetings { what, server, watch, target } => {
+                let list = Action::Meetings { servers: server };
+                let what = what.map_or(list.clone(), |what| what.action(list));
+                Order::Ask(what.watched(watch.every()), target)
             }
-            Self::Rake { task, target } => Order::Ask(rake::parse(&task)?, target),
+            Self::Liveness => Order::Print("success\n".to_owned()),
+            Self::Rake { task, target } => match rake::parse(&task)? {
+                Action::Liveness => Order::Print("success\n".to_owned()),
+                action => Order::Ask(action, target),
+            },
         })
     }
 }

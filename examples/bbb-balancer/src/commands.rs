@@ -6,6 +6,7 @@ mod plan;
 mod poll;
 mod servers;
 mod status;
+mod sync;
 
 use serde_json::Value;
 
@@ -51,7 +52,9 @@ pub(crate) async fn run(client: &Client, action: Action, view: View) -> Result<O
         Action::Drain { id, wait } => drain::drain(client, &id, wait, view).await,
         Action::Preview { id, change } => drain::preview(client, &id, change, view).await,
         Action::Update { id, change } => servers::update(client, &id, change, view).await,
-        Action::Panic { id, keep_state } => servers::panic(client, &id, keep_state, view).await,
+        Action::Panic { id, keep_state, skip_ends } => servers::panic(client, &id, keep_state, skip_ends, view).await,
+        Action::AddAll { file, dry } => sync::add_all(client, &file, dry, view).await,
+        Action::Sync { file, absent, dry } => sync::sync(client, &file, absent, dry, view).await,
         Action::Remove { id, force } => servers::remove(client, &id, force, view).await,
         Action::Poll { lenient } => poll::poll(client, lenient, view).await,
         Action::Status => status::status(client, view).await,
@@ -60,6 +63,10 @@ pub(crate) async fn run(client: &Client, action: Action, view: View) -> Result<O
         Action::Explain { meeting, tag } => meetings::explain(client, &meeting, tag.as_deref(), view).await,
         Action::Plan(wanted) => plan::plan(client, &wanted, view).await,
         Action::Meetings { servers } => meetings::list(client, &servers, view).await,
+        Action::MeetingsByServer { servers } => meetings::by_server(client, &servers, view).await,
+        Action::MeetingInfo { meetings } => meetings::info(client, &meetings, view).await,
+        Action::EndMeetings { meetings, agreed, dry } => meetings::end(client, &meetings, agreed, dry, view).await,
+        Action::Liveness => Ok(Outcome::done("success\n")),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Commands spelled as for rake: `servers:add[url,secret]`, `poll:all`.
 
-use crate::action::{Action, Change, Wish};
+use std::time::Duration;
+
+use crate::action::{Absent, Action, Agreed, Change, Wish};
 use console::Failure;
 
 /// Every task that is understood, with its arguments.
@@ -12,11 +14,14 @@ const TASKS: &[(&str, &str)] = &[
     ("servers:enable", "id"),
     ("servers:cordon", "id"),
     ("servers:disable", "id"),
-    ("servers:panic", "id,keep_state"),
+    ("servers:panic", "id,keep_state,skip_end_calls"),
+    ("servers:addAll", "file"),
+    ("servers:sync", "file,mode,dryrun"),
     ("servers:loadMultiplier", "id,multiplier"),
     ("servers:tag", "id,tag"),
     ("servers:yaml", "verbose"),
     ("servers:meeting_list", "id:id"),
+    ("poll", "interval"),
     ("poll:all", ""),
     ("poll:servers", ""),
     ("poll:meetings", ""),
@@ -24,11 +29,22 @@ const TASKS: &[(&str, &str)] = &[
     ("status", ""),
     ("meetings", ""),
     ("meetings:list", "id:id"),
+    ("meetings:info", "id"),
+    ("meetings:end", "id:id"),
+    ("liveness", ""),
+];
+
+/// Families of tasks that this balancer does not have, and why.
+const ABSENT: &[(&str, &str)] = &[
+    ("recordings", "recordings are not served yet"),
+    ("tenants", "tenants are not supported yet"),
+    ("tenantSettings", "tenants are not supported yet"),
 ];
 
 /// Whether the first word of a command line is a rake spelling rather than a command of ours.
 pub(crate) fn is_task(word: &str) -> bool {
-    !word.starts_with('-') && word.contains([':', '['])
+    let family = word.split([':', '[']).next().unwrap_or_default();
+    !word.starts_with('-') && (word.contains([':', '[']) || ABSENT.iter().any(|(absent, _)| *absent == family))
 }
 
 /// What a rake spelling asks for. Arguments are split at commas; blanks around them and quotes around the whole do
@@ -50,6 +66,11 @@ pub(crate) fn parse(text: &str) -> Result<Action, Failure> {
             (task, args)
         }
     };
+    let family = task.split(':').next().unwrap_or_default();
+    if let Some((_, why)) = ABSENT.iter().find(|(absent, _)| *absent == family) {
+        return Err(Failure::usage(format!("the task {task} cannot be run: {why}"))
+            .hint("go on using Scalelite's own for it; both can share one Redis"));
+    }
     let Some((_, takes)) = TASKS.iter().find(|(name, _)| *name == task) else {
         return Err(unknown(task));
     };
@@ -64,6 +85,7 @@ pub(crate) fn parse(text: &str) -> Result<Action, Failure> {
         })
     };
     let given = |at: usize| args.get(at).filter(|arg| !arg.is_empty()).map(|arg| (*arg).to_owned());
+    let ids = || given(0).map(|ids| ids.split(':').map(str::to_owned).collect()).unwrap_or_default();
     let wish = |wish| Ok(Action::Wish { id: need(0)?, wish });
     match task {
         "servers" => Ok(Action::List { show_secrets: false }),
@@ -89,14 +111,20 @@ pub(crate) fn parse(text: &str) -> Result<Action, Failure> {
         "servers:cordon" => wish(Wish::Cordon),
         "servers:disable" => wish(Wish::Disable),
         "servers:panic" => {
-            let keep_state = match given(1).as_deref() {
-                None | Some("false" | "0") => false,
-                Some("true" | "1" | "keep_state") => true,
+            let (keep_state, skip_ends) = (flag(given(1), "keep_state")?, flag(given(2), "skip_end_calls")?);
+            Ok(Action::Panic { id: need(0)?, keep_state, skip_ends })
+        }
+        "servers:addAll" => Ok(Action::AddAll { file: need(0)?, dry: false }),
+        "servers:sync" => {
+            let absent = match given(1).as_deref() {
+                None | Some("cordon") => Absent::Cordon,
+                Some("keep") => Absent::Keep,
+                Some("force") => Absent::Force,
                 Some(other) => {
-                    return Err(Failure::usage(format!("keep_state is {other:?}")).hint("write true or false"));
+                    return Err(Failure::usage(format!("mode is {other:?}")).hint("write keep, cordon or force"));
                 }
             };
-            Ok(Action::Panic { id: need(0)?, keep_state })
+            Ok(Action::Sync { file: need(0)?, absent, dry: flag(given(2), "dryrun")? })
         }
         "servers:loadMultiplier" => {
             Ok(Action::Update { id: need(0)?, change: Change { multiplier: Some(need(1)?), ..Change::default() } })
@@ -106,11 +134,34 @@ pub(crate) fn parse(text: &str) -> Result<Action, Failure> {
             change: Change { tag: Some(given(1).unwrap_or_default()), ..Change::default() },
         }),
         "poll:all" | "poll:servers" | "poll:meetings" | "poll:versions" => Ok(Action::Poll { lenient: true }),
+        "poll" => {
+            let every = given(0).map(|text| match text.parse::<u64>() {
+                Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+                _ => Err(Failure::usage(format!("the interval is {text:?}")).hint("give seconds from 1 to 86400")),
+            });
+            Ok(Action::Poll { lenient: true }.watched(every.transpose()?))
+        }
         "status" => Ok(Action::Status),
+        "liveness" => Ok(Action::Liveness),
+        "meetings:info" => Ok(Action::MeetingInfo { meetings: vec![need(0)?] }),
+        "meetings:end" => {
+            // Ids may hold colons no more than Scalelite's own task allows.
+            let meetings = need(0)?.split(':').map(str::to_owned).collect();
+            Ok(Action::EndMeetings { meetings, agreed: Agreed::Read, dry: false })
+        }
+        "servers:meeting_list" => Ok(Action::MeetingsByServer { servers: ids() }),
         // The remaining ones list meetings, of some servers or of all.
-        _ => Ok(Action::Meetings {
-            servers: given(0).map(|ids| ids.split(':').map(str::to_owned).collect()).unwrap_or_default(),
-        }),
+        _ => Ok(Action::Meetings { servers: ids() }),
+    }
+}
+
+/// A switch of a task; its own name counts as yes.
+fn flag(given: Option<String>, name: &str) -> Result<bool, Failure> {
+    match given.as_deref() {
+        None | Some("false" | "0") => Ok(false),
+        Some("true" | "1") => Ok(true),
+        Some(word) if word == name => Ok(true),
+        Some(other) => Err(Failure::usage(format!("{name} is {other:?}")).hint("write true or false")),
     }
 }
 

@@ -2,6 +2,10 @@
 
 use serde_json::Value;
 
+mod read;
+
+pub(crate) use read::read;
+
 /// The value as a document, with a line break at its end. Texts that YAML could take for something else are quoted.
 pub(crate) fn document(value: &Value) -> String {
     let mut out = String::new();

@@ -138,7 +138,18 @@ impl BbbService {
         if let Some(r) = known.iter().find(same) {
             return Ok(error(StatusCode::BAD_REQUEST, format!("{url} is in the pool already, with id={}", r.id)));
         }
-        let id = if self.cluster.options.id_is_hostname {
+        let named = text(server, "id");
+        let fits = |id: &str| {
+            let inner = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+            !id.is_empty() && id.len() <= 255 && id.bytes().all(inner)
+        };
+        if let Some(id) = named.filter(|id| !fits(id)) {
+            let message = format!("{id:?} cannot be an id: write letters, digits, `.`, `-` and `_`");
+            return Ok(error(StatusCode::BAD_REQUEST, message));
+        }
+        let id = if let Some(id) = named {
+            id.to_owned()
+        } else if self.cluster.options.id_is_hostname {
             let host = host_of(url);
             let name = match host.strip_prefix('[') {
                 Some(v6) => v6.split(']').next(),
@@ -216,7 +227,9 @@ impl BbbService {
     async fn panic_server(&self, body: &Value) -> Result<Response<Bytes>, balancer_core::StickError> {
         let id = text(body, "id").unwrap_or("");
         let flag = body.get("keep_state").or_else(|| body.get("server")?.get("keep_state"));
-        let keep = flag.is_some_and(|f| f.as_bool() == Some(true) || f.as_str() == Some("true"));
+        let is_set = |f: &Value| f.as_bool() == Some(true) || f.as_str() == Some("true");
+        let keep = flag.is_some_and(is_set);
+        let skip_ends = body.get("skip_end_calls").is_some_and(is_set);
         let backend = BackendId::from(id);
         if self.cluster.fresh_record(id).await?.is_none() {
             return Ok(unknown(id));
@@ -231,7 +244,9 @@ impl BbbService {
                 self.cluster.store.release(&key, &m.binding).await?;
             }
         }
-        self.cluster.end_later(&backend, meetings);
+        if !skip_ends {
+            self.cluster.end_later(&backend, meetings);
+        }
         self.cluster.sync().await?;
         let message = format!("Server id={id} has been disabled and the meetings have been destroyed");
         Ok(answer(StatusCode::OK, &json!({ "success": message })))

@@ -6,10 +6,11 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::admin::{parse, trouble, unknown};
+use super::admin::{error, parse, trouble, unknown};
 use super::create::decide;
+use super::meeting::only_id;
 use super::{BbbService, Payload, RequestHead, fault, json as answer, parameters, plain};
-use crate::api::{BodyKind, Fault, Params, TagWish, effective_tag};
+use crate::api::{BodyKind, Fault, Params, Reply, TagWish, effective_tag};
 use crate::store::MeetingRecord;
 
 /// The text with its host before each id that stands alone, unless the id says as much.
@@ -39,10 +40,14 @@ fn with_hosts(text: &str, hosts: &[(String, String)]) -> String {
     out
 }
 
+fn no_meeting(id: &str) -> Response<Bytes> {
+    error(StatusCode::NOT_FOUND, format!("Couldn't find meeting with id={id}"))
+}
+
 impl BbbService {
     pub(super) async fn operate(&self, name: &str, head: &RequestHead<'_>, body: Payload) -> Response<Bytes> {
-        let is_post = matches!(name, "poll" | "plan" | "removeServer");
-        let known = is_post || matches!(name, "status" | "explain" | "meetings");
+        let is_post = matches!(name, "poll" | "plan" | "removeServer" | "endMeeting");
+        let known = is_post || matches!(name, "status" | "explain" | "meetings" | "meeting");
         if !known || (head.method == "POST") != is_post {
             return fault(&Fault::UnsupportedRequest);
         }
@@ -66,6 +71,8 @@ impl BbbService {
             "status" => Ok(self.status()),
             "explain" => self.explain(&params).await,
             "meetings" => self.list_meetings(&params).await,
+            "meeting" => self.show_meeting(&params).await,
+            "endMeeting" => self.end_meeting(&parse(&body)).await,
             _ => self.remove_checked(&parse(&body)).await,
         };
         done.unwrap_or_else(|e| trouble(&e))
@@ -153,6 +160,55 @@ impl BbbService {
         list.sort_by(|a, b| a.id.cmp(&b.id));
         let list: Vec<Value> = list.iter().map(|m| self.meeting_object(m)).collect();
         Ok(answer(StatusCode::OK, &json!({ "meetings": list })))
+    }
+
+    /// One meeting, with what its server says of it.
+    async fn show_meeting(&self, params: &Params<'_>) -> Result<Response<Bytes>, balancer_core::StickError> {
+        let Some(id) = params.present("meetingID") else { return Ok(fault(&Fault::MissingMeetingId)) };
+        let Some(meeting) = self.cluster.store.look(id).await?.meeting else { return Ok(no_meeting(id)) };
+        let mut shown = self.meeting_object(&meeting);
+        let Some(server) = self.cluster.server(&meeting.binding.backend) else {
+            shown["error"] = "its server was removed".into();
+            return Ok(answer(StatusCode::OK, &shown));
+        };
+        let told = self.cluster.ask(&server, "getMeetingInfo", &only_id(id), None, true).await;
+        let reply =
+            told.as_deref().map_err(ToString::to_string).and_then(|b| Reply::parse(b).map_err(|e| e.to_string()));
+        match reply {
+            Ok(reply) if reply.is_success() => {
+                for (name, of) in
+                    [("name", "meetingName"), ("internal_id", "internalMeetingID"), ("create_date", "createDate")]
+                {
+                    shown[name] = reply.text(of).map_or(Value::Null, |text| text.into_owned().into());
+                }
+                shown["recording"] = reply.text("recording").is_some_and(|text| text == "true").into();
+                shown["participants"] =
+                    reply.text("participantCount").and_then(|n| n.trim().parse::<u64>().ok()).into();
+                shown["metadata"] = reply
+                    .pairs("metadata")
+                    .into_iter()
+                    .map(|(k, v)| (k, Value::from(v)))
+                    .collect::<serde_json::Map<_, _>>()
+                    .into();
+            }
+            Ok(reply) => shown["error"] = reply.message().unwrap_or("its server does not know it").into(),
+            Err(why) => shown["error"] = why.into(),
+        }
+        Ok(answer(StatusCode::OK, &shown))
+    }
+
+    /// Ends a meeting with the moderators' password that is kept of it.
+    async fn end_meeting(&self, body: &Value) -> Result<Response<Bytes>, balancer_core::StickError> {
+        let id = body.get("id").and_then(Value::as_str).unwrap_or("");
+        let Some(meeting) = self.cluster.store.look(id).await?.meeting else { return Ok(no_meeting(id)) };
+        let mut params = Params::new();
+        params.push("meetingID", id);
+        params.push("password", meeting.moderator_pw.as_str());
+        Ok(match self.end(&params).await {
+            Ok(_) => answer(StatusCode::OK, &json!({ "success": format!("Meeting id={id} was ended") })),
+            Err(Fault::MeetingNotFound) => no_meeting(id),
+            Err(fault) => error(StatusCode::BAD_GATEWAY, fault.message()),
+        })
     }
 
     /// Refuses to remove a server that still has meetings, unless told to.

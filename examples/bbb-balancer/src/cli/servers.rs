@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
-use crate::action::{Action, Change, Wish};
+use crate::action::{Absent, Action, Change, Wish};
 use crate::commands::Wait;
 use console::Failure;
 
@@ -84,6 +84,31 @@ pub(crate) enum Servers {
         /// Leave its state as it is
         #[arg(long)]
         keep_state: bool,
+        /// Forget its meetings without asking it to end them
+        #[arg(long)]
+        skip_end_calls: bool,
+        #[command(flatten)]
+        dry: Dry,
+    },
+    /// Add every server of a file: `servers: [{url, secret}]` in YAML or JSON
+    #[command(alias = "addAll", after_help = "Example:\n  bbb-balancer servers add-all servers.yaml --dry-run")]
+    AddAll {
+        /// The file; - for standard input
+        file: String,
+        #[command(flatten)]
+        dry: Dry,
+    },
+    /// Make the servers those of a file, as `servers yaml --show-secrets` prints it
+    #[command(after_help = "Examples:\n  bbb-balancer servers yaml --show-secrets > servers.yaml\n  \
+        bbb-balancer servers sync servers.yaml --dry-run\n  bbb-balancer servers sync - --mode keep < servers.yaml\n\n\
+        The file is a YAML map of id to secret (required), url [https://ID/bigbluebutton/api], enabled [true; false is \
+        cordoned], load_multiplier and tag. What a server's entry leaves out stays as it is.")]
+    Sync {
+        /// The file; - for standard input
+        file: String,
+        /// What becomes of servers that are not in it
+        #[arg(long, value_enum, default_value = "cordon")]
+        mode: Mode,
         #[command(flatten)]
         dry: Dry,
     },
@@ -99,12 +124,33 @@ pub(crate) enum Servers {
     },
 }
 
+/// What becomes of servers that are not in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// They stay as they are.
+    Keep,
+    /// They are removed when they have no meetings, else cordoned.
+    Cordon,
+    /// Their meetings are ended, and they are removed.
+    Force,
+}
+
+impl From<Mode> for Absent {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Keep => Self::Keep,
+            Mode::Cordon => Self::Cordon,
+            Mode::Force => Self::Force,
+        }
+    }
+}
+
 /// Whether the change is only described.
 #[derive(Args, Clone, Copy)]
 pub(crate) struct Dry {
     /// Say which meetings it would concern, and change nothing
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 impl Dry {
@@ -159,7 +205,11 @@ impl Servers {
             Self::Cordon { id, dry } => dry.or(id, "cordon", |id| Action::Wish { id, wish: Wish::Cordon }),
             Self::Drain(how) => how.action(),
             Self::Disable { id, dry } => dry.or(id, "disable", |id| Action::Wish { id, wish: Wish::Disable }),
-            Self::Panic { id, keep_state, dry } => dry.or(id, "panic", |id| Action::Panic { id, keep_state }),
+            Self::Panic { id, keep_state, skip_end_calls, dry } => {
+                dry.or(id, "panic", |id| Action::Panic { id, keep_state, skip_ends: skip_end_calls })
+            }
+            Self::AddAll { file, dry } => Action::AddAll { file, dry: dry.dry_run },
+            Self::Sync { file, mode, dry } => Action::Sync { file, absent: mode.into(), dry: dry.dry_run },
             Self::Remove { id, force, dry } => dry.or(id, "remove", |id| Action::Remove { id, force }),
         })
     }

@@ -82,7 +82,7 @@ pub(super) async fn preview(client: &Client, name: &str, change: &str, view: Vie
 }
 
 /// The meetings that are on a server.
-async fn left(client: &Client, id: &str) -> Result<Vec<String>, Failure> {
+pub(super) async fn left(client: &Client, id: &str) -> Result<Vec<String>, Failure> {
     let answer = client.get(Api::Own, "meetings", &[("server", id)]).await?;
     let answer = good(answer, "the meetings cannot be listed")?;
     Ok(items(&answer, "meetings")?.iter().map(|m: &Value| text(m, "id").to_owned()).collect())

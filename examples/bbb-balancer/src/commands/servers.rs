@@ -242,10 +242,27 @@ async fn change_known(client: &Client, id: &str, fields: Value, view: View) -> R
 }
 
 /// Forgets and ends a server's meetings.
-pub(super) async fn panic(client: &Client, name: &str, keep_state: bool, view: View) -> Result<Outcome, Failure> {
+pub(super) async fn panic(
+    client: &Client,
+    name: &str,
+    keep_state: bool,
+    skip_ends: bool,
+    view: View,
+) -> Result<Outcome, Failure> {
     let id = id_of(client, name).await?;
-    let answer = client.post(Api::Scalelite, "panicServer", &json!({"id": id, "keep_state": keep_state})).await?;
-    Ok(ok(&good(answer, &format!("the meetings of server {} were not cleared", printable(&id)))?, view))
+    // They are named for people alone, and that they cannot be listed is no reason not to panic.
+    let cleared = super::drain::left(client, &id).await.unwrap_or_default();
+    let mut body = json!({"id": id, "keep_state": keep_state});
+    if skip_ends {
+        body["skip_end_calls"] = true.into();
+    }
+    let answer = client.post(Api::Scalelite, "panicServer", &body).await?;
+    let done = ok(&good(answer, &format!("the meetings of server {} were not cleared", printable(&id)))?, view);
+    if view.output == Output::Json {
+        return Ok(done);
+    }
+    let lines = cleared.iter().map(|meeting| format!("Clearing Meeting id={}\n", printable(meeting)));
+    Ok(Outcome { out: lines.collect::<String>() + &done.out, ..done })
 }
 
 /// Removes a server, unless it has meetings.

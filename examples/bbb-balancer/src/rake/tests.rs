@@ -27,15 +27,27 @@ fn tasks_become_actions() {
         ("servers:enable[a1]", Action::Wish { id: id(), wish: Wish::Enable }),
         ("servers:cordon[a1]", Action::Wish { id: id(), wish: Wish::Cordon }),
         ("servers:disable[a1]", Action::Wish { id: id(), wish: Wish::Disable }),
-        ("servers:panic[a1]", Action::Panic { id: id(), keep_state: false }),
-        ("servers:panic[a1,true]", Action::Panic { id: id(), keep_state: true }),
+        ("servers:panic[a1]", Action::Panic { id: id(), keep_state: false, skip_ends: false }),
+        ("servers:panic[a1,true]", Action::Panic { id: id(), keep_state: true, skip_ends: false }),
         ("servers:remove[a1]", Action::Remove { id: id(), force: false }),
         ("servers:loadMultiplier[a1,3]", change(None, Some("3"), None)),
         ("servers:tag[a1,eu]", change(None, None, Some("eu"))),
         ("servers:tag[a1]", change(None, None, Some(""))),
         ("servers:update[a1,new]", change(Some("new"), None, None)),
         ("servers:update[a1,,2,]", change(None, Some("2"), Some(""))),
-        ("servers:meeting_list[a:b]", Action::Meetings { servers: vec!["a".into(), "b".into()] }),
+        ("servers:meeting_list[a:b]", Action::MeetingsByServer { servers: vec!["a".into(), "b".into()] }),
+        ("servers:panic[a1,,skip_end_calls]", Action::Panic { id: id(), keep_state: false, skip_ends: true }),
+        ("servers:addAll[f.yml]", Action::AddAll { file: "f.yml".into(), dry: false }),
+        ("servers:sync[-]", Action::Sync { file: "-".into(), absent: Absent::Cordon, dry: false }),
+        ("servers:sync[f,force,true]", Action::Sync { file: "f".into(), absent: Absent::Force, dry: true }),
+        ("servers:sync[f,keep]", Action::Sync { file: "f".into(), absent: Absent::Keep, dry: false }),
+        ("poll[5]", Action::Poll { lenient: true }.watched(Some(Duration::from_secs(5)))),
+        ("meetings:info[m]", Action::MeetingInfo { meetings: vec!["m".into()] }),
+        (
+            "meetings:end[m:n]",
+            Action::EndMeetings { meetings: vec!["m".into(), "n".into()], agreed: Agreed::Read, dry: false },
+        ),
+        ("liveness[]", Action::Liveness),
         ("poll:all", Action::Poll { lenient: true }),
         ("status", Action::Status),
         ("meetings", Action::Meetings { servers: Vec::new() }),
@@ -55,11 +67,16 @@ fn errors_say_what_is_missing() {
     assert!(said("servers:enable[]").contains("lacks an argument"));
     assert!(said("poll:all[3]").contains("takes none"));
     assert!(said("servers:panic[a,maybe]").contains("true or false"));
+    assert!(said("servers:sync[f,all]").contains("keep, cordon or force"));
+    assert!(said("poll[0]").contains("from 1 to 86400"));
+    assert!(said("recordings:watch[true]").contains("recordings are not served yet"));
+    assert!(said("tenants:add[a,b]").contains("tenants are not supported yet"));
     assert!(said("nothing:like:that").contains("rake status"));
 }
 
 #[test]
 fn recognises_spellings() {
     assert!(is_task("servers:add[u,s]") && is_task("poll:all") && is_task("status[]"));
+    assert!(is_task("tenants") && is_task("recordings:update"));
     assert!(!is_task("servers") && !is_task("serve") && !is_task("--url=http://x"));
 }

@@ -234,3 +234,127 @@ fn what_is_private_is_allowed_by_name_only() {
     let said = errors(&[], &[("BALANCER_CALLBACK_ALLOW", "10.0.0.0/99"), ("BALANCER_ADMIN_BIND", "127.0.0.1")], "");
     assert!(said.contains("\"10.0.0.0/99\" is no network") && said.contains("names no port"), "{said}");
 }
+
+/// What becomes of a name of Scalelite's.
+enum Fate {
+    /// This value is taken by the setting of this name.
+    Taken(&'static str, &'static str),
+    /// It is told that it has no effect, and why.
+    Idle,
+    /// With this value the balancer does not start, and says why.
+    Refused(&'static str),
+}
+
+#[test]
+fn every_name_of_the_environment_is_honoured_or_answered() {
+    use Fate::{Idle, Refused, Taken};
+    // Every name of Scalelite's environment.
+    let table = [
+        ("URL_HOST", Taken("url_host", "bbb.example.com")),
+        ("SECRET_KEY_BASE", Idle),
+        ("LOADBALANCER_SECRET", Taken("loadbalancer_secret", SECRET)),
+        ("LOADBALANCER_SECRETS", Taken("loadbalancer_secrets", SECRET)),
+        ("DATABASE_URL", Idle),
+        ("REDIS_URL", Taken("redis_url", "redis://127.0.0.1")),
+        ("PORT", Taken("port", "3001")),
+        ("BIND", Taken("bind", "tcp://127.0.0.1:1")),
+        ("WEB_CONCURRENCY", Taken("threads", "2")),
+        ("RAILS_MAX_THREADS", Taken("threads", "3")),
+        ("RAILS_ENV", Idle),
+        ("BUILD_NUMBER", Taken("build_number", "v1")),
+        ("RAILS_LOG_TO_STDOUT", Idle),
+        ("RAILS_LOG_LEVEL", Taken("log_level", "warn")),
+        ("SCALELITE_API_PORT", Idle),
+        ("REDIS_POOL", Taken("redis_pool", "2")),
+        ("REDIS_NAMESPACE", Taken("redis_namespace", "other")),
+        ("PREPARED_STATEMENT", Idle),
+        ("DB_CONNECTION_RETRY_COUNT", Idle),
+        ("DB_DISABLED", Idle),
+        ("LOADBALANCER_CHECKSUM_ALGORITHM", Taken("loadbalancer_checksum_algorithm", "SHA256")),
+        ("CONNECT_TIMEOUT", Taken("connect_timeout", "1.5")),
+        ("RESPONSE_TIMEOUT", Taken("response_timeout", "2")),
+        ("MAX_MEETING_DURATION", Taken("max_meeting_duration", "90")),
+        ("DEFAULT_MEETING_TTL", Taken("default_meeting_ttl", "600")),
+        ("CREATE_EXCLUDE_PARAMS", Taken("create_exclude_params", "a,b")),
+        ("JOIN_EXCLUDE_PARAMS", Taken("join_exclude_params", "a,b")),
+        ("DEFAULT_CREATE_PARAMS", Taken("default_create_params", "a=1,b=2=3")),
+        ("OVERRIDE_CREATE_PARAMS", Taken("override_create_params", "a=1")),
+        ("DEFAULT_JOIN_PARAMS", Taken("default_join_params", "a=1")),
+        ("OVERRIDE_JOIN_PARAMS", Taken("override_join_params", "a=1")),
+        ("GET_MEETINGS_API_DISABLED", Taken("get_meetings_api_disabled", "true")),
+        ("SERVER_ID_IS_HOSTNAME", Taken("server_id_is_hostname", "true")),
+        ("MULTITENANCY_ENABLED", Refused("true")),
+        ("LOAD_MIN_USER_COUNT", Taken("load_min_user_count", "20")),
+        ("LOAD_JOIN_BUFFER_TIME", Taken("load_join_buffer_time", "5")),
+        ("POLL_INTERVAL", Taken("poll_interval", "30")),
+        ("INTERVAL", Taken("poll_interval", "31")),
+        ("POLLER_THREADS", Idle),
+        ("POLLER_WAIT_TIMEOUT", Idle),
+        ("SERVER_HEALTHY_THRESHOLD", Taken("server_healthy_threshold", "3")),
+        ("SERVER_UNHEALTHY_THRESHOLD", Taken("server_unhealthy_threshold", "4")),
+        ("RECORDING_SPOOL_DIR", Idle),
+        ("RECORDING_WORK_DIR", Idle),
+        ("RECORDING_PUBLISH_DIR", Idle),
+        ("RECORDING_UNPUBLISH_DIR", Idle),
+        ("RECORDING_DISABLED", Idle),
+        ("RECORDING_IMPORT_UNPUBLISHED", Idle),
+        ("RECORDING_IMPORT_POLL", Idle),
+        ("RECORDING_IMPORT_POLL_INTERVAL", Idle),
+        ("GET_RECORDINGS_API_FILTERED", Idle),
+        ("RECORDING_PLAYBACK_FORMATS", Idle),
+        ("PROTECTED_RECORDINGS_ENABLED", Idle),
+        ("PROTECTED_RECORDINGS_TOKEN_TIMEOUT", Idle),
+        ("PROTECTED_RECORDINGS_TIMEOUT", Idle),
+        ("DEFAULT_LOCALE", Idle),
+        ("S3_RECORDING", Idle),
+        ("S3_BUCKET_NAME", Idle),
+        ("CLOUDFRONT_URL", Idle),
+        ("CF_KEY_PAIR_ID", Idle),
+        ("CF_PRIVATE_KEY_B64", Idle),
+        ("VOICE_BRIDGE_LEN", Taken("voice_bridge_len", "7")),
+        ("VOICE_BRIDGE_MIN", Idle),
+        ("VOICE_BRIDGE_MAX", Idle),
+        ("USE_EXTERNAL_VOICE_BRIDGE", Taken("use_external_voice_bridge", "true")),
+        ("FSAPI_PASSWORD", Idle),
+        ("FSAPI_MAX_DURATION", Idle),
+        ("NGINX_SSL", Idle),
+        ("NGINX_BEHIND_PROXY", Idle),
+        ("BEHIND_PROXY", Idle),
+        ("NGINX_RECORDINGS_ONLY", Idle),
+    ];
+    for (name, fate) in &table {
+        match fate {
+            Taken(setting, value) => {
+                let with = sources(&[], &[(name, value)], "").unwrap();
+                let found = with.find(key(setting).unwrap());
+                assert_eq!((found.text.as_str(), found.source), (*value, Source::Env(name)), "{name}");
+                let s = Settings::read(&with).map_err(|errors| format!("{name}: {errors:?}")).unwrap();
+                assert!(!s.notices().iter().any(|notice| notice.contains(name)), "{name}: {:?}", s.notices());
+                // A value that it cannot have is told with its name; texts can have any.
+                let texts = [
+                    "url_host",
+                    "loadbalancer_secret",
+                    "loadbalancer_secrets",
+                    "build_number",
+                    "redis_namespace",
+                    "create_exclude_params",
+                    "join_exclude_params",
+                ];
+                if !texts.contains(setting) {
+                    let said = errors(&[], &[(name, "?:/ ?")], "");
+                    assert!(said.contains(&format!("environment {name}")), "{name}: {said}");
+                }
+            }
+            Idle => {
+                let s = read(&[], &[(name, "1")], "").unwrap();
+                let told = s.notices().iter().find(|notice| notice.starts_with(&format!("{name} has no effect: ")));
+                assert!(told.is_some_and(|notice| notice.len() > name.len() + 30), "{name}: {:?}", s.notices());
+            }
+            Refused(value) => {
+                let said = errors(&[], &[(name, value)], "");
+                assert!(said.contains(&format!("{name} is {value:?}: ")), "{name}: {said}");
+            }
+        }
+    }
+    println!("{} names of the environment", table.len());
+}

@@ -115,12 +115,23 @@ fn servers_are_changed_by_id_host_or_url() {
         (&["servers:enable[b2]"], r#"updateServer {"id":"b2","server":{"state":"enable"}}"#),
         (&["servers:loadMultiplier[a1,3]"], r#"updateServer {"id":"a1","server":{"load_multiplier":3.0}}"#),
         (&["servers:tag[a1]"], r#"updateServer {"id":"a1","server":{"tag":""}}"#),
-        (&["servers", "panic", "a1", "--keep-state"], r#"panicServer {"id":"a1","keep_state":true}"#),
     ];
     for (args, want) in cases {
         let ran = lb.run(args);
         assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "OK\n", ""), "{args:?}");
         assert_eq!(lb.asked()[1], format!("POST /scalelite/api/{want}"));
+    }
+    let left = r#"{"meetings":[{"id":"math"},{"id":"art"}]}"#;
+    let panicked = ("/scalelite/api/panicServer", 200, r#"{"success":"x"}"#);
+    let busy = Canned::start(&[SERVERS, panicked, ("/balancer/api/meetings?server=a1", 200, left)]);
+    let cases: &[(&[&str], &str)] = &[
+        (&["servers", "panic", "a1", "--keep-state"], r#"{"id":"a1","keep_state":true}"#),
+        (&["servers:panic[a1,,skip_end_calls]"], r#"{"id":"a1","keep_state":false,"skip_end_calls":true}"#),
+    ];
+    for (args, want) in cases {
+        let ran = busy.run(args);
+        assert_eq!((ran.code, ran.out.as_str()), (0, "Clearing Meeting id=math\nClearing Meeting id=art\nOK\n"));
+        assert_eq!(busy.asked()[2], format!("POST /scalelite/api/panicServer {want}"));
     }
     let ran = lb.run(&["servers", "enable", "a2"]);
     assert_eq!(ran.code, 1);
@@ -232,4 +243,83 @@ fn trouble_is_explained() {
     for want in ["http://127.0.0.1:1 cannot be reached", "cause: ", "--url or BALANCER_URL"] {
         assert!(ran.err.contains(want), "{ran:?}");
     }
+}
+
+#[test]
+fn meetings_are_told_of_and_ended() {
+    let lb = Canned::start(&[
+        SERVERS,
+        (
+            "/balancer/api/meeting?meetingID=a+b",
+            200,
+            r#"{"id":"a b","server":"a1","url":"u","name":"Art","internal_id":"i-1","create_date":"today",
+            "recording":true,"participants":3,"metadata":{"origin":"moodle"}}"#,
+        ),
+        ("/balancer/api/meeting?meetingID=none", 404, r#"{"error":"Couldn't find meeting with id=none"}"#),
+        (
+            "/balancer/api/meetings",
+            200,
+            r#"{"meetings":[{"id":"m","server":"a1","url":"u"},{"id":"n","server":"a1","url":"u"}]}"#,
+        ),
+        ("/balancer/api/endMeeting", 200, r#"{"success":"x"}"#),
+    ]);
+    let want = "MeetingID: a b\n\tServer ID: a1\n\tServer Url: u\n\tMeeting Name: Art\n\tInternal Meeting ID: i-1\n\t\
+                Created Date: today\n\tRecording Enabled: true\n\tParticipants: 3\n\tMetadata:\n\t\torigin: moodle\n";
+    for args in [&["meetings", "info", "a b"][..], &["meetings:info[a b]"]] {
+        let ran = lb.run(args);
+        assert_eq!((ran.code, ran.out.as_str()), (0, want), "{ran:?}");
+    }
+    assert!(lb.run(&["meetings", "info", "none"]).err.contains("Couldn't find meeting with id=none"));
+    assert!(lb.run(&["meetings", "info", "a b", "-o", "yaml"]).out.contains("origin: moodle"));
+    let listed = lb.run(&["meetings"]).out;
+    for args in [&["meetings", "list"][..], &["meetings:list"], &["meetings:list[a1]"]] {
+        assert_eq!(lb.run(args).out, listed, "{args:?}");
+    }
+    let by_server = lb.run(&["servers:meeting_list[a1]"]).out;
+    let want = "Server ID: a1\nServer Url: https://bbb1.example.com/bigbluebutton/api\nMeetingIDs:\n\tm\n\tn\n";
+    assert_eq!(by_server, want);
+
+    // Nobody is there to say yes: nothing is ended, and nothing waits.
+    lb.asked();
+    for args in [&["meetings", "end", "m"][..], &["meetings:end[m]"]] {
+        let ran = lb.run(args);
+        assert_eq!(ran.code, 3, "{ran:?}");
+        assert_eq!(lb.asked(), ["GET /balancer/api/meetings"]);
+    }
+    let ran = lb.run(&["meetings", "end", "m", "--dry-run"]);
+    assert_eq!((ran.code, lb.asked().len()), (0, 1), "{ran:?}");
+    assert!(ran.out.starts_with("MeetingID: m\n") && ran.out.ends_with("Nothing was ended (--dry-run)\n"), "{ran:?}");
+    let ran = lb.run(&["meetings", "end", "m", "n", "--yes"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "Ended m\nEnded n\nOK\n"), "{ran:?}");
+    assert_eq!(lb.asked()[1..], ["m", "n"].map(|id| format!(r#"POST /balancer/api/endMeeting {{"id":"{id}"}}"#)));
+    let ran = lb.run(&["meetings", "end", "m", "x", "--yes"]);
+    assert_eq!((ran.code, lb.asked().len()), (1, 1), "{ran:?}");
+}
+
+#[test]
+fn rake_reads_the_yes_and_lives() {
+    use std::io::Write;
+    let lb = Canned::start(&[
+        ("/balancer/api/meetings", 200, r#"{"meetings":[{"id":"m","server":"a1","url":"u"}]}"#),
+        ("/balancer/api/endMeeting", 200, r#"{"success":"x"}"#),
+    ]);
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_bbb-balancer"))
+        .arg("meetings:end[m]")
+        .env_clear()
+        .envs([("BALANCER_URL", lb.url()), ("LOADBALANCER_SECRET", SECRET)])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"yes\n").unwrap();
+    let ran = crate::Ran::from(child.wait_with_output().unwrap());
+    assert_eq!((ran.code, ran.out.as_str()), (0, "Ended m\nOK\n"), "{ran:?}");
+    for word in ["liveness", "liveness[]"] {
+        let ran = crate::run(&[word], &[]);
+        assert_eq!((ran.code, ran.out.as_str()), (0, "success\n"));
+    }
+    let ran = crate::run(&["tenants:add[a,b]"], &[]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("tenants are not supported yet"), "{ran:?}");
 }

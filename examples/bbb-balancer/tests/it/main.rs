@@ -14,6 +14,7 @@ mod migration;
 mod plan;
 mod processes;
 mod soak;
+mod sync;
 mod usage;
 
 use std::process::{Command, Output};
@@ -27,6 +28,7 @@ pub(crate) fn run(args: &[&str], env: &[(&str, &str)]) -> Ran {
         .args(args)
         .env_clear()
         .envs(env.iter().copied())
+        .stdin(std::process::Stdio::null())
         .output()
         .expect("the program runs");
     Ran::from(done)

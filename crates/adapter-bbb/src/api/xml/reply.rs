@@ -124,6 +124,29 @@ impl<'a> Reply<'a> {
         Some(text.take())
     }
 
+    /// Names and texts of the elements inside the first child of this name, such as `metadata`; at most 1,000.
+    #[must_use]
+    pub fn pairs(&self, name: &str) -> Vec<(String, String)> {
+        let mut all = Vec::new();
+        let child = self.children.iter().find(|child| child.name == name);
+        let Some(mut scanner) = child.and_then(|child| Scanner::new(child.raw).ok()) else { return all };
+        let (mut text, mut open) = (Gather::default(), None);
+        while let Ok(Some(step)) = scanner.step() {
+            match step {
+                Step::Open { name, .. } if scanner.depth() == 2 && all.len() < 1000 => {
+                    text.take();
+                    open = Some(name.to_owned());
+                }
+                Step::Text(piece) if open.is_some() && scanner.depth() == 2 => text.push(piece),
+                Step::Close { .. } if scanner.depth() == 1 => {
+                    all.extend(open.take().map(|name| (name, text.take().into_owned())));
+                }
+                _ => {}
+            }
+        }
+        all
+    }
+
     /// The children of the root, in order.
     pub fn children(&self) -> impl Iterator<Item = Child<'a>> {
         self.children.iter().copied()
