@@ -16,6 +16,9 @@ use tokio::time::{Instant, timeout_at};
 
 mod pieces;
 
+use crate::request_id;
+use crate::times::Times;
+
 /// Why a call to a server brought no answer, by what the caller can conclude from it.
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
 #[non_exhaustive]
@@ -151,6 +154,7 @@ type Inner = Client<HttpsConnector<HttpConnector>, CallBody>;
 pub struct BbbClient {
     way: Way,
     limits: CallLimits,
+    times: Arc<Times>,
 }
 
 #[derive(Clone)]
@@ -205,18 +209,23 @@ impl BbbClient {
                 .build(https))
         };
         let network = Network { usual: build(limits.connect)?, brief: build(limits.short().connect)? };
-        Ok(Self { way: Way::Network(Arc::new(network)), limits })
+        Ok(Self { way: Way::Network(Arc::new(network)), limits, times: Arc::default() })
     }
 
     /// A client whose calls go another way than the network.
     #[cfg(feature = "testing")]
     pub fn with_transport(limits: CallLimits, transport: Arc<dyn Transport>) -> Self {
-        Self { way: Way::Double(transport), limits }
+        Self { way: Way::Double(transport), limits, times: Arc::default() }
     }
 
     /// The limits.
     pub fn limits(&self) -> &CallLimits {
         &self.limits
+    }
+
+    /// How long servers took, by host and port.
+    pub(crate) fn times(&self) -> &Times {
+        &self.times
     }
 
     /// One call: GET, or POST with a body. The answer is the body, whatever its HTTP status.
@@ -252,11 +261,15 @@ impl BbbClient {
         loop {
             let due = began + Duration::from_millis(moved.load(Relaxed)) + all;
             match timeout_at(due, &mut work).await {
-                Ok(done) => return done,
+                Ok(done) => {
+                    self.times.note(&host, began.elapsed());
+                    return done;
+                }
                 Err(_) if began + Duration::from_millis(moved.load(Relaxed)) + all > due => {}
                 Err(_) => break,
             }
         }
+        self.times.note(&host, began.elapsed());
         Err(CallError::Timeout { host: host.clone(), seconds: all.as_secs_f64() })
     }
 }
@@ -280,6 +293,9 @@ async fn over_network(
     let unusable = |why: String| CallError::Unreachable { host: host.to_owned(), why };
     let uri: http::Uri = url.parse().map_err(|e: http::uri::InvalidUri| unusable(e.to_string()))?;
     let mut request = http::Request::builder().uri(uri);
+    if let Some(id) = request_id::current() {
+        request = request.header(request_id::HEADER, &*id);
+    }
     let body = match upload {
         Some(u) => {
             request = request.method(http::Method::POST).header(http::header::CONTENT_TYPE, u.content_type);

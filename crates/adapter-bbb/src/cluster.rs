@@ -26,6 +26,7 @@ mod known;
 mod leases;
 mod poll;
 mod registry;
+mod rotate;
 mod share;
 mod strays;
 mod sweep;
@@ -67,7 +68,10 @@ struct Known {
 
 /// The running cluster: pool, balancer, poller and shared store.
 pub struct Cluster {
+    /// As they were at the start.
     pub(crate) options: BbbOptions,
+    /// As they are now: see [`Cluster::reload`].
+    live: arc_swap::ArcSwap<BbbOptions>,
     pub(crate) pool: Arc<Pool<BbbServer>>,
     pub(crate) balancer: Balancer<BbbServer>,
     pub(crate) store: Arc<dyn MeetingStore>,
@@ -166,6 +170,7 @@ impl Cluster {
         let balancer = Balancer::new(pool.clone(), store.clone(), sticks);
         let process = random();
         let cluster = Arc::new(Self {
+            live: arc_swap::ArcSwap::from_pointee(options.clone()),
             options,
             pool,
             balancer,
@@ -338,6 +343,33 @@ impl Cluster {
                 self.tidy().await;
             }
         }
+    }
+
+    /// The settings as they are now.
+    pub(crate) fn live(&self) -> Arc<BbbOptions> {
+        self.live.load_full()
+    }
+
+    /// Takes over settings while it runs: secrets and algorithms of callers, rules for parameters, the longest meeting,
+    /// `url_host`, allowed addresses, signed forms, the build, `get_meetings_disabled`, `id_is_hostname` and the rate
+    /// limit. Time-outs, thresholds, the load formula, the poll interval and all that the store or the pool were built
+    /// with stay as they were at the start. Requests under way end with the settings they began with.
+    pub fn reload(&self, options: BbbOptions) {
+        let mut now = self.options.clone();
+        now.checksums = options.checksums;
+        now.create = options.create;
+        now.join = options.join;
+        now.max_duration = options.max_duration;
+        now.url_host = options.url_host;
+        now.callbacks.allow = options.callbacks.allow;
+        now.callbacks.relay_recording_ready = options.callbacks.relay_recording_ready;
+        now.signed_forms = options.signed_forms;
+        now.build = options.build;
+        now.get_meetings_disabled = options.get_meetings_disabled;
+        now.id_is_hostname = options.id_is_hostname;
+        now.external_voice_bridge = options.external_voice_bridge;
+        now.rate = options.rate;
+        self.live.store(Arc::new(now));
     }
 
     /// The servers as last read, by id.

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -202,19 +202,19 @@ impl HttpServer {
     }
 }
 
-async fn accept(l: &Listener) -> std::io::Result<Watched> {
+async fn accept(l: &Listener) -> std::io::Result<(Watched, Option<IpAddr>)> {
     match l {
         Listener::Tcp(l) => {
-            let (s, _) = l.accept().await?;
+            let (s, from) = l.accept().await?;
             s.set_nodelay(true)?;
-            Ok(Watched::tcp(s))
+            Ok((Watched::tcp(s), Some(from.ip())))
         }
-        Listener::Unix(l, _) => Ok(Watched::unix(l.accept().await?.0)),
+        Listener::Unix(l, _) => Ok((Watched::unix(l.accept().await?.0), None)),
     }
 }
 
 async fn connection(
-    stream: Watched,
+    (stream, caller): (Watched, Option<IpAddr>),
     service: BbbService,
     limits: HttpLimits,
     room: Arc<Semaphore>,
@@ -227,7 +227,7 @@ async fn connection(
             let (service, phase, room) = (service.clone(), phase.clone(), room.clone());
             phase.enter(Phase::BUSY);
             async move {
-                let answer = respond(&service, request, &limits, &room).await;
+                let answer = respond(&service, request, &limits, &room, caller).await;
                 phase.enter(Phase::IDLE);
                 Ok::<_, Infallible>(answer)
             }
@@ -289,6 +289,7 @@ async fn respond(
     request: Request<Incoming>,
     limits: &HttpLimits,
     room: &Arc<Semaphore>,
+    caller: Option<IpAddr>,
 ) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     // The reader's own limit is that of its buffer, which may fill beyond it with one read.
@@ -303,6 +304,8 @@ async fn respond(
         host: value(&parts.headers, header::HOST).or_else(|| parts.uri.host()),
         content_type: value(&parts.headers, header::CONTENT_TYPE),
         authorization: value(&parts.headers, header::AUTHORIZATION),
+        request_id: value(&parts.headers, crate::request_id::HEADER),
+        caller,
     };
     let plan = service.body_plan(&head);
     if plan == BodyPlan::Slides

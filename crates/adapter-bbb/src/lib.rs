@@ -75,6 +75,8 @@ mod egress;
 mod http_server;
 #[cfg(feature = "http")]
 mod options;
+#[cfg(feature = "http")]
+mod request_id;
 mod secret;
 mod server;
 #[cfg(feature = "http")]
@@ -82,6 +84,8 @@ mod service;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+#[cfg(feature = "http")]
+mod times;
 
 pub use api::{
     Algorithm, Algorithms, AlgorithmsError, BodyKind, BodyRule, Call, ChecksumFault, Checksums, Child, CreateContext,
@@ -101,7 +105,7 @@ pub use egress::{AddressRuleError, AddressRules, UrlRefusal};
 #[cfg(feature = "http")]
 pub use http_server::{Bind, BindError, HttpLimits, HttpServer};
 #[cfg(feature = "http")]
-pub use options::{BbbOptions, CallbackOptions};
+pub use options::{BbbOptions, CallbackOptions, RateLimit, RatePer};
 pub use secret::Secret;
 pub use server::{BbbLoad, BbbServer};
 #[cfg(feature = "http")]

@@ -46,6 +46,27 @@ impl Default for CallbackOptions {
     }
 }
 
+/// By what callers are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RatePer {
+    /// Their address: that of the connection, and the network of 64 bits for IPv6. Behind a proxy all have its address.
+    #[default]
+    Address,
+    /// The secret they sign with.
+    Secret,
+}
+
+/// How often one caller may call: a bucket of `burst` tokens that gains `per_second` of them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateLimit {
+    /// Calls per second in the long run, above 0.
+    pub per_second: f64,
+    /// Calls at once, at least 1.
+    pub burst: u32,
+    /// By what callers are told apart.
+    pub per: RatePer,
+}
+
 /// Settings of a balancer; defaults are Scalelite's.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -89,6 +110,9 @@ pub struct BbbOptions {
     /// leaves out the `&` as well. Without this the query alone is covered, as Scalelite has it, and what was signed can
     /// be sent again with another body; a checksum that covers the body is accepted all the same. Default off.
     pub signed_forms: bool,
+    /// How often one caller may call; who calls more is refused with `tooManyRequests` and `Retry-After`. Health pages,
+    /// figures and what servers call are not limited. Default: no limit.
+    pub rate: Option<RateLimit>,
     /// What the index answers as `build`.
     pub build: Option<String>,
     /// Whether `getMeetings` answers that there are none.
@@ -122,6 +146,7 @@ impl BbbOptions {
             url_host: None,
             callbacks: CallbackOptions::default(),
             signed_forms: false,
+            rate: None,
             build: None,
             get_meetings_disabled: false,
             id_is_hostname: false,

@@ -14,6 +14,7 @@ pub struct BbbServer {
     id: BackendId,
     url: String,
     secret: Secret,
+    old_secret: Option<Secret>,
     tags: Vec<Tag>,
     multiplier: f64,
 }
@@ -23,7 +24,14 @@ impl BbbServer {
     pub fn new(record: &ServerRecord) -> Self {
         let url = record.url.trim_end_matches('/').to_owned();
         let tags = record.tag.iter().filter(|t| !t.is_empty()).map(|t| Tag::from(t.as_str())).collect();
-        Self { id: record.id.clone(), url, secret: record.secret.clone(), tags, multiplier: record.multiplier() }
+        Self {
+            id: record.id.clone(),
+            url,
+            secret: record.secret.clone(),
+            old_secret: record.old_secret.clone(),
+            tags,
+            multiplier: record.multiplier(),
+        }
     }
 
     /// The API's base URL without a trailing slash.
@@ -34,6 +42,11 @@ impl BbbServer {
     /// Its shared secret.
     pub fn secret(&self) -> &Secret {
         &self.secret
+    }
+
+    /// The secret it had before, until it answers to the new one.
+    pub fn old_secret(&self) -> Option<&Secret> {
+        self.old_secret.as_ref()
     }
 
     /// Its tag, if it has one.

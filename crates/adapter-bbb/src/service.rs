@@ -1,24 +1,30 @@
 //! A request in, a response out: the BigBlueButton API of a whole cluster.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use balancer_core::StickError;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use crate::api::{
     BodyKind, Call, Fault, Params, Reply, Route, check_content_type, route, write_empty_recordings, write_index,
 };
 use crate::client::CallBody;
 use crate::cluster::Cluster;
+use crate::options::RatePer;
+use crate::request_id;
 
 mod admin;
 mod callbacks;
 mod create;
 mod documents;
 mod hooks;
+mod limit;
 mod meeting;
 mod metrics;
 mod operate;
@@ -27,6 +33,8 @@ mod plan;
 mod status;
 
 pub(crate) use metrics::Counts;
+
+use limit::Caller;
 
 use pass_on::SessionBody;
 
@@ -45,6 +53,10 @@ pub struct RequestHead<'a> {
     pub content_type: Option<&'a str>,
     /// The `Authorization` header.
     pub authorization: Option<&'a str>,
+    /// The `X-Request-Id` header.
+    pub request_id: Option<&'a str>,
+    /// The address of the connection.
+    pub caller: Option<IpAddr>,
 }
 
 impl fmt::Debug for RequestHead<'_> {
@@ -160,16 +172,25 @@ impl BbbService {
             return Some(forbidden());
         }
         match Params::parse(head.query.as_bytes()) {
-            Ok(params) => self.refuse_checksum(call, head, &params),
+            Ok(params) => {
+                let given = params.get("checksum").unwrap_or("");
+                let good = self.cluster.live().checksums.verify(call.name(), head.query, given).is_ok();
+                (!good).then(|| fault(&Fault::Checksum))
+            }
             Err(e) => Some(plain(StatusCode::BAD_REQUEST, &e.to_string())),
         }
     }
 
     fn refuse_checksum(&self, call: Call, head: &RequestHead<'_>, params: &Params<'_>) -> Option<Response<Bytes>> {
         let given = params.get("checksum").unwrap_or("");
-        let why = self.cluster.options.checksums.verify(call.name(), head.query, given).err()?;
-        tracing::info!(call = call.name(), reason = %why, "checksum refused");
-        Some(fault(&Fault::Checksum))
+        let o = self.cluster.live();
+        match o.checksums.fitting(call.name(), head.query, given) {
+            Ok(secret) => self.refuse_often(Caller::Secret(secret)),
+            Err(why) => {
+                tracing::info!(call = call.name(), reason = %why, "checksum refused");
+                Some(fault(&Fault::Checksum))
+            }
+        }
     }
 
     /// Like [`refuse_checksum`](Self::refuse_checksum), for a form: its checksum may, or must, cover the body too.
@@ -180,16 +201,22 @@ impl BbbService {
         params: &Params<'_>,
         form: &[u8],
     ) -> Option<Response<Bytes>> {
-        let o = &self.cluster.options;
+        let o = self.cluster.live();
         let given = params.get("checksum").unwrap_or("");
-        if !o.signed_forms && o.checksums.verify(call.name(), head.query, given).is_ok() {
-            return None;
+        if !o.signed_forms
+            && let Ok(secret) = o.checksums.fitting(call.name(), head.query, given)
+        {
+            return self.refuse_often(Caller::Secret(secret));
         }
         let form = String::from_utf8_lossy(form);
         let both = if head.query.is_empty() { form } else { format!("{}&{form}", head.query).into() };
-        let why = o.checksums.verify(call.name(), &both, given).err()?;
-        tracing::info!(call = call.name(), reason = %why, "checksum of a form refused");
-        Some(fault(&Fault::Checksum))
+        match o.checksums.fitting(call.name(), &both, given) {
+            Ok(secret) => self.refuse_often(Caller::Secret(secret)),
+            Err(why) => {
+                tracing::info!(call = call.name(), reason = %why, "checksum of a form refused");
+                Some(fault(&Fault::Checksum))
+            }
+        }
     }
 
     /// Answers one request.
@@ -198,6 +225,44 @@ impl BbbService {
     ///
     /// Dropping the future answers nothing; a create or end that was begun is carried to its end all the same.
     pub async fn handle(&self, head: RequestHead<'_>, body: Payload) -> Response<Bytes> {
+        let (began, call) = (Instant::now(), self.label(&head));
+        let id = request_id::taken(head.request_id);
+        let span = tracing::info_span!("request", id = %id, call);
+        let mut answer = request_id::under(id.clone(), self.answer(head, body).instrument(span)).await;
+        self.cluster.counts.calls.note(call, began.elapsed());
+        if let Ok(id) = HeaderValue::try_from(&*id) {
+            answer.headers_mut().insert(request_id::HEADER, id);
+        }
+        answer
+    }
+
+    /// What the request is called in figures and logs: one of few words, whatever was sent.
+    fn label(&self, head: &RequestHead<'_>) -> &'static str {
+        if let Some(name) = head.path.strip_prefix("/balancer/api/") {
+            return operate::known(name);
+        }
+        match route(head.path, head.method) {
+            Route::Call(call) if call.name().is_empty() => "index",
+            Route::Call(call) => call.name(),
+            Route::Health | Route::Live | Route::Ready => "health",
+            _ if head.path == "/metrics" => "metrics",
+            _ => "other",
+        }
+    }
+
+    /// The refusal of a caller who calls too often, if callers are told apart in this way.
+    fn refuse_often(&self, caller: Caller) -> Option<Response<Bytes>> {
+        let rule = self.cluster.live().rate?;
+        let per = if matches!(caller, Caller::Secret(_)) { RatePer::Secret } else { RatePer::Address };
+        if rule.per != per {
+            return None;
+        }
+        let wait = self.cluster.counts.limiter.take(rule, caller, Instant::now()).err()?;
+        tracing::info!(?caller, "a caller is refused: it calls too often");
+        Some(limit::refused(&self.cluster.counts, wait))
+    }
+
+    async fn answer(&self, head: RequestHead<'_>, body: Payload) -> Response<Bytes> {
         if !self.host_allowed(&head) {
             return forbidden();
         }
@@ -234,7 +299,8 @@ impl BbbService {
         if self.surface == Surface::Operators {
             return true;
         }
-        let Some(wanted) = self.cluster.options.url_host.as_deref().filter(|h| !h.is_empty()) else { return true };
+        let o = self.cluster.live();
+        let Some(wanted) = o.url_host.as_deref().filter(|h| !h.is_empty()) else { return true };
         if head.path.contains("health_check") || matches!(head.path, "/livez" | "/readyz" | "/metrics") {
             return true;
         }
@@ -261,6 +327,15 @@ impl BbbService {
     }
 
     async fn call(&self, call: Call, head: &RequestHead<'_>, body: Payload) -> Response<Bytes> {
+        // Servers that tell of recordings and statistics sign with tokens, and are not slowed down.
+        let of_servers = matches!(call, Call::AnalyticsCallback | Call::RecordingReadyCallback);
+        if !of_servers
+            && self.surface != Surface::Operators
+            && let Some(ip) = head.caller
+            && let Some(refusal) = self.refuse_often(ip.into())
+        {
+            return refusal;
+        }
         let kind = match check_content_type(call.body_rule(), head.method, head.content_type, body.is_empty()) {
             Ok(kind) => kind,
             Err(f) => return fault(&f),
@@ -288,8 +363,8 @@ impl BbbService {
         }
         let done = match call {
             Call::Index => {
-                let build = self.cluster.options.build.as_deref();
-                Ok(xml(64, |out| write_index(out, build)))
+                let o = self.cluster.live();
+                Ok(xml(64, |out| write_index(out, o.build.as_deref())))
             }
             Call::IsMeetingRunning => self.is_meeting_running(&params).await,
             Call::GetMeetingInfo => self.get_meeting_info(&params).await,

@@ -93,6 +93,8 @@ pub struct ServerRecord {
     pub url: String,
     /// Its shared secret.
     pub secret: Secret,
+    /// The secret before the last change, until the server answers to the new one.
+    pub old_secret: Option<Secret>,
     /// Its tag, if any.
     pub tag: Option<String>,
     /// What the operator ordered.
@@ -129,6 +131,7 @@ impl ServerRecord {
             id: id.into(),
             url: url.into(),
             secret,
+            old_secret: None,
             tag: None,
             state: ServerState::Disabled,
             online: false,
@@ -151,8 +154,11 @@ impl ServerRecord {
 pub struct ServerPatch {
     /// A new state.
     pub state: Option<ServerState>,
-    /// A new secret.
+    /// A new secret. The one before is kept as [`ServerRecord::old_secret`], unless there is an older one already:
+    /// then the server never answered to it. The old one given again ends the change.
     pub secret: Option<Secret>,
+    /// The server has answered to this secret: if it is still the one it should have, the old one is forgotten.
+    pub proved: Option<Secret>,
     /// A new tag; the empty text removes it.
     pub tag: Option<String>,
     /// A new multiplier.

@@ -13,6 +13,7 @@ mod logging;
 mod nearest;
 mod notify;
 mod rake;
+mod reload;
 mod serve;
 mod settings;
 mod table;
@@ -71,8 +72,8 @@ fn carry_out(order: Order) -> Result<Outcome, Failure> {
         }
         Order::Print(text) => Ok(Outcome::done(text)),
         Order::Serve(config, flags) => {
-            let (_, settings) = settings(config, flags);
-            let settings = settings.map_err(|errors| {
+            let again = move || settings(config.clone(), flags.clone()).1;
+            let settings = again().map_err(|errors| {
                 Failure::failed(format!("the balancer cannot start: {}", errors.join("\nerror: ")))
                     .hint("`bbb-balancer check` shows every setting and where it comes from")
             })?;
@@ -83,7 +84,7 @@ fn carry_out(order: Order) -> Result<Outcome, Failure> {
             for warning in settings.warnings() {
                 tracing::warn!("{warning}");
             }
-            runtime(settings.threads)?.block_on(serve::run(settings))?;
+            runtime(settings.threads)?.block_on(serve::run(settings, again))?;
             Ok(Outcome::done(""))
         }
         Order::Demo(options) => {

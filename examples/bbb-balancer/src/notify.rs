@@ -41,6 +41,11 @@ impl Notify {
         self.say(&format!("READY=1\nSTATUS={}", console::printable(status)));
     }
 
+    /// Its configuration is read again; [`ready`](Self::ready) ends this.
+    pub(crate) fn reloading(&self) {
+        self.say("RELOADING=1\nSTATUS=the configuration is read again");
+    }
+
     /// It ends.
     pub(crate) fn stopping(&self) {
         self.say("STOPPING=1\nSTATUS=requests under way are finished first");

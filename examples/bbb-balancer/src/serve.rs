@@ -11,6 +11,7 @@ use balancer_core::{RedisLink, RedisOptions, StickError};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::notify::Notify;
+use crate::reload::Orders;
 use crate::settings::{Listen, Settings, Store};
 use console::Failure;
 
@@ -20,7 +21,9 @@ const GRACE: Duration = Duration::from_secs(20);
 const RESTORE: Duration = Duration::from_secs(30);
 
 /// Serves until SIGTERM or SIGINT.
-pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
+pub(crate) async fn run(settings: Settings, again: impl Fn() -> Result<Settings, Vec<String>>) -> Result<(), Failure> {
+    // From here on SIGHUP ends nothing any more.
+    let orders = Orders::new();
     let store = open(&settings.store).await?;
     let fresh = store.meetings(None).await.map_err(|e| store_failure(&e))?.is_empty();
     let cluster = Cluster::start(options(&settings), store.clone()).await.map_err(|e| match e {
@@ -71,9 +74,11 @@ pub(crate) async fn run(settings: Settings) -> Result<(), Failure> {
             notify.alive();
         }
     };
+    let status = format!("serving at {at}");
     tokio::select! {
         () = &mut stop_order => {}
         () = watched => {}
+        () = orders.follow(&settings, again, &cluster, &notify, &status) => {}
     }
     notify.stopping();
     tracing::info!("stopping: requests under way are finished first");
@@ -161,7 +166,7 @@ fn private(dir: &std::path::Path) {
     let _ = std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700));
 }
 
-fn options(s: &Settings) -> BbbOptions {
+pub(crate) fn options(s: &Settings) -> BbbOptions {
     let mut o = BbbOptions::new(s.checksums.clone());
     o.calls.connect = s.connect_timeout;
     o.calls.response = s.response_timeout;
@@ -181,6 +186,7 @@ fn options(s: &Settings) -> BbbOptions {
     o.signed_forms = s.signed_forms;
     o.callbacks.allow = s.callback_allow.clone();
     o.callbacks.relay_recording_ready = s.relay_recording_ready;
+    o.rate = s.rate;
     o.build.clone_from(&s.build);
     o.get_meetings_disabled = s.get_meetings_disabled;
     o.id_is_hostname = s.id_is_hostname;

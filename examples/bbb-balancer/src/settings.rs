@@ -11,9 +11,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use adapter_bbb::{AddressRules, Algorithms, Checksums, LoadFormula, LoadKind, ParamRules, Secret};
+use adapter_bbb::{AddressRules, Algorithms, Checksums, LoadFormula, LoadKind, ParamRules, RateLimit, RatePer, Secret};
 
-pub(crate) use keys::KEYS;
+pub(crate) use keys::{KEYS, is_live};
 pub(crate) use report::{Line, lines as source_lines, masked, weakness};
 pub(crate) use sources::{Source, Sources};
 
@@ -120,6 +120,8 @@ pub(crate) struct Settings {
     pub(crate) voice_digits: usize,
     /// Whether a front-end's own `voiceBridge` is tried first.
     pub(crate) external_voice_bridge: bool,
+    /// How often one caller may call.
+    pub(crate) rate: Option<RateLimit>,
     /// What the API reports as its build.
     pub(crate) build: Option<String>,
     /// Least important events to log.
@@ -210,6 +212,7 @@ impl Settings {
             get_meetings_disabled: r.switch("get_meetings_api_disabled"),
             voice_digits: r.count("voice_bridge_len", 2, 18),
             external_voice_bridge: r.switch("use_external_voice_bridge"),
+            rate: rate(&mut r),
             build: r.text("build_number"),
             log_level: level(&mut r),
             log_json: r.switch("log_json"),
@@ -285,6 +288,22 @@ fn interval(r: &mut Reader<'_>) -> Duration {
         _ => Err("must be a number of seconds from 1 to 86400".to_owned()),
     })
     .unwrap_or_default()
+}
+
+fn rate(r: &mut Reader<'_>) -> Option<RateLimit> {
+    let per_second = r.with("rate_limit", |text| match text.parse::<f64>() {
+        Ok(n) if (0.0..=1_000_000.0).contains(&n) => Ok(n),
+        _ => Err("must be a number of calls a second from 0 to 1000000".to_owned()),
+    });
+    let burst = r.number("rate_burst", 1, 1_000_000);
+    let per = r.with("rate_per", |text| match text {
+        "address" => Ok(RatePer::Address),
+        "secret" => Ok(RatePer::Secret),
+        _ => Err("must be address or secret".to_owned()),
+    });
+    // Below one call in an hour there is no limit to speak of.
+    let per_second = per_second.filter(|n| *n > 1.0 / 3600.0)?;
+    Some(RateLimit { per_second, burst, per: per.unwrap_or_default() })
 }
 
 fn level(r: &mut Reader<'_>) -> tracing::Level {

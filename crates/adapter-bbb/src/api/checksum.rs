@@ -9,7 +9,7 @@ use std::str::FromStr;
 use percent_encoding::percent_decode;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};
-use subtle::{Choice, ConstantTimeEq};
+use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq};
 
 /// A digest algorithm of the BigBlueButton API, weakest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -215,6 +215,14 @@ impl Checksums {
     /// # Errors
     /// Says which step failed; the caller of the API is told `checksumError` for all of them.
     pub fn verify(&self, call: &str, raw_query: &str, given: &str) -> Result<(), ChecksumFault> {
+        self.fitting(call, raw_query, given).map(drop)
+    }
+
+    /// Like [`verify`](Self::verify); the answer is the place of the secret that fits, the first one is 0.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub fn fitting(&self, call: &str, raw_query: &str, given: &str) -> Result<usize, ChecksumFault> {
         if given.trim().is_empty() {
             return Err(ChecksumFault::Missing);
         }
@@ -228,14 +236,16 @@ impl Checksums {
         let mut signed = Hasher::new(algorithm);
         signed.update(call.as_bytes());
         hash_query(&mut signed, raw_query);
-        let mut fits = Choice::from(0);
-        for secret in &self.secrets {
+        let (mut fits, mut which) = (Choice::from(0), 0_u64);
+        for (at, secret) in (0_u64..).zip(&self.secrets) {
             let mut hasher = signed.clone();
             hasher.update(secret.as_bytes());
             let expected = hasher.finish();
-            fits |= expected.as_bytes().ct_eq(given.as_bytes());
+            let this = expected.as_bytes().ct_eq(given.as_bytes());
+            which = u64::conditional_select(&which, &at, this & !fits);
+            fits |= this;
         }
-        if bool::from(fits) { Ok(()) } else { Err(ChecksumFault::Mismatch) }
+        if bool::from(fits) { Ok(usize::try_from(which).unwrap_or_default()) } else { Err(ChecksumFault::Mismatch) }
     }
 }
 

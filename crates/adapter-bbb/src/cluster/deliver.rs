@@ -96,7 +96,7 @@ impl Cluster {
 
     /// Longer than an attempt with every secret takes.
     fn lease(&self) -> Duration {
-        let secrets = u32::try_from(self.options.checksums.secrets().count()).unwrap_or(1);
+        let secrets = u32::try_from(self.live().checksums.secrets().count()).unwrap_or(1);
         self.options.callbacks.timeout.saturating_mul(secrets.max(1)) + Duration::from_secs(30)
     }
 
@@ -159,7 +159,8 @@ impl Cluster {
             Err(e) => return Attempt::Failed(e.to_string()),
         };
         let mut failed = String::from("no secret is configured");
-        for secret in self.options.checksums.secrets() {
+        let live = self.live();
+        for secret in live.checksums.secrets() {
             match self.send_callback(egress, delivery, secret).await {
                 Ok(status) if status.is_success() => return Attempt::Arrived,
                 Ok(status)
@@ -194,7 +195,7 @@ impl Cluster {
                 egress.post(message).await
             }
             DeliveryKind::RecordingReady => {
-                let algorithms = self.options.checksums.algorithms();
+                let algorithms = self.live().checksums.algorithms();
                 let only_512 = ![Algorithm::Sha1, Algorithm::Sha256].into_iter().any(|a| algorithms.allows(a));
                 let kind = if only_512 { TokenKind::Hs512 } else { TokenKind::Hs256 };
                 let claims: Value = serde_json::from_str(&delivery.body).unwrap_or_default();

@@ -129,8 +129,9 @@ impl Cluster {
             algorithms.push(Algorithm::Sha1);
         }
         let mut why = String::new();
+        let secret = self.secret_for(server).await;
         for algorithm in algorithms {
-            let url = signed_url(server.url(), call, params, server.secret().expose(), algorithm);
+            let url = signed_url(server.url(), call, params, secret.expose(), algorithm);
             let answer = self.client.call(&url, None, false).await.map_err(|e| e.to_string())?;
             let reply = Reply::parse(&answer).map_err(|_| "it does not speak of hooks: install bbb-webhooks there")?;
             if reply.is_success() {

@@ -86,7 +86,8 @@ impl HealthProbe<BbbServer> for Probe {
         let fence = cluster.begin_poll(target.id());
         cluster.forget_guess(target.id());
         let o = &cluster.options;
-        let url = |call| signed_url(target.url(), call, &Params::new(), target.secret().expose(), o.outgoing);
+        let secret = cluster.secret_for(target).await;
+        let url = |call| signed_url(target.url(), call, &Params::new(), secret.expose(), o.outgoing);
         let bytes = cluster.client.call(&url("getMeetings"), None, false).await.map_err(|e| probe_error(&e))?;
         let reply = Reply::parse(&bytes).map_err(|e| ProbeError::Answer(format!("getMeetings: {e}")))?;
         if !reply.is_success() {

@@ -113,7 +113,8 @@ impl Cluster {
     async fn copy_at(&self, server: &BbbServer, id: &str) -> Option<Copy> {
         let mut params = Params::new();
         params.push("meetingID", id);
-        let url = signed_url(server.url(), "getMeetingInfo", &params, server.secret().expose(), self.options.outgoing);
+        let secret = self.secret_for(server).await;
+        let url = signed_url(server.url(), "getMeetingInfo", &params, secret.expose(), self.options.outgoing);
         let bytes = self.client.call(&url, None, true).await.ok()?;
         let reply = Reply::parse(&bytes).ok().filter(Reply::is_success)?;
         let number = |name: &str| reply.text(name).and_then(|t| t.trim().parse::<u64>().ok());

@@ -149,7 +149,7 @@ impl BbbService {
         }
         let id = if let Some(id) = named {
             id.to_owned()
-        } else if self.cluster.options.id_is_hostname {
+        } else if self.cluster.live().id_is_hostname {
             let host = host_of(url);
             let name = match host.strip_prefix('[') {
                 Some(v6) => v6.split(']').next(),
@@ -195,6 +195,12 @@ impl BbbService {
         patch.tag = text(server, "tag").map(str::to_owned);
         self.cluster.store.update_server(&BackendId::from(id), &patch).await?;
         self.cluster.sync().await?;
+        if patch.secret.is_some()
+            && let Some(server) = self.cluster.server(&BackendId::from(id))
+        {
+            // A server that knows the new one already needs no old one.
+            self.cluster.secret_for(&server).await;
+        }
         Ok(match self.cluster.fresh_record(id).await? {
             Some(r) => answer(StatusCode::OK, &server_object(&r)),
             None => unknown(id),

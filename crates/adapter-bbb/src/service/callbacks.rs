@@ -7,6 +7,7 @@ use super::{BbbService, Bytes, plain, status};
 use crate::api::{BodyKind, Fault, Params, TokenKind, verified_claims};
 use crate::cluster::Cluster;
 use crate::egress::UrlRefusal;
+use crate::secret::Secret;
 use crate::store::{CallbackUrls, DeliveryKind};
 
 const ANALYTICS: &str = "meta_analytics-callback-url";
@@ -33,7 +34,7 @@ pub(super) fn refused_document(why: &str) -> Fault {
 
 /// Puts our own addresses in the place of the front-end's, and keeps those; refuses a private address of a document.
 pub(super) async fn take(cluster: &Cluster, meeting: &str, params: &mut Params<'static>) -> Result<(), Fault> {
-    let o = &cluster.options;
+    let o = cluster.live();
     if let Some(url) = params.present(DOCUMENT) {
         o.callbacks.allow.check_resolved(url).await.map_err(|e| refused_document(&e.to_string()))?;
     }
@@ -84,7 +85,8 @@ impl BbbService {
     /// Whether any of the servers signed this token.
     fn claims(&self, token: &str, kinds: &[TokenKind], must_end: bool) -> Option<Value> {
         let records = self.cluster.records();
-        let secrets = records.iter().map(|r| r.secret.expose());
+        let secrets =
+            records.iter().flat_map(|r| [Some(&r.secret), r.old_secret.as_ref()]).flatten().map(Secret::expose);
         verified_claims(token, kinds, secrets, self.cluster.wall_ms() / 1000, must_end)
     }
 

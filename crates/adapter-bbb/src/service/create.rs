@@ -15,6 +15,7 @@ use super::meeting::only_id;
 use super::{BbbService, Counts, Done, Payload, callbacks, documents, relay, store_fault};
 use crate::api::{Fault, Params, Reply, TagWish, effective_tag};
 use crate::cluster::{Cluster, lock};
+use crate::request_id::carried;
 use crate::server::BbbServer;
 use crate::store::{Look, MeetingRecord, ServerState};
 
@@ -89,7 +90,8 @@ impl BbbService {
         if callbacks::named(&params) {
             callbacks::take(&self.cluster, &id, &mut params).await?;
         }
-        let allow = &self.cluster.options.callbacks.allow;
+        let live = self.cluster.live();
+        let allow = &live.callbacks.allow;
         let document = match document {
             Payload::Whole(list) if list.is_empty() => Document::None,
             Payload::Whole(list) => {
@@ -102,7 +104,7 @@ impl BbbService {
         };
         let cluster = self.cluster.clone();
         // Carried to its end even when the client hangs up: a claim is either confirmed or given back.
-        let work = tokio::spawn(async move {
+        let work = tokio::spawn(carried(async move {
             let mut c = Creation {
                 cluster: &cluster,
                 id: &id,
@@ -122,7 +124,7 @@ impl BbbService {
                 clean_up(&cluster, id, doubtful);
             }
             done
-        });
+        }));
         work.await.unwrap_or(Err(Fault::CreateFailed))
     }
 }
@@ -143,7 +145,8 @@ fn clean_up(cluster: &Arc<Cluster>, id: String, doubtful: Vec<(Arc<BbbServer>, S
 
 impl Creation<'_> {
     async fn run(&mut self) -> Done {
-        let wish = effective_tag(self.params, &self.cluster.options.create).and_then(TagWish::parse);
+        let live = self.cluster.live();
+        let wish = effective_tag(self.params, &live.create).and_then(TagWish::parse);
         let filter = filter_of(wish.as_ref());
         let deadline = Instant::now() + self.cluster.options.call_time() * 3;
         let mut attempts = 0;

@@ -32,7 +32,7 @@ impl BbbService {
         let url =
             url.ok_or_else(|| failed("missingParamCallbackURL", "You must specify a callbackURL in the parameters."))?;
         let refused = |why: &str| failed("createHookError", &format!("The callbackURL cannot be used: {why}"));
-        self.cluster.options.callbacks.allow.check_resolved(url).await.map_err(|e| refused(&e.to_string()))?;
+        self.cluster.live().callbacks.allow.check_resolved(url).await.map_err(|e| refused(&e.to_string()))?;
         let mut hook = Hook::new(url);
         hook.since_ms = self.cluster.store_ms();
         for (name, into) in [("meetingID", &mut hook.meeting), ("eventID", &mut hook.events)] {

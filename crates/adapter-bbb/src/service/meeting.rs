@@ -13,6 +13,7 @@ use crate::api::{
 };
 use crate::client::{CallError, Upload};
 use crate::cluster::{Cluster, is_away};
+use crate::request_id::carried;
 use crate::server::BbbServer;
 use crate::store::{MeetingRecord, ServerState};
 
@@ -49,7 +50,8 @@ impl Cluster {
         upload: Option<Upload>,
         brief: bool,
     ) -> Result<Bytes, CallError> {
-        let url = signed_url(server.url(), call, params, server.secret().expose(), self.options.outgoing);
+        let secret = self.secret_for(server).await;
+        let url = signed_url(server.url(), call, params, secret.expose(), self.options.outgoing);
         let answer = self.client.call(&url, upload, brief).await;
         if let Err(e) = &answer {
             tracing::info!(call, error = %e, "call to a server failed");
@@ -108,7 +110,7 @@ impl BbbService {
         }
         // Carried to its end even when the client hangs up: an ending meeting must not stay marked.
         let cluster = self.cluster.clone();
-        let work = tokio::spawn(async move { end_at(&cluster, &home, &forward).await });
+        let work = tokio::spawn(carried(async move { end_at(&cluster, &home, &forward).await }));
         work.await.unwrap_or(Err(Fault::AccessMeetingFailed))
     }
 
@@ -118,7 +120,7 @@ impl BbbService {
         if !home.online || home.state == ServerState::Disabled {
             return Err(Fault::ServerUnavailable);
         }
-        let o = &self.cluster.options;
+        let o = self.cluster.live();
         let server = &home.server;
         // The formula counts a moderator twice, as participant and as moderator.
         let moderator = params.get("role").is_some_and(|r| r.eq_ignore_ascii_case("moderator"))
@@ -126,7 +128,8 @@ impl BbbService {
         Counts::one(&self.cluster.counts.joins);
         self.cluster.arrived(&home.meeting.binding.backend, server, if moderator { 2.0 } else { 1.0 });
         let forward = join_params(params, &o.join);
-        let url = signed_url(server.url(), "join", &forward, server.secret().expose(), o.outgoing);
+        let secret = self.cluster.secret_for(server).await;
+        let url = signed_url(server.url(), "join", &forward, secret.expose(), o.outgoing);
         let Ok(location) = HeaderValue::try_from(url) else { return Err(Fault::ServerUnavailable) };
         let mut r = status(StatusCode::FOUND);
         r.headers_mut().insert(header::LOCATION, location);
@@ -137,7 +140,8 @@ impl BbbService {
     pub(super) async fn insert_document(&self, params: &Params<'_>, body: Payload) -> Done {
         let id = meeting_id(params)?;
         let home = self.cluster.home(id).await?.ok_or(Fault::MeetingNotFound)?;
-        let allow = &self.cluster.options.callbacks.allow;
+        let o = self.cluster.live();
+        let allow = &o.callbacks.allow;
         let (upload, refusal) = match body {
             Payload::Whole(b) if b.is_empty() => (None, Refusal::default()),
             Payload::Whole(b) => {
@@ -158,7 +162,7 @@ impl BbbService {
 
     /// Asks every server that is online and not disabled at once, and answers with what came within the deadline.
     pub(super) async fn get_meetings(&self) -> Done {
-        let o = &self.cluster.options;
+        let o = self.cluster.live();
         if o.get_meetings_disabled {
             return Ok(xml(256, write_no_meetings));
         }
@@ -172,7 +176,9 @@ impl BbbService {
             let cluster = self.cluster.clone();
             let at = asked.len();
             asked.push(r.id);
-            calls.spawn(async move { (at, cluster.ask(&server, "getMeetings", &Params::new(), None, false).await) });
+            calls.spawn(carried(async move {
+                (at, cluster.ask(&server, "getMeetings", &Params::new(), None, false).await)
+            }));
         }
         let deadline = tokio::time::Instant::now() + o.calls.response;
         let mut bodies: Vec<Option<Bytes>> = vec![None; asked.len()];

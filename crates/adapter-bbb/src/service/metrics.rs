@@ -8,10 +8,12 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
 
+use super::limit::Limiter;
 use super::{BbbService, with_body};
 use crate::client::host_of;
 use crate::server::MILLI;
 use crate::store::ServerRecord;
+use crate::times::{BOUNDS, Times};
 
 const FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 
@@ -36,6 +38,12 @@ pub(crate) struct Counts {
     pub(crate) given_up: AtomicU64,
     /// Callbacks dropped because too many waited.
     pub(crate) dropped: AtomicU64,
+    /// Calls refused because their caller calls too often.
+    pub(crate) limited: AtomicU64,
+    /// How long calls took.
+    pub(crate) calls: Times,
+    /// Who called how often.
+    pub(crate) limiter: Limiter,
 }
 
 impl Counts {
@@ -62,6 +70,22 @@ impl Page {
             let _ = write!(self.0, "{}{label}=\"{text}\"", if at == 0 { '{' } else { ',' });
         }
         let _ = writeln!(self.0, "{} {value}", if labels.is_empty() { "" } else { "}" });
+    }
+}
+
+impl Page {
+    fn histograms(&mut self, name: &str, help: &str, label: &str, times: &Times) {
+        self.family(name, "histogram", help);
+        for (text, of) in times.all() {
+            let mut total = 0;
+            let bounds = BOUNDS.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+            for (count, bound) in of.counts.iter().zip(bounds) {
+                total += count;
+                self.sample(&format!("{name}_bucket"), &[(label, &text), ("le", &bound)], total as f64);
+            }
+            self.sample(&format!("{name}_sum"), &[(label, &text)], of.sum);
+            self.sample(&format!("{name}_count"), &[(label, &text)], total as f64);
+        }
     }
 }
 
@@ -111,6 +135,19 @@ impl BbbService {
         for (outcome, counter) in counts {
             page.sample("balancer_decisions_total", &[("outcome", outcome)], counter.load(Relaxed) as f64);
         }
+        page.family(
+            "balancer_requests_limited_total",
+            "counter",
+            "Calls refused because their caller calls too often.",
+        );
+        page.sample("balancer_requests_limited_total", &[], c.counts.limited.load(Relaxed) as f64);
+        let name = "balancer_request_duration_seconds";
+        page.histograms(name, "How long calls took, by call.", "call", &c.counts.calls);
+        let hosts: Vec<String> = records.iter().map(|r| host_of(&r.url)).collect();
+        let times = c.client.times();
+        times.keep(|host| hosts.iter().any(|known| known == host));
+        let name = "balancer_backend_request_duration_seconds";
+        page.histograms(name, "How long servers took to answer or to fail, by server.", "backend", times);
         page.family("balancer_joins_total", "counter", "Joins sent to a server.");
         page.sample("balancer_joins_total", &[], c.counts.joins.load(Relaxed) as f64);
         page.family("balancer_callbacks_total", "counter", "Callbacks to front-ends by what became of them.");

@@ -40,6 +40,12 @@ fn with_hosts(text: &str, hosts: &[(String, String)]) -> String {
     out
 }
 
+/// The name of a call of ours, if it is one.
+pub(super) fn known(name: &str) -> &'static str {
+    const NAMES: [&str; 8] = ["poll", "plan", "removeServer", "endMeeting", "status", "explain", "meetings", "meeting"];
+    NAMES.into_iter().find(|known| *known == name).unwrap_or("other")
+}
+
 fn no_meeting(id: &str) -> Response<Bytes> {
     error(StatusCode::NOT_FOUND, format!("Couldn't find meeting with id={id}"))
 }
@@ -61,7 +67,7 @@ impl BbbService {
             Err(e) => return plain(StatusCode::BAD_REQUEST, &e.to_string()),
         };
         let given = params.get("checksum").unwrap_or("");
-        if let Err(why) = self.cluster.options.checksums.verify(name, head.query, given) {
+        if let Err(why) = self.cluster.live().checksums.verify(name, head.query, given) {
             tracing::info!(call = name, reason = %why, "checksum refused");
             return fault(&Fault::Checksum);
         }
@@ -103,10 +109,8 @@ impl BbbService {
         let Some(id) = params.present("meetingID") else { return Ok(fault(&Fault::MissingMeetingId)) };
         let Ok(key) = StickKey::new(id) else { return Ok(fault(&Fault::MeetingNotFound)) };
         let look = self.cluster.store.look(id).await?;
-        let wish = params
-            .present("tag")
-            .or_else(|| effective_tag(params, &self.cluster.options.create))
-            .and_then(TagWish::parse);
+        let live = self.cluster.live();
+        let wish = params.present("tag").or_else(|| effective_tag(params, &live.create)).and_then(TagWish::parse);
         let mut decision = decide(&self.cluster, &key, wish.as_ref());
         let meeting = look.meeting.as_ref();
         if self.cluster.records().is_empty() {

@@ -10,6 +10,7 @@ use super::meeting::meeting_id;
 use super::{BbbService, BodyKind, Done, JSON, relay, with_body};
 use crate::api::{Fault, Params, Reply};
 use crate::client::Upload;
+use crate::request_id::carried;
 use crate::store::ServerState;
 
 /// What a server made of a call that is about a session.
@@ -67,7 +68,7 @@ impl BbbService {
                 continue;
             };
             let (cluster, forward, upload) = (self.cluster.clone(), forward.clone(), body.upload());
-            asked.spawn(async move { cluster.ask(&server, call, &forward, upload, false).await });
+            asked.spawn(carried(async move { cluster.ask(&server, call, &forward, upload, false).await }));
         }
         let mut last = None;
         while let Some(done) = asked.join_next().await {

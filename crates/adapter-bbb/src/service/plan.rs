@@ -58,7 +58,8 @@ impl BbbService {
         // As they were placed, oldest first.
         bound.sort_by(|a, b| (a.binding.stamp, &a.id).cmp(&(b.binding.stamp, &b.id)));
         let none = Params::new();
-        let wish = text(body, "tag").or_else(|| effective_tag(&none, &self.cluster.options.create)).map(str::to_owned);
+        let live = self.cluster.live();
+        let wish = text(body, "tag").or_else(|| effective_tag(&none, &live.create)).map(str::to_owned);
         let listed = match body.get("meetings") {
             None | Some(Value::Null) => None,
             Some(list) => match ids(list) {

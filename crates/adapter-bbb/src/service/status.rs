@@ -36,6 +36,7 @@ impl BbbService {
                     "load_multiplier": r.multiplier(),
                     "bbb_version": r.bbb_version.as_deref().unwrap_or(""),
                     "tag": r.tag.as_deref().unwrap_or(""),
+                    "secret_changing": r.old_secret.is_some(),
                     "age_seconds": view.and_then(|v| v.age).map(|a| a.as_secs_f64()),
                     "stale": view.is_some_and(|v| v.stale),
                 })

@@ -285,6 +285,7 @@ impl MeetingStore for RedisMeetings {
                 continue;
             }
             let mut r = ServerRecord::new(id, text(row.get(1)), Secret::new(text(row.get(2))));
+            r.old_secret = optional(row.get(20)).filter(|old| !old.is_empty()).map(Secret::new);
             r.tag = optional(row.get(3)).filter(|t| !t.is_empty());
             r.state = state_of(text(row.get(4)), number(row.get(12)));
             r.online = text(row.get(5)) == "true";
@@ -319,6 +320,9 @@ impl MeetingStore for RedisMeetings {
         }
         if let Some(secret) = &patch.secret {
             args.extend(["secret", secret.expose()]);
+        }
+        if let Some(secret) = &patch.proved {
+            args.extend(["proved", secret.expose()]);
         }
         if let Some(tag) = &patch.tag {
             args.extend(["tag", tag]);

@@ -3,6 +3,7 @@
 
 mod addresses;
 mod callbacks;
+mod callers;
 mod failover;
 mod ha;
 mod hooks;
@@ -12,6 +13,7 @@ mod pass_on;
 mod placing;
 mod plan;
 mod receiver;
+mod rotation;
 mod schedules;
 mod secrets;
 mod stage;

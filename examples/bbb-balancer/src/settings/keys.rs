@@ -131,8 +131,41 @@ keys! {
         max_slides_held SIZE ["BALANCER_MAX_SLIDES_HELD"] "512MiB" "Slides under way that are kept at once, for another server";
         max_reply SIZE ["BALANCER_MAX_REPLY"] "16MiB" "A server's answer";
         head_timeout SECONDS ["BALANCER_HEAD_TIMEOUT"] "10" "Longest time for the head of a request to arrive";
+        rate_limit N ["BALANCER_RATE_LIMIT"] "0" "Calls a second that one caller may send in the long run; 0 is no limit";
+        rate_burst N ["BALANCER_RATE_BURST"] "100" "Calls that one caller may send at once, with rate_limit";
+        rate_per WHAT ["BALANCER_RATE_PER"] "address" "By what callers are told apart: address or secret (behind a proxy)";
         idle_timeout SECONDS ["BALANCER_IDLE_TIMEOUT"] "60" "Longest time between two requests of a connection";
     }
+}
+
+/// Settings that are taken over when the configuration is read again; the others need a restart.
+const LIVE: &[&str] = &[
+    "url_host",
+    "loadbalancer_secret",
+    "loadbalancer_secrets",
+    "loadbalancer_checksum_algorithm",
+    "signed_forms",
+    "server_id_is_hostname",
+    "max_meeting_duration",
+    "create_exclude_params",
+    "join_exclude_params",
+    "default_create_params",
+    "override_create_params",
+    "default_join_params",
+    "override_join_params",
+    "get_meetings_api_disabled",
+    "use_external_voice_bridge",
+    "callback_allow",
+    "relay_recording_ready",
+    "build_number",
+    "rate_limit",
+    "rate_burst",
+    "rate_per",
+];
+
+/// Whether this setting is taken over without a restart.
+pub(crate) fn is_live(name: &str) -> bool {
+    LIVE.contains(&name)
 }
 
 /// Names of Scalelite's that change nothing here, and why; a name ending in `_` stands for all that begin with it.

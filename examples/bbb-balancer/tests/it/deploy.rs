@@ -73,8 +73,66 @@ fn the_service_manager_is_told() {
 }
 
 #[test]
+fn the_configuration_is_read_again() {
+    let folder = Folder::new("reload");
+    let (path, config) = (folder.0.join("notify"), folder.0.join("balancer.toml"));
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let hear = || {
+        let mut bytes = [0; 1024];
+        let n = socket.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..n]).into_owned()
+    };
+    let port = free_port();
+    let write = |more: &str| {
+        std::fs::write(&config, format!("bind = \"127.0.0.1:{port}\"\nmemory = true\n{more}")).unwrap();
+    };
+    write("loadbalancer_secrets = \"first-secret\"\n");
+    let process = Command::new(BINARY)
+        .args(["serve", "--config", config.to_str().unwrap()])
+        .env_clear()
+        .env("NOTIFY_SOCKET", &path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut process = Guard(process);
+    let ready = format!("READY=1\nSTATUS=serving at http://127.0.0.1:{port}");
+    assert_eq!(hear(), ready);
+    let url = format!("http://127.0.0.1:{port}");
+    let accepted = |secret: &str| run(&["servers", "--url", &url], &[("BALANCER_SECRET", secret)]).code == 0;
+    let pid = process.0.id().to_string();
+    let reload = || {
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+        assert!(hear().starts_with("RELOADING=1\n"));
+        hear()
+    };
+    assert!(accepted("first-secret") && !accepted("second-secret"));
+    write("loadbalancer_secrets = \"second-secret:first-secret\"\n");
+    assert_eq!(reload(), ready);
+    assert!(accepted("first-secret") && accepted("second-secret"), "both, while front-ends change");
+    write("loadbalancer_secrets = \"second-secret\"\nurl_host = \"bbb.example.com\"\nbogus = 1\n");
+    let told = reload();
+    assert!(told.starts_with(&ready) && told.contains("the old one stays: ") && told.contains("bogus"), "{told}");
+    assert!(accepted("first-secret"), "a bad file changes nothing");
+    write("loadbalancer_secrets = \"second-secret\"\npoll_interval = 30\nmax_meeting_duration = 90\n");
+    assert_eq!(reload(), format!("{ready}; needs a restart for poll_interval"));
+    assert!(!accepted("first-secret") && accepted("second-secret"));
+    std::fs::remove_file(&config).unwrap();
+    assert!(reload().contains("cannot be read"));
+    assert!(accepted("second-secret"));
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let mut log = String::new();
+    std::io::Read::read_to_string(&mut process.0.stdout.take().unwrap(), &mut log).unwrap();
+    assert!(process.0.wait().unwrap().success());
+    for want in ["nothing was changed", "poll_interval", "max_meeting_duration", "cannot be changed at run time"] {
+        assert!(log.contains(want), "{want}: {log}");
+    }
+    assert!(!log.contains("first-secret") && !log.contains("second-secret"), "{log}");
+}
+
+#[test]
 fn the_unit_is_good() {
-    for want in ["Type=notify", "Restart=always", "NoNewPrivileges=yes"] {
+    for want in ["Type=notify", "Restart=always", "NoNewPrivileges=yes", "ExecReload=/bin/kill -HUP $MAINPID"] {
         assert!(UNIT.lines().any(|line| line == want), "{want}");
     }
     let seconds = |name| lines(UNIT, name)[0].parse::<u64>().unwrap();

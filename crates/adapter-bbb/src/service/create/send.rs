@@ -30,7 +30,7 @@ pub(super) enum Sent {
 
 impl Creation<'_> {
     pub(super) async fn send(&self, server: &Arc<BbbServer>, m: &MeetingRecord, password: Option<&str>) -> Sent {
-        let o = &self.cluster.options;
+        let o = self.cluster.live();
         let mut context = CreateContext::new(&m.voice_bridge);
         // The stored password goes along when the meeting is made; a client's own one always wins.
         context.moderator_pw = password.filter(|_| self.params.present("moderatorPW").is_none());

@@ -78,7 +78,15 @@ impl MeetingStore for LocalStore {
                 r.state = state;
             }
             if let Some(secret) = &patch.secret {
+                r.old_secret = match r.old_secret.take() {
+                    Some(old) if old == *secret => None,
+                    None if r.secret != *secret => Some(r.secret.clone()),
+                    kept => kept,
+                };
                 r.secret = secret.clone();
+            }
+            if patch.proved.as_ref() == Some(&r.secret) {
+                r.old_secret = None;
             }
             if let Some(tag) = &patch.tag {
                 r.tag = Some(tag.clone()).filter(|t| !t.is_empty());

@@ -30,6 +30,8 @@ struct ServerRow {
     url: String,
     secret: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    old_secret: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     tag: Option<String>,
     state: ServerState,
     online: bool,
@@ -53,6 +55,7 @@ pub(super) fn server(r: &ServerRecord) -> Vec<u8> {
         id: r.id.clone(),
         url: r.url.clone(),
         secret: r.secret.expose().to_owned(),
+        old_secret: r.old_secret.as_ref().map(|old| old.expose().to_owned()),
         tag: r.tag.clone(),
         state: r.state,
         online: r.online,
@@ -79,6 +82,7 @@ pub(super) fn meeting(h: &Held) -> Vec<u8> {
 pub(super) fn read_server(row: &[u8]) -> Result<ServerRecord, serde_json::Error> {
     let row: ServerRow = serde_json::from_slice(row)?;
     let mut r = ServerRecord::new(row.id, row.url, Secret::new(row.secret));
+    r.old_secret = row.old_secret.map(Secret::new);
     r.tag = row.tag;
     r.state = row.state;
     r.online = row.online;

@@ -176,6 +176,7 @@ for _, id in ipairs(redis.call('SMEMBERS', p..'servers')) do
   local poll = redis.call('HMGET', p..'balancer:poll:'..id, 'number', 'began', 'load', 'failed')
   for i = 1, 4 do row[15 + i] = poll[i] or '' end
   row[20] = redis.call('ZRANGEBYSCORE', p..'balancer:doubts:'..id, '('..text(now_ms()), '+inf')
+  row[21] = redis.call('HGET', p..'balancer:old_secrets', id) or ''
   out[#out + 1] = row
 end
 return out
@@ -184,6 +185,7 @@ return out
 const ADD_SERVER: &str = "
 local p, id, url, secret, multiplier, tag = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 if redis.call('SADD', p..'servers', id) == 0 then return 0 end
+redis.call('HDEL', p..'balancer:old_secrets', id)
 redis.call('HSET', p..'server:'..id, 'url', url, 'secret', secret, 'online', 'false', 'load_multiplier', multiplier)
 if tag ~= '' then redis.call('HSET', p..'server:'..id, 'tag', tag) end
 bump(p)
@@ -199,6 +201,16 @@ for i = 3, #ARGV, 2 do
   local field, value = ARGV[i], ARGV[i + 1]
   if field == 'tag' and value == '' then
     redis.call('HDEL', key, 'tag')
+  elseif field == 'proved' then
+    if redis.call('HGET', key, 'secret') == value then redis.call('HDEL', p..'balancer:old_secrets', id) end
+  elseif field == 'secret' then
+    local was, old = redis.call('HGET', key, 'secret'), redis.call('HGET', p..'balancer:old_secrets', id)
+    if old == value then
+      redis.call('HDEL', p..'balancer:old_secrets', id)
+    elseif was and was ~= value and not old then
+      redis.call('HSET', p..'balancer:old_secrets', id, was)
+    end
+    redis.call('HSET', key, 'secret', value)
   elseif field ~= 'state' then
     redis.call('HSET', key, field, value)
   else
@@ -229,6 +241,7 @@ local known = redis.call('SREM', p..'servers', id)
 bump(p)
 redis.call('SREM', p..'server_enabled', id)
 redis.call('SREM', p..'balancer:closed', id)
+redis.call('HDEL', p..'balancer:old_secrets', id)
 redis.call('ZREM', p..'server_load', id)
 redis.call('ZREM', p..'cordoned_server_load', id)
 redis.call('DEL', p..'server:'..id, p..id, p..'balancer:doubts:'..id, p..'balancer:poll:'..id)
