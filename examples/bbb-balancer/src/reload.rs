@@ -26,23 +26,25 @@ impl Orders {
         status: &str,
     ) {
         let mut running = started.lines().to_vec();
-        let mut secrets = secrets(started);
+        let mut secrets = started.secrets.clone();
         let Some(mut orders) = self.0 else { return std::future::pending().await };
         while orders.recv().await.is_some() {
             notify.reloading();
             let told = match again() {
                 Ok(settings) => {
-                    let new_secrets = self::secrets(&settings);
-                    let changes = changes(&running, settings.lines(), secrets != new_secrets);
+                    let changes = changes(&running, settings.lines(), secrets != settings.secrets);
                     for warning in settings.warnings() {
                         tracing::warn!("{warning}");
                     }
                     cluster.reload(options(&settings));
                     for line in &mut running {
-                        let new = settings.lines().iter().find(|new| new.name == line.name && is_live(new.name));
-                        line.clone_from(new.unwrap_or(line));
+                        if let Some(new) =
+                            settings.lines().iter().find(|new| new.name == line.name && is_live(new.name))
+                        {
+                            line.clone_from(new);
+                        }
                     }
-                    secrets = new_secrets;
+                    secrets.clone_from(&settings.secrets);
                     changes.tell(status)
                 }
                 Err(errors) => {
@@ -57,11 +59,6 @@ impl Orders {
         }
         std::future::pending().await
     }
-}
-
-/// To be compared only.
-fn secrets(settings: &Settings) -> Vec<String> {
-    settings.checksums.secrets().map(str::to_owned).collect()
 }
 
 /// What differs from the configuration that runs.

@@ -88,6 +88,8 @@ pub(crate) struct Settings {
     pub(crate) threads: Option<usize>,
     /// Secrets, of which there is at least one, and accepted algorithms.
     pub(crate) checksums: Checksums,
+    /// The same secrets, to be compared with others.
+    pub(crate) secrets: Vec<Secret>,
     /// Where servers and meetings are kept.
     pub(crate) store: Store,
     /// Time between two polls of a server.
@@ -167,6 +169,7 @@ impl Settings {
             );
         }
         let warnings = report::weak(&list);
+        let secrets = list.iter().map(|secret| Secret::new(secret.as_str())).collect();
         let checksums = Checksums::new(list, checked_algorithms(sources, algorithms));
         let mut notices = report::idle(sources);
         let kind = r.with("load", |text| match text {
@@ -196,6 +199,7 @@ impl Settings {
             relay_recording_ready: r.switch("relay_recording_ready"),
             threads: Some(r.count("threads", 0, 1024)).filter(|n| *n > 0),
             checksums,
+            secrets,
             store: place::store(&mut r, &mut notices),
             poll_interval: interval(&mut r),
             connect_timeout: r.seconds("connect_timeout", 600.0),
