@@ -351,9 +351,9 @@ impl Cluster {
     }
 
     /// Takes over settings while it runs: secrets and algorithms of callers, rules for parameters, the longest meeting,
-    /// `url_host`, allowed addresses, signed forms, the build, `get_meetings_disabled`, `id_is_hostname` and the rate
-    /// limit. Time-outs, thresholds, the load formula, the poll interval and all that the store or the pool were built
-    /// with stay as they were at the start. Requests under way end with the settings they began with.
+    /// `url_host`, whether recordings' news is relayed, signed forms, the build, `get_meetings_disabled`,
+    /// `id_is_hostname`, `external_voice_bridge` and the rate limit. Everything else stays as it was at the start: the
+    /// client, the pool and the store were built with it. Requests under way end with the settings they began with.
     pub fn reload(&self, options: BbbOptions) {
         let mut now = self.options.clone();
         now.checksums = options.checksums;
@@ -361,7 +361,6 @@ impl Cluster {
         now.join = options.join;
         now.max_duration = options.max_duration;
         now.url_host = options.url_host;
-        now.callbacks.allow = options.callbacks.allow;
         now.callbacks.relay_recording_ready = options.callbacks.relay_recording_ready;
         now.signed_forms = options.signed_forms;
         now.build = options.build;

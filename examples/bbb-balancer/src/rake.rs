@@ -111,7 +111,8 @@ pub(crate) fn parse(text: &str) -> Result<Action, Failure> {
         "servers:cordon" => wish(Wish::Cordon),
         "servers:disable" => wish(Wish::Disable),
         "servers:panic" => {
-            let (keep_state, skip_ends) = (flag(given(1), "keep_state")?, flag(given(2), "skip_end_calls")?);
+            let (keep_state, skip_ends) =
+                (flag(given(1).as_deref(), "keep_state")?, flag(given(2).as_deref(), "skip_end_calls")?);
             Ok(Action::Panic { id: need(0)?, keep_state, skip_ends })
         }
         "servers:addAll" => Ok(Action::AddAll { file: need(0)?, dry: false }),
@@ -124,7 +125,7 @@ pub(crate) fn parse(text: &str) -> Result<Action, Failure> {
                     return Err(Failure::usage(format!("mode is {other:?}")).hint("write keep, cordon or force"));
                 }
             };
-            Ok(Action::Sync { file: need(0)?, absent, dry: flag(given(2), "dryrun")? })
+            Ok(Action::Sync { file: need(0)?, absent, dry: flag(given(2).as_deref(), "dryrun")? })
         }
         "servers:loadMultiplier" => {
             Ok(Action::Update { id: need(0)?, change: Change { multiplier: Some(need(1)?), ..Change::default() } })
@@ -156,8 +157,8 @@ pub(crate) fn parse(text: &str) -> Result<Action, Failure> {
 }
 
 /// A switch of a task; its own name counts as yes.
-fn flag(given: Option<String>, name: &str) -> Result<bool, Failure> {
-    match given.as_deref() {
+fn flag(given: Option<&str>, name: &str) -> Result<bool, Failure> {
+    match given {
         None | Some("false" | "0") => Ok(false),
         Some("true" | "1") => Ok(true),
         Some(word) if word == name => Ok(true),

@@ -155,7 +155,6 @@ const LIVE: &[&str] = &[
     "override_join_params",
     "get_meetings_api_disabled",
     "use_external_voice_bridge",
-    "callback_allow",
     "relay_recording_ready",
     "build_number",
     "rate_limit",

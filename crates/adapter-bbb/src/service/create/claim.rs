@@ -27,7 +27,7 @@ pub(super) struct CreateClaim<'a> {
 impl<'a> CreateClaim<'a> {
     pub(super) fn new(cluster: &'a Cluster, id: &'a str, params: &Params<'_>) -> Self {
         let moderator_pw = params.present("moderatorPW").map_or_else(password, str::to_owned);
-        let o = &cluster.options;
+        let o = cluster.live();
         let wished = params.present("voiceBridge").filter(|_| o.external_voice_bridge).map(str::to_owned);
         let bridges = wished.into_iter().chain(VoiceBridges::new(id, o.voice_digits)).take(BRIDGES).collect();
         Self { cluster, id, moderator_pw, bridges, stored: Mutex::default() }
