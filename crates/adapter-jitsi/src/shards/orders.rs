@@ -126,8 +126,8 @@ impl Shards {
     }
 
     /// To be called about every second. Takes over orders given elsewhere, says whom we see up, counts the pickers,
-    /// declares dead whom nobody has seen up for [`dead_after`](super::ShardOptions::dead_after), and moves the rooms
-    /// of shards that hold none any more.
+    /// declares dead whom nobody has seen up for [`dead_after`](super::ShardOptions::dead_after) and merely down who is
+    /// dead here and seen up elsewhere, and moves the rooms of shards that hold none any more.
     ///
     /// # Errors
     ///
@@ -194,6 +194,10 @@ impl Shards {
                     self.pool().declare(id, Health::Dead, "no picker has seen it up for too long")?;
                     events.push(ShardEvent::Died { shard: id.clone(), down });
                 }
+            }
+            // It is back, and only our own way to it is not: its rooms are not ours to move.
+            Health::Dead if self.notes.anybody_saw_up(id).await? => {
+                self.pool().declare(id, Health::Down, "another picker sees it up")?;
             }
             Health::Unknown | Health::Suspect | Health::Dead => {}
         }

@@ -227,6 +227,45 @@ async fn a_dead_shard_loses_its_rooms_once_and_for_all() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shard_that_another_picker_sees_up_again_is_not_dead() {
+    let table = store();
+    let (one, two) = (over(&table), over(&table));
+    for shards in [&one, &two] {
+        ["eu-1", "eu-2", "uk-1", "us-1"].iter().for_each(|name| up(shards, name));
+        shards.sync().await.unwrap();
+        fell(shards, "us-1");
+        shards.sync().await.unwrap();
+    }
+    advance(Duration::from_secs(46)).await;
+    for shards in [&one, &two] {
+        shards.sync().await.unwrap();
+        assert_eq!(shards.pool().verdict(&id("us-1")).unwrap().health, Health::Dead);
+    }
+    // It is back, but the way of the first picker to it is not.
+    up(&two, "us-1");
+    two.sync().await.unwrap();
+    assert_eq!(home(&two, "fresh", Some("us")).await, "us-1");
+    for _ in 0..100 {
+        assert_eq!(one.sync().await.unwrap(), []);
+        assert_eq!(home(&one, "fresh", None).await, "us-1", "its own bad network moves nothing");
+        fell(&one, "us-1");
+        two.sync().await.unwrap();
+        advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(one.pool().verdict(&id("us-1")).unwrap().health, Health::Down);
+    assert_ne!(home(&one, "newer", Some("us")).await, "us-1", "nothing new from here");
+    // Once nobody sees it any more, the time begins anew.
+    fell(&two, "us-1");
+    two.sync().await.unwrap();
+    advance(Duration::from_secs(46)).await;
+    let events = one.sync().await.unwrap();
+    assert!(
+        matches!(&events[..], [ShardEvent::Died { .. }, ShardEvent::Moved { rooms: 1, left: 0, .. }]),
+        "{events:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_picker_that_starts_late_does_not_judge_by_a_blip() {
     let table = store();
     let shards = over(&table);
