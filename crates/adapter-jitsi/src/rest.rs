@@ -176,8 +176,13 @@ pub(crate) async fn connect(address: &str) -> Result<TcpStream, ProbeError> {
     })
 }
 
-/// One question on a connection of its own.
+/// One question on a connection of its own, with an answer of at most 1 MiB.
 pub(crate) async fn get(address: &str, path: &str) -> Result<(u16, Bytes), ProbeError> {
+    get_long(address, path, MAX_BODY).await
+}
+
+/// The same with an answer of at most so many bytes.
+pub(crate) async fn get_long(address: &str, path: &str, most: usize) -> Result<(u16, Bytes), ProbeError> {
     let stream = connect(address).await?;
     let wrong = |what: &dyn fmt::Display| ProbeError::Answer(format!("{address}{path}: {what}"));
     let request = Request::get(path)
@@ -198,7 +203,7 @@ pub(crate) async fn get(address: &str, path: &str) -> Result<(u16, Bytes), Probe
             }
         })?;
         let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(|error| wrong(&error))?;
+        let body = Limited::new(response.into_body(), most).collect().await.map_err(|error| wrong(&error))?;
         Ok((status, body.to_bytes()))
     });
     tokio::select! {

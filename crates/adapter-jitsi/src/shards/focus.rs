@@ -11,7 +11,7 @@ use crate::rooms::room_key;
 /// The most rooms of one focus that are looked at.
 pub const MAX_FOCUS_ROOMS: usize = 200_000;
 /// The longest list that is read, in bytes.
-const MAX_LIST: usize = 64 << 20;
+pub(super) const MAX_LIST: usize = 64 << 20;
 
 /// The rooms of one focus, by their keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
+use super::focus::MAX_LIST;
 use super::load::SHARE;
 use super::{FocusRooms, Shard};
 use crate::rest;
@@ -309,7 +310,7 @@ async fn json(address: &str, path: &str) -> Result<Value, ProbeError> {
 /// Nothing is changed.
 pub async fn focus_rooms(address: &str, limit: Duration) -> Result<FocusRooms, ProbeError> {
     let wrong = |why: String| ProbeError::Answer(format!("{address}/debug/conferences: {why}"));
-    match timeout(limit, rest::get(address, "/debug/conferences")).await {
+    match timeout(limit, rest::get_long(address, "/debug/conferences", MAX_LIST)).await {
         Ok(Ok((200, body))) => FocusRooms::parse(&body).map_err(wrong),
         Ok(Ok((status, _))) => Err(wrong(format!("status {status}"))),
         Ok(Err(why)) => Err(why),

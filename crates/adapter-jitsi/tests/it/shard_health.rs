@@ -43,6 +43,11 @@ async fn a_sound_shard_tells_its_figures() {
     assert!(closed.to_string().contains("status 404"), "{closed}");
     jitsi.change(|focus| focus.debug = true);
     assert_eq!(focus_rooms(&focus, Duration::from_secs(5)).await.unwrap().keys().len(), 2);
+    // A large one's list is longer than any other answer.
+    jitsi.change(|focus| {
+        focus.rooms = (0..50_000).map(|n| format!("meeting-of-the-morning-{n}@conference.meet.example")).collect();
+    });
+    assert_eq!(focus_rooms(&focus, Duration::from_secs(30)).await.unwrap().keys().len(), 50_000);
     // The same counted by a brewery that is watched.
     let watched = probe.with_bridges(Box::new(|_| Some((0, 3))));
     let few = watched.probe(&target).await.unwrap_err();
