@@ -71,7 +71,8 @@ pub(crate) enum Command {
         curl -X POST 'http://127.0.0.1:8990/pick?conference=algebra&region=eu'\n\n\
         POST /pick?conference=ROOM[&region=R][&visitor=true] places one more participant, GET /pick only asks.\n\
         POST /leave?conference=ROOM&bridge=B takes one away, POST /end?conference=ROOM all of them.\n\
-        GET /bridges, / (a table), /metrics, /livez, /readyz. 503 when there is no bridge.\n\n\
+        GET /bridges, / (a table), /metrics, /livez, /readyz. 503 when there is no bridge.\n\
+        Nobody logs in: whoever reaches it may ask and order, but for pages in browsers (Origin: 403; a foreign name: 421).\n\n\
         When our own connection to the brewery is lost, bridges stay as they were known; /readyz fails after a minute.\n\n\
         With --shards FILE it tells the shard of a room too, without any brewery if none is named:\n  \
         jitsi-picker serve --shards shards.toml\n  \
@@ -242,6 +243,9 @@ pub(crate) struct ServeArgs {
     /// Where to listen; whoever reaches it may place and end conferences
     #[arg(long, env = "JITSI_PICKER_BIND", default_value = "127.0.0.1:8990", value_name = "ADDRESS:PORT")]
     pub(crate) bind: SocketAddr,
+    /// A name it is asked by, such as one that a proxy passes on; on the loopback others are refused, but localhost
+    #[arg(long, env = "JITSI_PICKER_HOST", value_name = "NAME", value_delimiter = ',')]
+    pub(crate) host: Vec<String>,
     /// Forget a conference that nobody asked for in so many seconds
     #[arg(long, default_value = "86400", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(60..))]
     pub(crate) forget: u64,

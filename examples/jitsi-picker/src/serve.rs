@@ -15,6 +15,7 @@ use crate::{complain, say, show};
 use console::{Exit, Failure};
 
 mod desk;
+mod guard;
 mod http;
 mod metrics;
 mod shard_metrics;
@@ -22,6 +23,7 @@ mod shard_routes;
 mod shards;
 
 use desk::Desk;
+use guard::Guard;
 use shards::ShardDesk;
 
 /// How long requests under way may take after the order to stop.
@@ -42,6 +44,7 @@ impl Shared {
 struct Served {
     bridges: Option<Shared>,
     shards: Option<Arc<ShardDesk>>,
+    guard: Arc<Guard>,
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -64,6 +67,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<Exit, Failure> {
             .hint("--bind ADDRESS:PORT names another")
     })?;
     let at = listener.local_addr().map_or(args.bind, |at| at);
+    let guard = Arc::new(Guard::new(at, &args.host));
     let (stop, stopping) = watch::channel(false);
     let mut working = JoinSet::new();
     let bridges = brewery.map(|(pool, feed, client)| {
@@ -78,7 +82,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<Exit, Failure> {
         desk.begin().await;
         working.spawn(Arc::clone(desk).run(stopping.clone()));
     }
-    let serving = tokio::spawn(http::serve(listener, Served { bridges, shards }, stopping, GRACE));
+    let serving = tokio::spawn(http::serve(listener, Served { bridges, shards, guard }, stopping, GRACE));
     say(&format!("listening at http://{at}\n"));
     crate::signalled().await;
     complain("stopping: requests under way are finished first");

@@ -92,6 +92,9 @@ async fn connection(stream: TcpStream, served: Served, mut stopping: watch::Rece
 }
 
 async fn dispatch<B>(served: &Served, request: &Request<B>) -> Answer {
+    if let Err(refusal) = served.guard.check(request) {
+        return told(Err(refusal));
+    }
     let (method, uri, bridges) = (request.method().clone(), request.uri().clone(), served.bridges.as_ref());
     let answer = match &served.shards {
         Some(desk) => shard_routes::respond(desk, bridges, &method, &uri).await,
@@ -243,6 +246,7 @@ mod tests {
     use super::*;
     use crate::pool::Pool;
     use crate::serve::desk::Desk;
+    use crate::serve::guard::Guard;
 
     #[tokio::test(start_paused = true)]
     async fn whoever_does_not_read_loses_its_place() {
@@ -253,7 +257,9 @@ mod tests {
         let shared = Shared(Arc::new(Mutex::new(Desk::new(pool, LIFE))));
         let (_stop, stopping) = watch::channel(false);
         let began = Instant::now();
-        let serving = tokio::spawn(connection(stream, Served { bridges: Some(shared), shards: None }, stopping));
+        let guard = Arc::new(Guard::new("127.0.0.1:0".parse().unwrap(), &["x".to_owned()]));
+        let served = Served { bridges: Some(shared), shards: None, guard };
+        let serving = tokio::spawn(connection(stream, served, stopping));
         let asking = tokio::spawn(async move {
             let many = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
             // Until neither side takes anything; the end of the connection ends it.
