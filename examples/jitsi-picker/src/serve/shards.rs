@@ -1,6 +1,6 @@
 //! The shards behind `serve`: probed, synchronised with other pickers, their rooms kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::complain;
 use crate::shards::Config;
 use console::{Failure, counted, printable};
 
-/// How often orders, signs of life and deaths are looked for.
+/// How often orders, signs of life and deaths are looked for; more often where a shard is dead sooner.
 const SYNC: Duration = Duration::from_secs(1);
 /// The longest time between two lists of a focus.
 const KEEP: Duration = Duration::from_secs(60);
@@ -86,6 +86,11 @@ impl ShardDesk {
         self.shards.pool().members().iter().any(|member| !member.backend().addresses().is_empty())
     }
 
+    /// Others must hear that we see a shard up, well before they would call it dead.
+    fn pace(&self) -> Duration {
+        SYNC.min(self.shards.options().dead_after / 4)
+    }
+
     /// A first look at every shard and at the orders there are.
     pub(super) async fn begin(&self) {
         if self.is_probed() {
@@ -97,7 +102,7 @@ impl ShardDesk {
     /// Works until told to stop.
     pub(super) async fn run(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
         let keep = KEEP.min(self.shards.options().ttl / 4);
-        let (mut syncs, mut keeps) = (interval(SYNC), interval(keep));
+        let (mut syncs, mut keeps) = (interval(self.pace()), interval(keep));
         for ticks in [&mut syncs, &mut keeps] {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
@@ -199,10 +204,12 @@ impl ShardDesk {
 
     /// Keeps the rooms that each focus lists; of one that cannot tell, all.
     async fn keep(&self) {
+        let mut looked = BTreeSet::new();
         for member in self.shards.pool().members() {
             let (id, holds) =
                 (member.backend().id(), member.admin() != Admin::Maint && member.health() != Health::Dead);
             let Some(focus) = member.backend().addresses().focus.as_ref().filter(|_| holds) else { continue };
+            looked.insert(id.clone());
             let done = match focus_rooms(focus, LIST).await {
                 Ok(rooms) => self.shards.keep(id, &rooms).await,
                 Err(_) => self.shards.keep_all(id).await.map(|_| Kept::default()),
@@ -220,6 +227,8 @@ impl ShardDesk {
             }
             counts.split.insert(id.clone(), split);
         }
+        // What is dead, out of service or out of the file parts nobody any more.
+        self.counts().split.retain(|id, _| looked.contains(id));
     }
 
     /// Reads the shards of the file anew; everything else of it counts at the next start.

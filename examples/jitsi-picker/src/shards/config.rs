@@ -232,7 +232,7 @@ impl Config {
             Unit::Rooms => ShardUnit::Rooms,
         };
         options.ttl = span("ttl", spec.ttl, 5.0)?;
-        options.dead_after = span("dead_after", spec.dead_after, 0.1)?;
+        options.dead_after = span("dead_after", spec.dead_after, 1.0)?;
         options.settle = options.settle.min(options.dead_after);
         let shards: Vec<Shard> = spec
             .shard
@@ -361,6 +361,7 @@ mod tests {
             ("[[shard]]\nid = \":a\"".to_owned(), "\":a\" cannot be the id"),
             ("[[shard]]\nid = \"a\"\nweb = \"http://x\"".to_owned(), "shard a: web ="),
             (format!("ttl = 1\n{PLAIN}"), "ttl = 1 must be"),
+            (format!("dead_after = 0.5\n{PLAIN}"), "dead_after = 0.5 must be"),
             (format!("ttl = nan\n{PLAIN}"), "ttl = NaN must be"),
             (format!("{PLAIN}[health]\nrise = 0"), "rise = 0 must be"),
             (format!("store = \"redis://${{NOT_SET}}@x\"\n{PLAIN}"), "NOT_SET is not set"),

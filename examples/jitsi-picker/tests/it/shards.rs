@@ -28,10 +28,15 @@ async fn world(store: &str, more: &str) -> (Folder, Vec<ShardStandIn>, Picker) {
 
 /// `POST` or `GET` to a picker, by a bare connection.
 fn call(picker: &Picker, method: &str, target: &str) -> (u16, serde_json::Value) {
+    send(picker, method, target, "localhost")
+}
+
+/// The same by this name, and whatever headers stand behind it.
+fn send(picker: &Picker, method: &str, target: &str, host: &str) -> (u16, serde_json::Value) {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(picker.url.strip_prefix("http://").unwrap()).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    write!(stream, "{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let status = answer.split_whitespace().nth(1).and_then(|status| status.parse().ok()).unwrap();
@@ -61,6 +66,12 @@ async fn rooms_are_placed_explained_planned_and_exported() {
     assert_eq!(call(&picker, "GET", "/order?shard=us-1&to=drain").0, 405);
     assert_eq!(call(&picker, "POST", "/order?shard=us-1&to=gone").0, 400);
     assert_eq!(call(&picker, "GET", "/pick?conference=a").0, 404, "no brewery is watched");
+    // A page that the operator's browser shows gives no orders, and reads nothing by a name it made up.
+    let (status, answer) =
+        send(&picker, "POST", "/order?shard=us-1&to=maint", "localhost\r\nOrigin: http://evil.example");
+    assert_eq!((status, &answer["error"]), (403, &"browser".into()), "{answer}");
+    let (status, answer) = send(&picker, "GET", "/pins", "evil.example:8990");
+    assert_eq!((status, &answer["error"]), (421, &"host".into()), "{answer}");
     for n in 0..20 {
         assert!(bind(&picker, &format!("r{n}"), "uk").starts_with("eu-"), "the group's");
     }
@@ -164,6 +175,19 @@ async fn shards_drain_die_and_return() {
     let ran = picker.shards(&["forget", "us-1"]);
     assert_eq!((ran.code, ran.out.as_str()), (0, "OK\n1 room let go of\n"), "{ran:?}");
     assert!(bind(&picker, "english", "us").starts_with("eu-"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_room_is_named_until_its_second_shard_is_out_of_service() {
+    let (_folder, jitsis, picker) = world("memory", "ttl = 5\n").await;
+    assert_eq!(bind(&picker, "algebra", "us"), "us-1");
+    jitsis[0].change(|focus| focus.rooms = vec!["algebra@conference.x".to_owned()]);
+    until("it is seen", || picker.shards(&["status"]).code == 1).await;
+    let ran = picker.shards(&["status"]);
+    assert!(ran.out.contains("room algebra is on eu-1 too: people are apart"), "{ran:?}");
+    let ran = picker.shards(&["maint", "eu-1"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    until("nobody is parted by it any more", || picker.shards(&["status"]).code == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
