@@ -23,6 +23,10 @@ const HEAD: &[u8] = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://
 impl FocusArgs {
     /// The settings of the focus to mirror.
     pub(crate) fn settings(&self) -> Result<FocusSettings, Failure> {
+        if !self.stress_threshold.is_finite() {
+            return Err(Failure::usage(format!("--stress-threshold {} is no stress", self.stress_threshold))
+                .hint("1 is all a bridge can bear; jicofo has 0.8"));
+        }
         let strategy =
             |text: &str| text.parse::<PlainStrategy>().map_err(|e| Failure::usage("no such strategy").cause(e));
         let participants = strategy(&self.strategy)?;
@@ -48,7 +52,7 @@ impl FocusArgs {
 impl BreweryArgs {
     /// Whether anything of a brewery was named.
     pub(crate) fn is_named(&self) -> bool {
-        self.account.is_some() || self.room.is_some()
+        self.server.is_some() || self.account.is_some() || self.room.is_some() || self.bridge_file.is_some()
     }
 
     /// How to log in.

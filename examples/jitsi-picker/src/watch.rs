@@ -26,8 +26,7 @@ pub(crate) async fn run(args: &WatchArgs) -> Result<Exit, Failure> {
     if !brewery.presences.is_empty() {
         return Err(Failure::usage("recorded presences do not change").hint("`jitsi-picker rank` shows them"));
     }
-    let named = brewery.account.is_some() || brewery.server.is_some() || brewery.bridge_file.is_some();
-    if let Some(path) = args.log.as_deref().filter(|_| !named) {
+    if let Some(path) = args.log.as_deref().filter(|_| !brewery.is_named()) {
         return log_alone(args, path).await;
     }
     // What was written before is told better by the brewery.

@@ -180,7 +180,7 @@ pub(super) async fn order(client: &Client, view: Output, shard: &str, to: &str) 
                 ("drain", 0) => "has no rooms and takes none".to_owned(),
                 ("drain", left) => format!("keeps {} and takes no new ones", rooms(left)),
                 (_, 0) => "is out of service".to_owned(),
-                (_, left) => format!("is out of service, {} move", rooms(left)),
+                (_, left) => format!("is out of service, {} to move", rooms(left)),
             };
             say(&format!("OK\n{} {left}\n", printable(shard)));
         }

@@ -28,6 +28,7 @@ fn wrong_usage_ends_with_two() {
         &["serve", "--presences", "x"],
         &["serve", "--bind", "here"],
         &["rank", "--strategy", "Best"],
+        &["rank", "--stress-threshold", "nan", "--presences", "x"],
     ] {
         let ran = run(args, &[]);
         assert_eq!(ran.code, 2, "{args:?} {ran:?}");
@@ -51,6 +52,12 @@ fn what_cannot_be_reached_or_read_is_said() {
     let ran = run(&["rank", "--presences", "/nonexistent"], &[]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("/nonexistent cannot be read"), "{ran:?}");
+    // A brewery that is named in whatever way is watched beside shards, or it is said why not.
+    let config = crate::served::Folder::new();
+    let shards = config.put("shards.toml", "[[shard]]\nid = \"a\"\n");
+    let ran =
+        run(&["serve", "--shards", &shards, "--bind", "127.0.0.1:0", "--bridge-file", "/nonexistent/jvb.conf"], &[]);
+    assert!(ran.code == 1 && ran.err.contains("/nonexistent/jvb.conf cannot be read"), "{ran:?}");
     let ran = run(&["demo"], &[("PROSODY", "/nonexistent/prosody")]);
     assert_eq!((ran.code, ran.out.as_str()), (1, ""));
     assert!(ran.err.contains("apt-get install prosody"), "{ran:?}");
