@@ -1,17 +1,17 @@
 //! What holds for every choice, whatever bridges report and whatever happens to them.
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_jitsi::{
-    Bridge, BridgeClock, BridgePool, BridgeReport, BridgeStrategy, BridgeTable, BridgeView, Conference, ConferenceBook,
-    ConferenceBridge, Evacuation, Extras, FocusSettings, HealthOutcome, Moving, NoBridge, Participant, PlainStrategy,
-    RedistributionSettings, Redistributor, RegionGroups, SelectionStrategy, SharedBridges, StressLoad, moves,
+    BridgeReport, BridgeTable, BridgeView, Conference, ConferenceBook, ConferenceBridge, Evacuation, Extras,
+    FocusSettings, HealthOutcome, Moving, NoBridge, Participant, PlainStrategy, RedistributionSettings, Redistributor,
+    RegionGroups, SelectionStrategy, moves,
 };
-use balancer_core::{Admin, Ask, Backend, BackendId, LeastLoaded, Pool, PoolOptions, StickKey};
+use balancer_core::BackendId;
 use proptest::prelude::*;
-use tokio::time::Instant;
+
+mod pool;
 
 fn report(stats: &[(&str, &str)]) -> BridgeReport {
     BridgeReport::from_stats(stats.iter().copied())
@@ -392,64 +392,6 @@ fn load_is_moved_from_the_stressed() {
     assert_eq!(all.iter().map(|m| m.endpoints).collect::<Vec<_>>(), [12, 4]);
 }
 
-#[tokio::test(start_paused = true)]
-async fn the_pool_leaves_out_what_the_operator_closed() {
-    let shared = SharedBridges::new(table(FocusSettings::default(), &[("r/a", "0.1", "eu"), ("r/b", "0.2", "eu")]));
-    let strategy = BridgeStrategy::new(shared.clone(), BridgeClock::new(Instant::now(), Duration::ZERO));
-    let pool = BridgePool::with_query(Box::new(strategy), PoolOptions::default());
-    shared.follow(&pool).unwrap();
-    let key = StickKey::new("room").unwrap();
-    let ask = Conference::new();
-    let ask = Ask::with_query(&key, &ask);
-    let choose = || pool.choose(&ask, 0, |bridge| bridge.id().to_string());
-    assert_eq!(choose().as_deref(), Some("r/a"));
-    pool.set_admin(&"r/a".into(), Admin::Drain).unwrap();
-    assert_eq!(choose().as_deref(), Some("r/b"));
-    pool.set_admin(&"r/a".into(), Admin::Ready).unwrap();
-    // What the bridge itself says is a matter of rank.
-    shared.with(|table| table.update(&"r/a".into(), &report(&[("drain", "true")]), Duration::ZERO)).unwrap();
-    assert_eq!(choose().as_deref(), Some("r/b"));
-    let (lease, decision) = pool.place_explained(&ask, 0);
-    assert!(lease.is_some());
-    assert!(decision.to_string().contains("least stressed"), "{decision}");
-    // A plan is not disturbed by what comes later.
-    let fork = pool.fork(Instant::now());
-    shared.with(|table| table.remove("r/b", Duration::ZERO));
-    assert_eq!(choose().as_deref(), Some("r/a"));
-    assert_eq!(fork.choose(&ask, 0, |bridge| bridge.id().to_string()).as_deref(), Some("r/b"));
-    // Two threads may choose at once.
-    let pool = Arc::new(pool);
-    let other = pool.clone();
-    let handle = std::thread::spawn(move || other.members().len());
-    assert_eq!(handle.join().unwrap(), pool.members().len());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_conference_without_relays_stays_where_it_is_also_in_a_pool() {
-    let shared = SharedBridges::new(table(FocusSettings::default(), &[("r/a", "0.9", "eu"), ("r/b", "0", "eu")]));
-    let strategy = BridgeStrategy::new(shared.clone(), BridgeClock::new(Instant::now(), Duration::ZERO));
-    let pool = BridgePool::with_query(Box::new(strategy), PoolOptions::default());
-    shared.follow(&pool).unwrap();
-    let key = StickKey::new("room").unwrap();
-    let place = |conference: &Conference| {
-        let lease = shared.place(&pool, &Ask::with_query(&key, conference), 0, Duration::ZERO);
-        lease.map(|lease| lease.backend().id().to_string())
-    };
-    let running = Conference::new().on(ConferenceBridge::new("r/a", 3));
-    assert_eq!(place(&Conference::new()), Ok("r/b".to_owned()));
-    assert_eq!(place(&running), Ok("r/a".to_owned()));
-    // Drained by the operator it keeps its conferences, closed it does not.
-    pool.set_admin(&"r/a".into(), Admin::Drain).unwrap();
-    assert_eq!(place(&running), Ok("r/a".to_owned()));
-    pool.set_admin(&"r/a".into(), Admin::Maint).unwrap();
-    assert_eq!(place(&running), Err(NoBridge::Closed));
-    pool.set_admin(&"r/b".into(), Admin::Drain).unwrap();
-    assert_eq!(place(&Conference::new()), Err(NoBridge::Closed));
-    shared.with(|table| table.checked("r/a", HealthOutcome::TimedOut, Duration::ZERO));
-    shared.with(|table| table.checked("r/b", HealthOutcome::TimedOut, Duration::ZERO));
-    assert_eq!(place(&running), Err(NoBridge::NoneOperational));
-}
-
 #[test]
 fn a_failed_bridge_is_not_replaced_without_relays() {
     let settings = FocusSettings::default();
@@ -461,27 +403,6 @@ fn a_failed_bridge_is_not_replaced_without_relays() {
     assert_eq!(book.join(&mut table, "room", &Participant::new(), secs(2)), Err(NoBridge::NeedsRelay));
     assert_eq!(book.evacuate(&mut table, "r/a", secs(3))[0].endpoints, 1);
     assert_eq!(book.join(&mut table, "room", &Participant::new(), secs(3)).unwrap().bridge.as_str(), "r/b");
-}
-
-#[test]
-fn the_core_can_go_by_stress() {
-    let pool = Pool::new(Box::new(LeastLoaded), PoolOptions::default().load(StressLoad::default()));
-    pool.replace(["r/jvb1", "r/jvb2", "r/jvb3"].map(|id| Arc::new(Bridge::new(id, None)))).unwrap();
-    let now = Instant::now();
-    for (id, stress) in [("r/jvb1", "0.30"), ("r/jvb2", "0.05"), ("r/jvb3", "0.10")] {
-        let report = report(&[("stress_level", stress), ("conferences", "3")]).to_report(now, Duration::ZERO);
-        assert!(pool.report(&id.into(), report).unwrap());
-    }
-    let key = StickKey::new("room").unwrap();
-    let placed: Vec<String> = (0..4)
-        .map(|_| {
-            let lease = pool.place(&Ask::new(&key), 0).unwrap();
-            let id = lease.backend().id().to_string();
-            lease.land();
-            id
-        })
-        .collect();
-    assert_eq!(placed, ["r/jvb2", "r/jvb2", "r/jvb3", "r/jvb2"]);
 }
 
 #[test]
