@@ -314,11 +314,18 @@ fn ours(advice: &CapacityAdvice) -> Said {
         drain: nicks(&advice.drain),
         stop: nicks(&advice.stop),
     };
+    // The reason is of the number of bridges. Where that may stay, it says nothing of what is stopped.
+    let because = match (steps.action(), advice.reason) {
+        ("stop", AdviceReason::Enough | AdviceReason::Waiting) => {
+            "it has drained and is empty, and nothing else is to be done yet"
+        }
+        (_, reason) => reason.text(),
+    };
     Said {
         by: By::Ours,
         steps,
         code: advice.reason.code(),
-        because: advice.reason.text(),
+        because,
         needed: advice.needed,
         usable: advice.usable,
         mean: advice.mean,
@@ -378,6 +385,11 @@ mod tests {
         assert!(is_waiting(&advice.ours) && advice.ours.steps.action() == "none");
         let later = mind.later(&calm, 0, Duration::ZERO).unwrap();
         assert_eq!((later.steps.text().as_str(), later.code), ("drain b", "surplus"));
+        let mut drained = calm.clone();
+        (drained[2].bridge.draining, drained[2].bridge.endpoints) = (true, 0);
+        let advice = mind.look(&drained, 0, Duration::ZERO).ours;
+        assert_eq!((advice.steps.text().as_str(), advice.code), ("stop c", "enough"));
+        assert!(advice.because.contains("drained and is empty"), "{}", advice.because);
         let odd = mind.look(&pool(f64::NAN), 0, Duration::from_secs(1));
         assert_eq!((odd.autoscaler.mean, odd.ours.mean), (0.0, 0.0), "what is no number counts for nothing");
     }
