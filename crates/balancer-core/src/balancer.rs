@@ -206,6 +206,12 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
         }
     }
 
+    /// Forgets which rooms were stored on this server, as known for the time when the stick table cannot be asked: another
+    /// process may have moved them. Each is known again once it was asked for.
+    pub fn forget_known(&self, id: &BackendId) {
+        self.recent.forget_on(id);
+    }
+
     /// Stores what was bound without the store, before the room could be placed anew and elsewhere.
     async fn store_late(&self, key: &StickKey, b: Binding) -> Result<Option<Binding>, StickError> {
         let holds = |m: Arc<Member<B>>| m.admin() != Admin::Maint && m.health() != Health::Dead;

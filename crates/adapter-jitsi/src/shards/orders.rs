@@ -137,6 +137,7 @@ impl Shards {
     ///
     /// What is left out is done the next time.
     pub async fn sync(&self) -> Result<Vec<ShardEvent>, ShardError> {
+        self.doubt();
         let mut events = Vec::new();
         let pickers = self.notes.alive().await?;
         self.pool().set_processes(pickers);
@@ -151,6 +152,18 @@ impl Shards {
             }
         }
         Ok(events)
+    }
+
+    /// Forgets where rooms lived on shards that hold none, or are up again after they were down: others may have moved
+    /// them, and where the table cannot be asked nobody would know.
+    fn doubt(&self) {
+        for member in self.pool().members() {
+            let (id, health) = (member.backend().id(), member.health());
+            let was_down = health != Health::Down && self.down().remove(id).is_some();
+            if was_down || !holds(member.admin(), health) {
+                self.balancer.forget_known(id);
+            }
+        }
     }
 
     /// Carries out what was ordered elsewhere; what that is, if it is something else than here.
@@ -182,9 +195,6 @@ impl Shards {
     }
 
     async fn judge(&self, id: &BackendId, health: Health, events: &mut Vec<ShardEvent>) -> Result<(), ShardError> {
-        if health != Health::Down {
-            self.down().remove(id);
-        }
         match health {
             // Signs are given now and then: half as long again, lest a shard be dead too early.
             Health::Up => self.notes.saw_up(id, self.options.dead_after.saturating_mul(3) / 2).await?,

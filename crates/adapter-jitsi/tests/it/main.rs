@@ -15,6 +15,7 @@ mod rest;
 mod selection;
 #[cfg(all(feature = "rest", feature = "testing"))]
 mod shard_health;
+mod shard_memory;
 mod shards;
 mod vectors;
 #[cfg(feature = "testing")]

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::UNSTORED;
+use crate::backend::BackendId;
 use crate::hash::stable_hash;
 use crate::stick::{Binding, StickKey};
 
@@ -77,6 +79,16 @@ impl Recent {
             Some(seen.binding.clone())
         })
         .flatten()
+    }
+
+    /// Forgets all that were stored as bound to this server.
+    pub(crate) fn forget_on(&self, id: &BackendId) {
+        let keep = |_: &StickKey, seen: &mut Seen| seen.binding.backend != *id || seen.binding.stamp == UNSTORED;
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.young.retain(keep);
+            shard.old.retain(keep);
+        }
     }
 
     pub(crate) fn forget(&self, key: &StickKey) {

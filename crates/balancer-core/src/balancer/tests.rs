@@ -182,6 +182,12 @@ async fn without_the_store_known_rooms_stay_and_unknown_ones_are_refused() {
     assert_eq!(*b.route(&Ask::new(&key("known"))).await.unwrap().backend().id(), home);
     let e = b.route(&Ask::new(&key("unknown"))).await.unwrap_err();
     assert!(matches!(&e, RouteError::Store(_)) && e.is_retryable(), "{e}");
+    let other = if home.as_str() == "a" { "b" } else { "a" };
+    b.forget_known(&other.into());
+    assert_eq!(*b.route(&Ask::new(&key("known"))).await.unwrap().backend().id(), home);
+    b.forget_known(&home);
+    let e = b.route(&Ask::new(&key("known"))).await.unwrap_err();
+    assert!(matches!(&e, RouteError::Store(_)), "somebody may have moved it: {e}");
     let by_hash = BalancerOptions::default().lost_store(LostStore::Hash(16));
     let b = Balancer::new(p, store.clone(), by_hash.clone());
     assert!(b.route(&Ask::new(&key("unknown"))).await.is_err(), "leastconn does not find a room again");
