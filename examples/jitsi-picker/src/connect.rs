@@ -221,16 +221,24 @@ fn undeclared(bytes: &[u8]) -> &[u8] {
     end.and_then(|end| text.get(end + 2..)).map_or(text, <[u8]>::trim_ascii)
 }
 
-/// A whole file, or standard input for `-`.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    let unreadable = |e: std::io::Error| Failure::failed(format!("{} cannot be read", path.display())).cause(e);
-    let mut bytes = Vec::new();
-    let input: Box<dyn Read> = if path.as_os_str() == "-" {
+/// That a file cannot be read.
+pub(crate) fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> Failure {
+    move |e| Failure::failed(format!("{} cannot be read", path.display())).cause(e)
+}
+
+/// A file, or standard input for `-`.
+pub(crate) fn open(path: &Path) -> Result<Box<dyn Read>, Failure> {
+    Ok(if path.as_os_str() == "-" {
         Box::new(std::io::stdin())
     } else {
-        Box::new(std::fs::File::open(path).map_err(unreadable)?)
-    };
-    let length = input.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+        Box::new(std::fs::File::open(path).map_err(unreadable(path))?)
+    })
+}
+
+/// The whole of it.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    let length = open(path)?.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable(path))?;
     if length as u64 > MAX_FILE {
         return Err(Failure::failed(format!("{} is longer than {MAX_FILE} bytes", path.display())));
     }

@@ -1,5 +1,6 @@
 //! Looks at bridges that were recorded by `watch -o json` or `rank -o json`.
 
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,6 +10,11 @@ use serde_json::Value;
 use super::mind::{Sample, endpoints};
 use crate::connect;
 use console::Failure;
+
+/// The longest line, in bytes: ten thousand bridges.
+const MAX_LINE: u64 = 16 << 20;
+/// How often bridges may be told of: fifty of them, looked at every two seconds for two days.
+const MAX_SAMPLES: usize = 4_500_000;
 
 /// One look.
 #[derive(Debug)]
@@ -23,18 +29,27 @@ pub(super) struct Look {
 
 /// All looks of a file, in order. Those without a connection are left out, for they show the past.
 pub(super) fn read(path: &Path) -> Result<Vec<Look>, Failure> {
-    let bytes = connect::read(path)?;
-    let mut all: Vec<Look> = Vec::new();
-    let mut first = None;
-    for (number, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
+    let mut input = BufReader::new(connect::open(path)?);
+    let (mut all, mut line): (Vec<Look>, _) = (Vec::new(), Vec::new());
+    let (mut first, mut number, mut figures) = (None, 0_u64, 0);
+    loop {
+        line.clear();
+        let length = input.by_ref().take(MAX_LINE + 1).read_until(b'\n', &mut line);
+        let length = length.map_err(connect::unreadable(path))? as u64;
+        number += 1;
+        let broken = |why: String| {
+            Failure::failed(format!("line {number} of {} is not what `watch -o json` prints", path.display()))
+                .cause(why)
+        };
+        match length {
+            0 => return Ok(all),
+            1..=MAX_LINE => {}
+            _ => return Err(broken(format!("it is longer than {MAX_LINE} bytes"))),
+        }
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let broken = |why: String| {
-            Failure::failed(format!("line {} of {} is not what `watch -o json` prints", number + 1, path.display()))
-                .cause(why)
-        };
-        let value: Value = serde_json::from_slice(line).map_err(|e| broken(e.to_string()))?;
+        let value: Value = serde_json::from_slice(&line).map_err(|e| broken(e.to_string()))?;
         let away = value["connected"] == false;
         let Some(bridges) = value["bridges"].as_array().filter(|_| !away) else {
             if value["type"].is_string() {
@@ -49,9 +64,13 @@ pub(super) fn read(path: &Path) -> Result<Vec<Look>, Failure> {
         let at = since.map_or(before, Duration::from_millis).max(before);
         let samples: Option<Vec<Sample>> = bridges.iter().map(sample).collect();
         let samples = samples.ok_or_else(|| broken("a bridge has no name".to_owned()))?;
+        figures += samples.len();
+        if figures > MAX_SAMPLES {
+            let what = format!("{} tells of bridges more than {MAX_SAMPLES} times", path.display());
+            return Err(Failure::failed(what).hint("record with `jitsi-picker watch -o json --every 30`"));
+        }
         all.push(Look { at, unix_ms, samples });
     }
-    Ok(all)
 }
 
 fn sample(bridge: &Value) -> Option<Sample> {

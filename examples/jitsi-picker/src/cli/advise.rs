@@ -11,7 +11,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   jitsi-picker advise
   jitsi-picker advise --watch --exec /usr/local/bin/bridges
-  jitsi-picker watch -o json > day.jsonl; jitsi-picker advise --recorded day.jsonl --max 12
+  jitsi-picker watch -o json --every 30 > day.jsonl; jitsi-picker advise --recorded day.jsonl --max 12
   jitsi-picker advise --presences recorded.xml --hold 0 -o json
 
 Ours looks ahead by the time a bridge takes to start, and takes away the emptiest bridge after there were too many for a

@@ -86,6 +86,16 @@ impl ShardDesk {
         self.shards.pool().members().iter().any(|member| !member.backend().addresses().is_empty())
     }
 
+    /// Other shards. Whether any is asked decides what one may do that was never asked, so that stays as it is.
+    fn replace(&self, config: Config) -> Result<(), Failure> {
+        let failed = || Failure::failed(format!("{} is not taken over", self.file.display()));
+        if config.is_probed() != self.is_probed() {
+            let why = "the first addresses of shards, or the last ones, come or go";
+            return Err(failed().cause(why).hint("start it anew"));
+        }
+        self.shards.replace(config.shards).map_err(|e| failed().cause(e))
+    }
+
     /// Others must hear that we see a shard up, well before they would call it dead.
     fn pace(&self) -> Duration {
         SYNC.min(self.shards.options().dead_after / 4)
@@ -233,12 +243,7 @@ impl ShardDesk {
 
     /// Reads the shards of the file anew; everything else of it counts at the next start.
     fn reload(&self) {
-        let done = Config::read(&self.file).and_then(|config| {
-            self.shards
-                .replace(config.shards)
-                .map_err(|e| Failure::failed(format!("{} is not taken over", self.file.display())).cause(e))
-        });
-        match done {
+        match Config::read(&self.file).and_then(|config| self.replace(config)) {
             Ok(()) => complain(&format!("<6>the shards of {} are read anew", self.file.display())),
             Err(failure) => complain(&format!("<3>{failure}")),
         }
@@ -252,5 +257,26 @@ impl ShardDesk {
             return Some(format!("the stick table is lost for {:.0} s: {why}", since.elapsed().as_secs_f64()));
         }
         (self.shards.pool().open_count() == 0).then(|| "no shard takes rooms".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_not_probed_for_the_first_time_while_it_runs() {
+        let file = std::env::temp_dir().join(format!("jitsi-picker-reload-{}.toml", std::process::id()));
+        let put = |text: &str| std::fs::write(&file, text).unwrap();
+        put("[[shard]]\nid = \"a\"\n");
+        let desk = ShardDesk::open(&file).unwrap();
+        let known = |id: &str| desk.shards.pool().member(id).is_some();
+        put("[[shard]]\nid = \"a\"\n[[shard]]\nid = \"b\"\nweb = \"127.0.0.1:1\"\n");
+        desk.reload();
+        assert!(known("a") && !known("b"), "nobody would ask it, and it would take rooms");
+        put("[[shard]]\nid = \"c\"\n");
+        desk.reload();
+        assert!(known("c") && !known("a"));
+        std::fs::remove_file(&file).unwrap();
     }
 }

@@ -1,6 +1,8 @@
 //! The file that names the shards and where their rooms are kept.
 
 use std::fmt;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -197,10 +199,12 @@ impl Config {
                 .cause(e)
                 .hint("`jitsi-picker shards example` prints a file to begin with")
         };
-        if std::fs::metadata(path).map_err(unread)?.len() > MAX_FILE {
+        // A pipe or a device has no length that could be looked at before.
+        let mut text = String::new();
+        let length = File::open(path).and_then(|file| file.take(MAX_FILE + 1).read_to_string(&mut text));
+        if length.map_err(unread)? as u64 > MAX_FILE {
             return Err(Failure::failed(format!("{name} is larger than 1 MiB, which no configuration is")));
         }
-        let text = std::fs::read_to_string(path).map_err(unread)?;
         Self::parse(&name, &text, |variable| std::env::var(variable).ok())
     }
 
@@ -243,12 +247,16 @@ impl Config {
             return Err(wrong("there is no [[shard]]".to_owned())
                 .hint("`jitsi-picker shards example` prints a file to begin with"));
         }
-        let probed = shards.iter().any(|shard| !shard.addresses().is_empty());
-        options.trust_new = !probed;
+        options.trust_new = !is_probed(&shards);
         let store = expand(&spec.store, env).map_err(&wrong)?;
         let limit = span("store_timeout", spec.store_timeout, 0.05)?;
         let place = place(&store, &spec.namespace, limit).map_err(wrong)?;
         Ok(Self { shards, options, rules, timeout: span("timeout", health.timeout, 0.05)?, place })
+    }
+
+    /// Whether anything is asked of the shards.
+    pub(crate) fn is_probed(&self) -> bool {
+        is_probed(&self.shards)
     }
 
     /// Opens the place where rooms are kept.
@@ -271,6 +279,10 @@ impl Config {
     pub(crate) fn place(&self) -> String {
         self.place.to_string()
     }
+}
+
+fn is_probed(shards: &[Shard]) -> bool {
+    shards.iter().any(|shard| !shard.addresses().is_empty())
 }
 
 fn shard(spec: ShardSpec) -> Result<Shard, adapter_jitsi::ShardError> {
@@ -348,6 +360,12 @@ mod tests {
         }
         assert_eq!(format!("{bare:?}"), format!("{all:?}"));
         assert!(parse(PLAIN).unwrap().options.trust_new, "nobody is asked");
+    }
+
+    #[test]
+    fn a_file_without_an_end_is_not_read_to_it() {
+        let said = Config::read(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(said.contains("larger than 1 MiB"), "{said}");
     }
 
     #[test]

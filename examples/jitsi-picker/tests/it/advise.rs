@@ -128,6 +128,18 @@ fn the_command_gets_the_advice() {
 }
 
 #[test]
+fn a_recording_may_be_long_but_none_of_its_lines() {
+    let folder = Folder::new("advise-long");
+    let blank = format!("{}\n", " ".repeat(8 << 20));
+    let long = format!("{}{}\n", blank.repeat(9), look(0, 90));
+    assert!(long.len() > 72 << 20);
+    let ran = run(&["advise", "--recorded", &folder.write("long", &long)], &[]);
+    assert!(ran.code == 0 && ran.out.contains("add 3"), "{ran:?}");
+    let ran = run(&["advise", "--recorded", "/dev/zero"], &[]);
+    assert!(ran.code == 1 && ran.err.contains("line 1 of /dev/zero") && ran.err.contains("longer than"), "{ran:?}");
+}
+
+#[test]
 fn what_is_no_recording_is_said() {
     let folder = Folder::new("advise-broken");
     for (text, want) in [
