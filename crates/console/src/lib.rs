@@ -16,14 +16,21 @@
 //! | How a command ends | [`Exit`], [`Failure`], [`Outcome`] |
 //! | Tables | [`Cell`], [`table`] |
 //! | Mistyped words | [`did_you_mean`], [`meant_by_serde`] |
+//! | A small HTTP/1 service, with the feature `serve` | `serve`, `signalled`, `Answer`, `Problem` and how they are made |
 //! | Text from outside | [`printable`], [`lines`], [`counted`] |
 
 mod end;
 mod nearest;
+#[cfg(feature = "serve")]
+mod serve;
 mod table;
 mod text;
 
 pub use end::{Exit, Failure, Outcome};
 pub use nearest::{did_you_mean, meant_by_serde};
+#[cfg(feature = "serve")]
+pub use serve::{
+    Answer, Problem, ServeLimits, json, optional, plain, problem, refused, required, serve, signalled, told, typed,
+};
 pub use table::{Cell, table};
 pub use text::{counted, lines, printable};

@@ -8,7 +8,6 @@ use adapter_bbb::{
     RedisMeetings, Surface,
 };
 use balancer_core::{RedisLink, RedisOptions, StickError};
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::notify::Notify;
 use crate::reload::Orders;
@@ -44,7 +43,7 @@ pub(crate) async fn run(settings: Settings, again: impl Fn() -> Result<Settings,
         Some(bind) => Some(listen(bind, Surface::Operators).await?),
         None => None,
     };
-    let mut stop_order = std::pin::pin!(signalled());
+    let mut stop_order = std::pin::pin!(console::signalled());
     if fresh {
         tokio::select! {
             () = restore(&cluster) => {}
@@ -111,17 +110,6 @@ fn place(listen: &Listen) -> Bind {
     match listen {
         Listen::Tcp(addr) => Bind::Tcp(*addr),
         Listen::Unix(path) => Bind::Unix(path.clone()),
-    }
-}
-
-async fn signalled() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        // Without signals the process can only be killed, which loses nothing either.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
     }
 }
 

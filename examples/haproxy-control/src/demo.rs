@@ -29,7 +29,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Outcome, Failure> {
     crate::run::runtime()?.block_on(async {
         tokio::select! {
             done = play::play(args, haproxy) => done,
-            () = crate::run::signalled() => Err(Failure::failed("interrupted").hint("everything it started is gone")),
+            () = console::signalled() => Err(Failure::failed("interrupted").hint("everything it started is gone")),
         }
     })
 }

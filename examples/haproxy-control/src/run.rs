@@ -8,16 +8,15 @@ use adapter_haproxy::control::{
 };
 use adapter_haproxy::runtime::{Client, ClientOptions, RuntimeAddress};
 use balancer_core::{
-    FileOptions, FileStore, HealthProbe, HealthRules, HttpProbe, MemoryStore, MonitorOptions, RedisLink, RedisOptions,
-    RedisStore, StickStore, TcpProbe, stable_hash,
+    FileOptions, FileStore, HealthProbe, HealthRules, HttpProbe, MemoryStore, MonitorOptions, RedisLink, RedisStore,
+    StickStore, TcpProbe, stable_hash,
 };
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
 use crate::cli::RunArgs;
-use crate::settings::{self, EXAMPLE, Format, Level, ProbeKind, Settings};
+use crate::settings::{self, EXAMPLE, Format, Level, ProbeKind, Settings, StoreKind};
 use console::{Failure, Outcome};
 
 mod http;
@@ -61,7 +60,7 @@ async fn serve(settings: Settings) -> Result<Outcome, Failure> {
     };
     let (stop, stopping) = watch::channel(false);
     let logged = tokio::spawn(follow(control.subscribe(), settings.log.rooms));
-    let running = tokio::spawn({
+    let mut running = tokio::spawn({
         let (control, mut stopping) = (control.clone(), stopping.clone());
         async move {
             // An error means that the sender is gone, which is a stop as well.
@@ -75,7 +74,14 @@ async fn serve(settings: Settings) -> Result<Outcome, Failure> {
         let shared = http::Shared::new(control.clone(), &settings);
         tokio::spawn(http::serve(listener, shared, stopping.clone(), GRACE))
     });
-    signalled().await;
+    tokio::select! {
+        () = console::signalled() => {}
+        // Whoever started this starts it again: a service that controls nothing must not look alive.
+        ended = &mut running => {
+            let why = ended.err().map_or_else(|| "nobody told it to".to_owned(), |e| e.to_string());
+            return Err(Failure::failed("the control loop has ended").cause(why));
+        }
+    }
     tracing::info!("stopping: pins stay in force");
     let _ = stop.send(true);
     let _ = running.await;
@@ -153,26 +159,18 @@ fn prober(probe: &settings::Probe) -> Arc<dyn HealthProbe<ControlledServer>> {
 }
 
 fn store(settings: &Settings) -> Result<Arc<dyn StickStore>, Failure> {
-    let url = settings.store.url.as_str();
     let cannot = |e| Failure::failed("the store cannot be opened").cause(e).hint("is store.url right?");
-    if url == "memory" {
-        return Ok(Arc::new(MemoryStore::default()));
-    }
-    if let Some(path) = url.strip_prefix("file:") {
-        let path = std::path::Path::new(path);
-        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            let made = std::fs::create_dir_all(folder);
-            made.map_err(|e| Failure::failed(format!("{} cannot be made", folder.display())).cause(e))?;
+    Ok(match settings.store.kind().map_err(Failure::failed)? {
+        StoreKind::Memory => Arc::new(MemoryStore::default()),
+        StoreKind::File(path) => {
+            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+                let made = std::fs::create_dir_all(folder);
+                made.map_err(|e| Failure::failed(format!("{} cannot be made", folder.display())).cause(e))?;
+            }
+            Arc::new(FileStore::open(&path, &FileOptions::new()).map_err(cannot)?)
         }
-        return Ok(Arc::new(FileStore::open(path, &FileOptions::new()).map_err(cannot)?));
-    }
-    if !url.starts_with("redis") {
-        let shown = settings::without_password(url);
-        return Err(Failure::failed(format!("store.url is {shown:?}: \"memory\", \"file:PATH\" or redis://…")));
-    }
-    let options = RedisOptions::from_url(url).map_err(cannot)?.namespace(settings.store.namespace.as_str());
-    let link = RedisLink::new(options.response_timeout(settings.store.timeout.get())).map_err(cannot)?;
-    Ok(Arc::new(RedisStore::new(link)))
+        StoreKind::Redis(options) => Arc::new(RedisStore::new(RedisLink::new(*options).map_err(cannot)?)),
+    })
 }
 
 fn log(settings: &Settings) {
@@ -207,17 +205,5 @@ async fn follow(mut events: tokio::sync::broadcast::Receiver<ControlEvent>, room
             Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "events were not logged"),
             Err(RecvError::Closed) => return,
         }
-    }
-}
-
-/// Waits for SIGTERM or SIGINT.
-pub(crate) async fn signalled() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        // Without signals the process can only be killed, which loses nothing either.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
     }
 }

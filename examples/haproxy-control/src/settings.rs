@@ -2,13 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use adapter_haproxy::runtime::RuntimeAddress;
 use serde::{Deserialize, Serialize};
 
 use crate::files;
 use console::Failure;
 
+mod store;
 mod text;
 
+use store::without_password;
+pub(crate) use store::{Store, StoreKind};
 pub(crate) use text::{Span, Text};
 
 /// A file to begin with.
@@ -87,21 +91,6 @@ pub(crate) enum Place {
     #[default]
     Hash,
     Least,
-}
-
-/// `[store]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct Store {
-    pub(crate) url: Text,
-    pub(crate) namespace: Text,
-    pub(crate) timeout: Span,
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self { url: Text::from("memory"), namespace: Text::from("haproxy"), timeout: Span::seconds(5) }
-    }
 }
 
 /// `[health]`
@@ -315,21 +304,46 @@ impl Settings {
         if names.iter().any(|name| name.is_empty()) {
             return Err("a [[haproxy]] block has an empty name".to_owned());
         }
+        for process in &self.haproxy {
+            for (what, address) in [("runtime", Some(&process.runtime)), ("master", process.master.as_ref())] {
+                let read: Option<Result<RuntimeAddress, _>> = address.map(|address| address.as_str().parse());
+                if let Some(Err(why)) = read {
+                    return Err(format!("{what} of haproxy {:?}: {why}", process.name.as_str()));
+                }
+            }
+        }
         for (what, value) in [("rooms.backend", &self.rooms.backend), ("rooms.map", &self.rooms.map)] {
             if value.as_str().is_empty() {
                 return Err(format!("{what} is empty"));
             }
         }
-        for (what, span) in
-            [("loop.every", self.pace.every), ("loop.learn", self.pace.learn), ("rooms.ttl", self.rooms.ttl)]
-        {
-            if span.get().as_millis() < 10 {
+        let pace = &self.pace;
+        for (what, span) in [
+            ("loop.every", Some(pace.every)),
+            ("loop.learn", Some(pace.learn)),
+            ("loop.resync", Some(pace.resync)),
+            ("rooms.ttl", Some(self.rooms.ttl)),
+            ("store.timeout", Some(self.store.timeout)),
+            ("probe.inter", self.probe.as_ref().map(|probe| probe.inter)),
+            ("probe.timeout", self.probe.as_ref().and_then(|probe| probe.timeout)),
+        ] {
+            if let Some(span) = span.filter(|span| span.get().as_millis() < 10) {
                 return Err(format!("{what} is {span}: it must be 10ms at least"));
             }
+        }
+        self.store.kind()?;
+        if let Some([first, last]) = self.probe.as_ref().map(|probe| probe.statuses)
+            && first > last
+        {
+            return Err(format!("probe.statuses is [{first}, {last}]: the first is the lowest that is good"));
         }
         let probes = self.health.decide != Decide::Haproxy;
         if probes && self.probe.is_none() {
             return Err("health.decide asks for probes, but there is no [probe] block".to_owned());
+        }
+        // Everybody shows that one.
+        if self.http.token.as_ref().is_some_and(|token| token.as_str().is_empty()) {
+            return Err("http.token is empty: is its variable set to nothing?".to_owned());
         }
         if let Some(listen) = self.listen()?
             && !listen.ip().is_loopback()
@@ -353,6 +367,9 @@ impl Settings {
     pub(crate) fn effective(&self) -> Result<String, Failure> {
         let mut shown = self.clone();
         shown.store.url = Text::from(without_password(shown.store.url.as_str()).as_str());
+        if let Some(ask) = &mut shown.ask {
+            ask.url = Text::from(without_password(ask.url.as_str()).as_str());
+        }
         toml::to_string(&shown).map_err(|e| Failure::failed("the settings cannot be printed").cause(e))
     }
 }
@@ -362,21 +379,11 @@ impl Process {
     pub(crate) fn pins_path(&self, rooms: &Rooms) -> Option<PathBuf> {
         let path = match &self.pins_file {
             Some(path) => path.as_str(),
-            None if self.runtime.as_str().starts_with(['/', 'u']) => rooms.map.as_str(),
+            None if matches!(self.runtime.as_str().parse(), Ok(RuntimeAddress::Unix(_))) => rooms.map.as_str(),
             None => "",
         };
         Some(path).filter(|path| !path.is_empty()).map(PathBuf::from)
     }
-}
-
-/// A URL without its password.
-pub(crate) fn without_password(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority = rest.split('/').next().unwrap_or(rest);
-    let Some((who, host)) = authority.rsplit_once('@') else { return url.to_owned() };
-    let user = who.split(':').next().unwrap_or_default();
-    let after = &rest[authority.len()..];
-    format!("{scheme}://{user}:***@{host}{after}")
 }
 
 #[cfg(test)]
@@ -417,15 +424,27 @@ mod tests {
         assert!(refused("[store]\nurl = \"redis://:${NOT_SET_AT_ALL}@x\"\n").contains("NOT_SET_AT_ALL is not set"));
         assert!(refused("[health]\ndecide = \"both\"\n").contains("no [probe] block"));
         assert!(refused("[http]\nlisten = \"0.0.0.0:1\"\n").contains("http.token"));
+        assert!(refused("[http]\ntoken = \"\"\n").contains("http.token is empty"));
+        assert!(refused("[loop]\nresync = \"0s\"\n").contains("loop.resync is 0ms"));
+        assert!(refused("[probe]\ninter = \"0s\"\n").contains("probe.inter is 0ms"));
+        assert!(refused("[probe]\nstatuses = [399, 200]\n").contains("probe.statuses is [399, 200]"));
+        assert!(refused("[[haproxy]]\nname = \"b\"\nruntime = \"nowhere\"\n").contains("runtime of haproxy \"b\""));
         let twice = format!("{LEAST}[[haproxy]]\nname = \"a\"\nruntime = \"/t\"\n");
         assert!(Settings::parse("c", &twice).unwrap_err().to_string().contains("are called \"a\""));
     }
 
     #[test]
+    fn only_a_process_of_this_host_gets_its_map_file_unasked() {
+        for (runtime, here) in
+            [("/run/a.sock", true), ("unix@/run/a.sock", true), ("127.0.0.1:9999", false), ("utrecht:9999", false)]
+        {
+            let settings = Settings::parse("c", &LEAST.replace("/s", runtime)).unwrap();
+            assert_eq!(settings.haproxy[0].pins_path(&settings.rooms).is_some(), here, "{runtime}");
+        }
+    }
+
+    #[test]
     fn no_password_is_printed() {
-        assert_eq!(without_password("redis://u:secret@h:6379/0"), "redis://u:***@h:6379/0");
-        assert_eq!(without_password("redis://:se@cret@h"), "redis://:***@h");
-        assert_eq!(without_password("memory"), "memory");
         let mut settings = Settings::parse("c", LEAST).unwrap();
         settings.store.url = Text::from("redis://:hidden@h");
         assert!(!settings.effective().unwrap().contains("hidden") && !format!("{settings:?}").contains("hidden"));

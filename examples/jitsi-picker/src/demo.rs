@@ -41,7 +41,7 @@ pub(crate) async fn run(options: DemoOptions) -> Result<Exit, Failure> {
     let mut played = false;
     let exit = tokio::select! {
         done = play(&options, &mut played) => done,
-        () = crate::signalled() => Err(Failure::failed("interrupted")),
+        () = console::signalled() => Err(Failure::failed("interrupted")),
     };
     // What is kept is ended by a signal, and that is no failure.
     if played { Ok(Exit::Done) } else { exit }

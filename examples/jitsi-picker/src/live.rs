@@ -51,7 +51,7 @@ impl Live {
         let mut ticks = interval(Duration::from_secs(every));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end = seconds.map(|_| Instant::now() + Duration::from_secs(look.brewery.wait));
-        let signal = Box::pin(crate::signalled());
+        let signal = Box::pin(console::signalled());
         Ok(Self { pool, heard: false, feed, stop, running, ticks, seconds, end, signal })
     }
 

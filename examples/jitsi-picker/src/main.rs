@@ -20,7 +20,6 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tokio::signal::unix::{SignalKind, signal};
 
 use cli::{Cli, Command};
 use console::{Exit, Failure};
@@ -53,18 +52,6 @@ fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(|e| Failure::failed("the worker threads cannot be started").cause(e))
-}
-
-/// Waits for SIGTERM or SIGINT.
-async fn signalled() {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        // Without signals the process can only be killed.
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
-    }
 }
 
 /// Prints and flushes; whether somebody still reads.

@@ -84,7 +84,7 @@ pub(crate) async fn run(args: &ServeArgs) -> Result<Exit, Failure> {
     }
     let serving = tokio::spawn(http::serve(listener, Served { bridges, shards, guard }, stopping, GRACE));
     say(&format!("listening at http://{at}\n"));
-    crate::signalled().await;
+    console::signalled().await;
     complain("stopping: requests under way are finished first");
     let _ = stop.send(true);
     let _ = serving.await;

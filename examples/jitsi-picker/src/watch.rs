@@ -72,7 +72,7 @@ async fn log_alone(args: &WatchArgs, path: &Path) -> Result<Exit, Failure> {
     let mut ticks = interval(Duration::from_secs(args.every));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let end = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let mut signal = std::pin::pin!(crate::signalled());
+    let mut signal = std::pin::pin!(console::signalled());
     let mut drawn = 0;
     loop {
         let reading = tokio::select! {

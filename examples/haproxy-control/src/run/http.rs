@@ -1,38 +1,24 @@
 //! The API, over HTTP/1.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_haproxy::control::{Control, ControlError, Order};
-use bytes::Bytes;
+use console::{Answer, Problem, ServeLimits, json as json_of, plain, problem, refused, told, typed};
 use form_urlencoded::parse;
-use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{Method, Request, StatusCode, header};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::metrics;
 use crate::settings::Settings;
 
 /// How many connections are served at a time; others wait.
 const CONNECTIONS: u32 = 128;
-/// How long the head of a request may take, and a connection may be idle.
-const HEAD: Duration = Duration::from_secs(30);
-/// The most bytes that are read ahead of one connection.
-const BUFFER: usize = 16 * 1024;
 /// The longest name of a room or a server, in bytes.
 const NAME: usize = 4096;
-
-type Answer = Response<Full<Bytes>>;
-
-/// Why a request is not carried out: the status, a name that stays, and words.
-type Problem = (StatusCode, &'static str, String);
 
 /// What all requests share.
 #[derive(Clone)]
@@ -52,52 +38,13 @@ impl Shared {
 
 /// Serves until told to stop; then requests under way get `grace`.
 pub(super) async fn serve(listener: TcpListener, shared: Shared, stopping: watch::Receiver<bool>, grace: Duration) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS as usize));
-    let mut stop = stopping.clone();
-    loop {
-        let accepted = tokio::select! {
-            accepted = async {
-                let permit = slots.clone().acquire_owned().await.ok()?;
-                Some((listener.accept().await, permit))
-            } => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        match accepted {
-            Some((Ok((stream, _)), permit)) => {
-                let (shared, stopping) = (shared.clone(), stopping.clone());
-                tokio::spawn(async move {
-                    connection(stream, shared, stopping).await;
-                    drop(permit);
-                });
-            }
-            Some((Err(error), _)) => {
-                tracing::warn!(%error, "a connection cannot be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-            None => break,
-        }
-    }
-    // All permits are back when all connections are closed.
-    let _ = tokio::time::timeout(grace, slots.acquire_many(CONNECTIONS)).await;
-}
-
-async fn connection(stream: TcpStream, shared: Shared, mut stopping: watch::Receiver<bool>) {
-    let service = service_fn(|request: Request<Incoming>| {
+    let warn = |error| tracing::warn!(%error, "a connection cannot be accepted");
+    let limits = ServeLimits { connections: CONNECTIONS, grace };
+    let respond = move |request| {
         let shared = shared.clone();
-        async move { Ok::<_, Infallible>(respond(&shared, &request).await) }
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut serving = std::pin::pin!(serving);
-    // What goes wrong on a connection is the client's business.
-    tokio::select! {
-        _ = serving.as_mut() => return,
-        _ = stopping.wait_for(|stop| *stop) => serving.as_mut().graceful_shutdown(),
-    }
-    let _ = serving.await;
+        async move { respond(&shared, &request).await }
+    };
+    console::serve(listener, limits, stopping, warn, respond).await;
 }
 
 const PATHS: &str = "there are /livez, /readyz, /metrics, /v1/status, /v1/rooms, /v1/servers, /v1/moves, /v1/splits";
@@ -163,17 +110,21 @@ fn allowed(shared: &Shared, request: &Request<Incoming>) -> Result<(), Problem> 
     if differ == 0 {
         return Ok(());
     }
-    Err((StatusCode::UNAUTHORIZED, "token", "show http.token as `Authorization: Bearer …`".to_owned()))
+    Err((
+        StatusCode::UNAUTHORIZED,
+        "token",
+        "show http.token as `Authorization: Bearer …`: --token, HAPROXY_CONTROL_TOKEN, or --config".to_owned(),
+    ))
 }
 
 async fn explain(control: &Control, query: &str) -> Result<Answer, Problem> {
-    let report = control.explain(&required(query, "room")?).await.map_err(|e| trouble(&e))?;
+    let report = control.explain(&required(query, "room")?).await.map_err(|e| trouble(control, &e))?;
     Ok(serialised(&report))
 }
 
 async fn place(control: &Control, query: &str) -> Result<Answer, Problem> {
     let room = required(query, "room")?;
-    let server = control.place(&room).await.map_err(|e| trouble(&e))?;
+    let server = control.place(&room).await.map_err(|e| trouble(control, &e))?;
     Ok(json_of(StatusCode::OK, &json!({ "room": room, "server": server })))
 }
 
@@ -182,7 +133,7 @@ fn server(control: &Control, query: &str) -> Result<Answer, Problem> {
     let status = control.status();
     if !status.servers.iter().any(|server| server.name == name) {
         let known = status.servers.iter().map(|server| server.name.clone()).collect();
-        return Err(trouble(&ControlError::NoServer { name, known }));
+        return Err(trouble(control, &ControlError::NoServer { name, known }));
     }
     Ok(serialised(&control.remaining(&name)))
 }
@@ -198,11 +149,17 @@ async fn order(control: &Control, query: &str) -> Result<Answer, Problem> {
             return Err((StatusCode::BAD_REQUEST, "order", text));
         }
     };
-    control.order(&name, order).await.map_err(|e| trouble(&e))?;
+    control.order(&name, order).await.map_err(|e| trouble(control, &e))?;
     Ok(json_of(StatusCode::OK, &json!({ "server": name, "order": order })))
 }
 
-fn trouble(error: &ControlError) -> Problem {
+fn trouble(control: &Control, error: &ControlError) -> Problem {
+    if let ControlError::NoServer { known, .. } = error
+        && known.is_empty()
+    {
+        let why = control.unready().unwrap_or_else(|| "the backend has none".to_owned());
+        return (StatusCode::SERVICE_UNAVAILABLE, "no-servers", format!("no server is known yet: {why}"));
+    }
     let (status, code) = match error {
         ControlError::NoServer { .. } => (StatusCode::NOT_FOUND, "no-server"),
         ControlError::Foreign { .. } => (StatusCode::CONFLICT, "foreign"),
@@ -212,29 +169,8 @@ fn trouble(error: &ControlError) -> Problem {
     (status, code, error.to_string())
 }
 
-fn told(answer: Result<Answer, Problem>) -> Answer {
-    answer.unwrap_or_else(|(status, code, text)| problem(status, code, &text))
-}
-
 fn required(query: &str, name: &str) -> Result<String, Problem> {
-    let value = parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
-    match value.filter(|value| !value.is_empty()) {
-        Some(value) if value.len() > NAME => {
-            Err((StatusCode::BAD_REQUEST, "too-long", format!("{name} is longer than {NAME} bytes")))
-        }
-        Some(value) => Ok(value),
-        None => Err((StatusCode::BAD_REQUEST, "missing", format!("the query has no {name}"))),
-    }
-}
-
-fn problem(status: StatusCode, code: &str, text: &str) -> Answer {
-    json_of(status, &json!({ "error": code, "text": text }))
-}
-
-fn refused(allowed: &'static str) -> Answer {
-    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "method", allowed);
-    answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
-    answer
+    console::required(query, name, NAME)
 }
 
 fn serialised(value: &impl serde::Serialize) -> Answer {
@@ -242,19 +178,4 @@ fn serialised(value: &impl serde::Serialize) -> Answer {
         Ok(value) => json_of(StatusCode::OK, &value),
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", &error.to_string()),
     }
-}
-
-fn json_of(status: StatusCode, value: &Value) -> Answer {
-    typed(status, "application/json", format!("{value}\n"))
-}
-
-fn plain(status: StatusCode, text: impl Into<String>) -> Answer {
-    typed(status, "text/plain; charset=utf-8", text)
-}
-
-fn typed(status: StatusCode, kind: &'static str, text: impl Into<String>) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(text.into())));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-    answer
 }

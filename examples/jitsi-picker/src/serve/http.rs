@@ -1,94 +1,33 @@
 //! The routes, over HTTP/1.
 
-use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_jitsi::Participant;
-use bytes::Bytes;
-use form_urlencoded::parse;
-use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use console::ServeLimits;
+use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::{Served, Shared, metrics, shard_routes};
 use crate::{complain, show};
 
 /// How many connections are served at a time; others wait.
 const CONNECTIONS: u32 = 512;
-/// How long the head of a request may take, and a connection may be idle.
-const HEAD: Duration = Duration::from_secs(30);
-/// How long a connection is served, however busy it is; its last answer then has as long as a head.
-const LIFE: Duration = Duration::from_secs(600);
-/// The most bytes that are read ahead of one connection.
-const BUFFER: usize = 16 * 1024;
 /// The longest name of a room or a region, in bytes.
 const NAME: usize = 1024;
 
-pub(super) type Answer = Response<Full<Bytes>>;
-
-/// Why a request is not carried out: the status, a name that stays, and words.
-pub(super) type Problem = (StatusCode, &'static str, String);
+pub(super) use console::{Answer, Problem, json as json_of, plain, problem, refused, told, typed};
 
 /// Serves until told to stop; then requests under way get `grace`.
 pub(super) async fn serve(listener: TcpListener, served: Served, stopping: watch::Receiver<bool>, grace: Duration) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS as usize));
-    let mut stop = stopping.clone();
-    loop {
-        let accepted = tokio::select! {
-            accepted = async {
-                let permit = slots.clone().acquire_owned().await.ok()?;
-                Some((listener.accept().await, permit))
-            } => accepted,
-            _ = stop.wait_for(|stop| *stop) => break,
-        };
-        match accepted {
-            Some((Ok((stream, _)), permit)) => {
-                let (served, stopping) = (served.clone(), stopping.clone());
-                tokio::spawn(async move {
-                    connection(stream, served, stopping).await;
-                    drop(permit);
-                });
-            }
-            Some((Err(e), _)) => {
-                // Out of descriptors and the like: others must close first.
-                complain(&format!("<4>a connection cannot be accepted: {e}"));
-                sleep(Duration::from_millis(50)).await;
-            }
-            None => break,
-        }
-    }
-    // All permits are back when all connections are closed.
-    let _ = timeout(grace, slots.acquire_many(CONNECTIONS)).await;
-}
-
-async fn connection(stream: TcpStream, served: Served, mut stopping: watch::Receiver<bool>) {
-    let service = service_fn(|request: Request<Incoming>| {
+    let warn = |e| complain(&format!("<4>a connection cannot be accepted: {e}"));
+    let limits = ServeLimits { connections: CONNECTIONS, grace };
+    let respond = move |request| {
         let served = served.clone();
-        async move { Ok::<_, Infallible>(dispatch(&served, &request).await) }
-    });
-    let serving = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD)
-        .max_buf_size(BUFFER)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut serving = std::pin::pin!(serving);
-    // What goes wrong on a connection is the client's business.
-    tokio::select! {
-        _ = serving.as_mut() => return,
-        _ = stopping.wait_for(|stop| *stop) => {}
-        () = sleep(LIFE) => {}
-    }
-    serving.as_mut().graceful_shutdown();
-    // Whoever does not read its answer must not keep a place for ever.
-    let _ = timeout(HEAD, serving).await;
+        async move { dispatch(&served, &request).await }
+    };
+    console::serve(listener, limits, stopping, warn, respond).await;
 }
 
 async fn dispatch<B>(served: &Served, request: &Request<B>) -> Answer {
@@ -139,10 +78,6 @@ fn respond<B>(shared: &Shared, request: &Request<B>) -> Answer {
             "there are /pick, /leave, /end, /bridges, /metrics, /livez, /readyz",
         ),
     }
-}
-
-pub(super) fn told(answer: Result<Answer, Problem>) -> Answer {
-    answer.unwrap_or_else(|(status, code, text)| problem(status, code, &text))
 }
 
 /// `GET` asks, `POST` places as well.
@@ -196,77 +131,9 @@ fn found(found: bool, otherwise: &str) -> Result<Answer, Problem> {
 }
 
 pub(super) fn optional(query: &str, name: &str) -> Result<Option<String>, Problem> {
-    let value = parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
-    match value {
-        Some(value) if value.len() > NAME => {
-            Err((StatusCode::BAD_REQUEST, "too-long", format!("{name} is longer than {NAME} bytes")))
-        }
-        value => Ok(value.filter(|value| !value.is_empty())),
-    }
+    console::optional(query, name, NAME)
 }
 
 pub(super) fn required(query: &str, name: &str) -> Result<String, Problem> {
-    let missing = || (StatusCode::BAD_REQUEST, "missing", format!("the query has no {name}"));
-    optional(query, name)?.ok_or_else(missing)
-}
-
-pub(super) fn problem(status: StatusCode, code: &str, text: &str) -> Answer {
-    json_of(status, &json!({ "error": code, "text": text }))
-}
-
-pub(super) fn refused(allowed: &'static str) -> Answer {
-    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, "method", allowed);
-    answer.headers_mut().insert(header::ALLOW, header::HeaderValue::from_static(allowed));
-    answer
-}
-
-pub(super) fn json_of(status: StatusCode, value: &Value) -> Answer {
-    typed(status, "application/json", format!("{value}\n"))
-}
-
-pub(super) fn plain(status: StatusCode, text: impl Into<String>) -> Answer {
-    typed(status, "text/plain; charset=utf-8", text)
-}
-
-pub(super) fn typed(status: StatusCode, kind: &'static str, text: impl Into<String>) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(text.into())));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-    answer
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use adapter_jitsi::FocusSettings;
-    use tokio::io::AsyncWriteExt;
-    use tokio::time::Instant;
-
-    use super::*;
-    use crate::pool::Pool;
-    use crate::serve::desk::Desk;
-    use crate::serve::guard::Guard;
-
-    #[tokio::test(start_paused = true)]
-    async fn whoever_does_not_read_loses_its_place() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (stream, _) = listener.accept().await.unwrap();
-        let pool = Pool::new("brewery@meet.example", FocusSettings::default()).unwrap();
-        let shared = Shared(Arc::new(Mutex::new(Desk::new(pool, LIFE))));
-        let (_stop, stopping) = watch::channel(false);
-        let began = Instant::now();
-        let guard = Arc::new(Guard::new("127.0.0.1:0".parse().unwrap(), &["x".to_owned()]));
-        let served = Served { bridges: Some(shared), shards: None, guard };
-        let serving = tokio::spawn(connection(stream, served, stopping));
-        let asking = tokio::spawn(async move {
-            let many = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
-            // Until neither side takes anything; the end of the connection ends it.
-            while client.write_all(many.as_bytes()).await.is_ok() {}
-        });
-        timeout(2 * LIFE, serving).await.expect("it ends").unwrap();
-        asking.await.unwrap();
-        assert!(began.elapsed() <= LIFE + HEAD + Duration::from_secs(1), "{:?}", began.elapsed());
-    }
+    console::required(query, name, NAME)
 }

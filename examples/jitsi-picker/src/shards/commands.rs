@@ -143,7 +143,7 @@ pub(super) async fn status(client: &Client, view: Output, watch: bool) -> Result
         }
         tokio::select! {
             () = tokio::time::sleep(AGAIN) => {}
-            () = crate::signalled() => return Ok(Exit::Done),
+            () = console::signalled() => return Ok(Exit::Done),
         }
     }
 }
@@ -264,7 +264,7 @@ pub(super) async fn drain(client: &Client, view: Output, shard: &str, deadline: 
         }
         tokio::select! {
             () = tokio::time::sleep(rest.map_or(EVERY, |rest| rest.min(EVERY))) => {}
-            () = crate::signalled() => {
+            () = console::signalled() => {
                 return Err(Failure::failed("interrupted").hint(format!("{shard} drains on")));
             }
         }
