@@ -8,12 +8,15 @@ use std::time::Duration;
 use http::{Method, Uri};
 use serde_json::Value;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use crate::call::call;
 use crate::settings::AskServers;
 
 /// How long one server may take.
 const LIMIT: Duration = Duration::from_secs(5);
+/// How long all of them may take together: less than whoever waits for it does.
+const TOGETHER: Duration = Duration::from_secs(20);
 /// How many are asked at once.
 const AT_ONCE: usize = 32;
 
@@ -35,10 +38,13 @@ impl Asking {
         Self { url: ask.url.as_str().to_owned(), label: ask.label.as_str().to_owned() }
     }
 
-    /// Asks these servers: room, server and people, and who did not answer.
+    /// Asks these servers: room, server and people, and who did not answer in time.
     pub(crate) async fn ask(self: &Arc<Self>, servers: Vec<(String, SocketAddr)>) -> Found {
+        let end = Instant::now() + TOGETHER;
         let mut found = Found::default();
         let mut asked = JoinSet::new();
+        let late = |(server, _): &(String, SocketAddr)| (server.clone(), "not asked in time: others hang".to_owned());
+        found.1.extend(servers.iter().map(late));
         let mut rest = servers.into_iter();
         loop {
             while asked.len() < AT_ONCE
@@ -47,13 +53,14 @@ impl Asking {
                 let this = self.clone();
                 asked.spawn(async move { (server, this.one(address).await) });
             }
-            match asked.join_next().await {
-                None => return found,
-                Some(Ok((server, Ok(rooms)))) => {
+            match timeout_at(end, asked.join_next()).await {
+                Ok(None) | Err(_) => return found,
+                Ok(Some(Ok((server, Ok(rooms))))) => {
+                    found.1.remove(&server);
                     found.0.extend(rooms.into_iter().map(|(room, people)| (server.clone(), room, people)));
                 }
-                Some(Ok((server, Err(why)))) => drop(found.1.insert(server, why)),
-                Some(Err(_)) => {}
+                Ok(Some(Ok((server, Err(why))))) => drop(found.1.insert(server, why)),
+                Ok(Some(Err(_))) => {}
             }
         }
     }
@@ -123,6 +130,20 @@ fn rooms(body: &str, label: &str) -> Vec<(String, Option<u64>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn servers_that_hang_do_not_hold_up_the_answer() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // Taken by the system, answered by nobody.
+        let servers: Vec<_> = (0..1000).map(|n| (format!("mm{n}"), address)).collect();
+        let asking = Asking { url: "http://{address}:{port}/".to_owned(), label: "room_id".to_owned() };
+        let began = Instant::now();
+        let (seen, silent) = Arc::new(asking).ask(servers).await;
+        assert!(began.elapsed() <= TOGETHER + Duration::from_secs(1), "{:?}", began.elapsed());
+        assert_eq!((seen.len(), silent.len()), (0, 1000));
+        assert!(silent["mm0"].contains("no answer within 5 s") && silent["mm999"].contains("not asked in time"));
+    }
 
     #[test]
     fn reads_what_servers_answer() {

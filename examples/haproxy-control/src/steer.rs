@@ -79,8 +79,12 @@ impl Api {
             Failure::failed(what).cause(why).hint("`haproxy-control run` must run; --api or --config says where")
         })?;
         let value: Value = serde_json::from_str(&body).unwrap_or(Value::Null);
-        if status.is_success() {
+        if status.is_success() && value.is_object() {
             return Ok(value);
+        }
+        if value["text"].as_str().is_none() {
+            let what = format!("what answers at {} is no haproxy-control", self.base);
+            return Err(Failure::failed(what).cause(status).hint("--api or --config says where it is"));
         }
         let text = value["text"].as_str().unwrap_or(body.trim()).to_owned();
         let exit = match status {
@@ -175,7 +179,7 @@ pub(crate) async fn drain(args: &DrainArgs) -> Result<Outcome, Failure> {
     let order = if args.move_rooms { "maint" } else { "drain" };
     api.post("/v1/servers", &[("server", &args.server), ("order", order)]).await?;
     let began = Instant::now();
-    let mut said = String::new();
+    let (mut said, mut ordered) = (String::new(), false);
     // The order is carried out in the next round.
     loop {
         let left = api.get("/v1/servers", &[("server", &args.server)]).await?;
@@ -188,6 +192,10 @@ pub(crate) async fn drain(args: &DrainArgs) -> Result<Outcome, Failure> {
             };
             return Ok(Outcome::done(text));
         }
+        if ordered && left["order"].is_null() {
+            return Err(Failure::failed(format!("somebody has ended the order on {}", args.server)));
+        }
+        ordered |= left["order"].is_string();
         let line = show::left(&left);
         if line != said && args.output == Output::Table {
             // Nobody is left to be told.

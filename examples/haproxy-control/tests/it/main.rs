@@ -1,6 +1,7 @@
 //! Runs the program, beside the real HAProxy where there is one.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod answers;
 mod check;
 mod control;
 mod demo;
