@@ -59,43 +59,71 @@ pub(crate) async fn apply(args: &ApplyArgs) -> Result<Outcome, Failure> {
     }
     let leaving: BTreeSet<String> = jobs.iter().flat_map(|job| job.leaving.iter().cloned()).collect();
     let moves = match (&api, &status) {
-        (Some(api), Some(_)) if !leaving.is_empty() => {
+        _ if leaving.is_empty() => Some(Vec::new()),
+        (Some(api), Some(_)) => {
             let query: Vec<(&str, &str)> = leaving.iter().map(|name| ("server", name.as_str())).collect();
-            api.get("/v1/moves", &query).await?["moves"].as_array().cloned().unwrap_or_default()
+            Some(api.get("/v1/moves", &query).await?["moves"].as_array().cloned().unwrap_or_default())
         }
-        _ => Vec::new(),
+        _ => None,
     };
     if args.dry_run {
-        return Ok(Outcome::done(show(args.output, &jobs, &moves, None)));
+        return Ok(Outcome::done(show(args.output, &jobs, moves.as_deref(), None)));
     }
     if jobs.iter().all(|job| job.plan.is_empty() && job.reload.is_none() && !job.other_file) {
-        return Ok(Outcome::done(show(args.output, &jobs, &moves, Some(&[]))));
+        return Ok(Outcome::done(show(args.output, &jobs, moves.as_deref(), Some(&[]))));
     }
     // Nothing is touched before every process is known to take it.
     for job in &jobs {
         job.check()?;
     }
-    if !leaving.is_empty() {
-        empty(args, api.as_ref().filter(|_| status.is_some()), &settings, &jobs, &leaving).await?;
+    let api = api.as_ref().filter(|_| status.is_some());
+    // Servers that this call has ordered out.
+    let mut given = Vec::new();
+    if !leaving.is_empty()
+        && let Err(failure) = empty(args, api, &settings, &jobs, &leaving, &mut given).await
+    {
+        return Err(take_back(api, &orders, &given, failure).await);
     }
     let mut done: Vec<String> = Vec::new();
     for job in &jobs {
         match job.carry_out(args, &settings, &orders, &leaving).await {
             Ok(text) => done.push(format!("{}: {text}", printable(job.process.name.as_str()))),
-            Err(failure) if done.is_empty() => return Err(failure),
+            Err(failure) if done.is_empty() => return Err(take_back(api, &orders, &given, failure).await),
             Err(failure) => {
                 let so_far = format!("done before it: {}", done.join("; "));
                 return Err(Failure { exit: Exit::Partly, hint: Some(so_far), ..failure });
             }
         }
     }
-    if let (Some(api), Some(_)) = (&api, &status) {
+    if let Some(api) = api {
         for server in &leaving {
             // It is gone, and its order with it; a controller that has forgotten it already needs no word.
             let _ = api.post("/v1/servers", &[("server", server), ("order", "ready")]).await;
         }
     }
-    Ok(Outcome::done(show(args.output, &jobs, &moves, Some(&done))))
+    Ok(Outcome::done(show(args.output, &jobs, moves.as_deref(), Some(&done))))
+}
+
+/// Orders the servers back to what they were ordered to before this call.
+async fn take_back(
+    api: Option<&Api>,
+    orders: &BTreeMap<String, AdminState>,
+    given: &[String],
+    mut failure: Failure,
+) -> Failure {
+    let Some(api) = api else { return failure };
+    for server in given {
+        let before = match orders.get(server) {
+            None => "ready",
+            Some(AdminState::Maint) => "maint",
+            Some(_) => "drain",
+        };
+        if api.post("/v1/servers", &[("server", server), ("order", before)]).await.is_err() {
+            let stays = format!("{server} stays in maintenance; `haproxy-control uncordon {server}` ends it");
+            failure.hint = Some(failure.hint.map_or(stays.clone(), |hint| format!("{hint}\n{stays}")));
+        }
+    }
+    failure
 }
 
 /// Orders the controller has given: servers, and whether they are to be out.
@@ -191,6 +219,7 @@ async fn empty(
     settings: &Settings,
     jobs: &[Job<'_>],
     leaving: &BTreeSet<String>,
+    given: &mut Vec<String>,
 ) -> Result<(), Failure> {
     let names = leaving.iter().cloned().collect::<Vec<_>>().join(", ");
     let Some(api) = api else {
@@ -223,6 +252,8 @@ async fn empty(
         }
     }
     for server in leaving {
+        // Its answer may be lost after it was carried out.
+        given.push(server.clone());
         api.post("/v1/servers", &[("server", server), ("order", "maint")]).await?;
     }
     let end = Instant::now() + args.deadline.get();
@@ -363,7 +394,7 @@ impl Job<'_> {
     }
 }
 
-fn show(output: Output, jobs: &[Job<'_>], moves: &[Value], done: Option<&[String]>) -> String {
+fn show(output: Output, jobs: &[Job<'_>], moves: Option<&[Value]>, done: Option<&[String]>) -> String {
     if output == Output::Json {
         let processes = jobs.iter().map(|job| {
             json!({
@@ -399,6 +430,10 @@ fn show(output: Output, jobs: &[Job<'_>], moves: &[Value], done: Option<&[String
             out.push_str(&text);
         }
     }
+    let Some(moves) = moves else {
+        out.push_str("no controller answers: the rooms that would move are not known\n");
+        return out;
+    };
     for one in moves.iter().take(LISTED) {
         let word = |name: &str| printable(one[name].as_str().unwrap_or("nowhere"));
         out.push_str(&format!("room {}: {} -> {}\n", word("room"), word("from"), word("to")));

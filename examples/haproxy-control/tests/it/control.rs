@@ -258,6 +258,20 @@ fn a_cluster_is_driven_from_the_command_line() {
     assert!(unknown.code == 2 && unknown.err.contains("mm1"), "{unknown:?}");
     let stranger = scene.run(&["cordon", "mm1", "--api", &format!("127.0.0.1:{api}")]);
     assert!(stranger.code == 1 && stranger.err.contains("http.token"), "{stranger:?}");
+
+    // What fails leaves no order behind: rooms of mm1 have nowhere to go.
+    let only = scene.cluster(2, "[timeouts]\nclient = 20");
+    let (first, second) = (only.find("[[server]]").unwrap(), only.rfind("[[server]]").unwrap());
+    scene.folder.put("cluster.toml", format!("{}{}", &only[..first], &only[second..]));
+    let good = scene.folder.get("haproxy.cfg");
+    let stuck = scene.run(&[&apply[..], &["--move-rooms", "--deadline", "600ms"]].concat());
+    assert!(stuck.code == 5 && stuck.err.contains("did not leave mm1"), "{stuck:?}");
+    until("it takes rooms again", || {
+        let mm1 = scene.json(&with(&["status"]))["servers"][0].clone();
+        mm1["order"].is_null() && mm1["takes_rooms"] == true
+    });
+    assert_eq!(scene.folder.get("haproxy.cfg"), good);
+    assert!(scene.homes().values().all(|home| home == "mm1"));
     assert_eq!(control.end(), Some(0));
     assert_eq!(scene.home("class1"), "mm1", "pins stay in force");
 }
