@@ -261,7 +261,7 @@ async fn empty(
         loop {
             let left = left(server).await?;
             let rooms = left["rooms"].as_array().map_or(0, Vec::len);
-            if rooms == 0 && left["idle"] == 0 && left["order"].is_string() {
+            if rooms == 0 && left["idle"] == 0 && left["order"].is_string() && left["in_force"] == true {
                 break;
             }
             let next = Instant::now() + Duration::from_millis(100);
@@ -423,12 +423,12 @@ fn show(output: Output, jobs: &[Job<'_>], moves: Option<&[Value]>, done: Option<
         if let Some(why) = &job.reload {
             out.push_str(&format!("  one reload: {}\n", printable(why)));
         }
-        let text = job.plan.to_string();
+        let plan = job.plan.to_string();
         if job.plan.is_empty() && job.reload.is_none() {
             out.push_str(if job.other_file { "  only the file is written\n" } else { "  nothing is to be done\n" });
-        } else {
-            out.push_str(&text);
         }
+        // What is left as it is, is told in any case.
+        out.push_str(plan.strip_prefix("nothing to do\n").unwrap_or(&plan));
     }
     let Some(moves) = moves else {
         out.push_str("no controller answers: the rooms that would move are not known\n");

@@ -183,7 +183,8 @@ pub(crate) async fn drain(args: &DrainArgs) -> Result<Outcome, Failure> {
     // The order is carried out in the next round.
     loop {
         let left = api.get("/v1/servers", &[("server", &args.server)]).await?;
-        let empty = left["empty"] == true && left["order"].is_string() && (!args.move_rooms || left["idle"] == 0);
+        let obeyed = left["order"].is_string() && left["in_force"] == true;
+        let empty = obeyed && left["empty"] == true && (!args.move_rooms || left["idle"] == 0);
         if !args.wait || empty {
             let text = match args.output {
                 Output::Json => format!("{left:#}\n"),

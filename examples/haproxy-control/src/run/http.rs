@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter_haproxy::control::{Control, ControlError, Order};
+use adapter_haproxy::control::{Control, ControlError, Order, Remaining};
 use console::{Answer, Problem, ServeLimits, json as json_of, plain, problem, refused, told, typed};
 use form_urlencoded::parse;
 use http::{Method, Request, StatusCode, header};
@@ -131,11 +131,20 @@ async fn place(control: &Control, query: &str) -> Result<Answer, Problem> {
 fn server(control: &Control, query: &str) -> Result<Answer, Problem> {
     let name = required(query, "server")?;
     let status = control.status();
-    if !status.servers.iter().any(|server| server.name == name) {
+    let Some(server) = status.servers.iter().find(|server| server.name == name) else {
         let known = status.servers.iter().map(|server| server.name.clone()).collect();
         return Err(trouble(control, &ControlError::NoServer { name, known }));
+    };
+    // Until every process that answers has carried it out, rooms may still come.
+    let obeys = |word: &String| word.contains("drain") || word.contains("maint");
+    let in_force = !server.seen.is_empty() && server.seen.values().all(obeys);
+    #[derive(serde::Serialize)]
+    struct Left {
+        #[serde(flatten)]
+        left: Remaining,
+        in_force: bool,
     }
-    Ok(serialised(&control.remaining(&name)))
+    Ok(serialised(&Left { left: control.remaining(&name), in_force }))
 }
 
 async fn order(control: &Control, query: &str) -> Result<Answer, Problem> {

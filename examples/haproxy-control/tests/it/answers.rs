@@ -85,6 +85,18 @@ fn an_order_that_somebody_ends_is_not_waited_for() {
 }
 
 #[test]
+fn a_server_is_empty_once_haproxy_sends_nobody_there() {
+    let look = [
+        r#"{"server":"mm1","order":"drain","in_force":false,"rooms":[],"idle":0,"sessions":0,"empty":true}"#,
+        r#"{"server":"mm1","order":"drain","in_force":true,"rooms":[],"idle":0,"sessions":0,"empty":true}"#,
+    ];
+    let (at, asked) = stand_in(&[("200 OK", "{}"), ("200 OK", look[0]), ("200 OK", look[1])]);
+    let ran = run(&["drain", "mm1", "--wait", "--api", &at]);
+    assert!(ran.code == 0 && ran.out == "OK mm1 is empty\n", "{ran:?}");
+    assert_eq!(asked.join().unwrap().len(), 3);
+}
+
+#[test]
 fn a_deadline_names_what_is_left_and_ends_with_five() {
     let look = r#"{"server":"mm1","order":"drain","rooms":[["big%20hall",3]],"idle":2,"sessions":1,"empty":false}"#;
     let (at, asked) = stand_in(&[("200 OK", "{}"), ("200 OK", look)]);

@@ -230,7 +230,7 @@ fn a_cluster_is_driven_from_the_command_line() {
     // One reload, where commands do not do; rooms stay.
     scene.put(2, "[timeouts]\nclient = 20");
     let shown = scene.done(&[&apply[..], &["--dry-run"]].concat());
-    assert!(shown.contains("one reload: new: timeout client 20s"), "{shown}");
+    assert!(shown.contains("one reload: new: timeout client 20s") && !shown.contains("nothing"), "{shown}");
     assert!(scene.done(&apply).contains("reloaded"));
     assert_eq!(scene.homes(), moved);
 
@@ -254,6 +254,8 @@ fn a_cluster_is_driven_from_the_command_line() {
     scene.order("set server rooms/mm2 state maint");
     until("it is seen", || scene.json(&with(&["status"]))["servers"][1]["verdict"] == "out");
     assert_eq!(scene.run(&with(&["uncordon", "mm2"])).code, 3);
+    let kept = scene.done(&[&apply[..], &["--dry-run"]].concat());
+    assert!(kept.contains("nothing is to be done") && kept.contains("kept rooms/mm2: somebody else"), "{kept}");
     let unknown = scene.run(&with(&["cordon", "mm9"]));
     assert!(unknown.code == 2 && unknown.err.contains("mm1"), "{unknown:?}");
     let stranger = scene.run(&["cordon", "mm1", "--api", &format!("127.0.0.1:{api}")]);

@@ -162,6 +162,19 @@ fn the_commands_of_the_readmes_run() {
         let readme = read(&format!("samples/{name}/README.md"));
         let commands = run_lines(&readme, "sh");
         assert!(commands.len() >= 3, "{commands:?}");
+        // HAProxy proves what is rendered: what it opens has to be in its place by then.
+        let (before, _) = readme.split_once("```sh").unwrap();
+        let mut opened = 0;
+        for line in read(&format!("samples/{name}/haproxy.cfg")).lines() {
+            for path in line.split(|c: char| " ,()".contains(c)).filter(|word| word.starts_with("/etc/")) {
+                let file = Path::new(path).file_name().unwrap().to_str().unwrap();
+                let placed =
+                    |step: &str| step.contains("install ") && step.contains(file) && step.contains("/etc/haproxy/");
+                assert!(before.lines().any(placed), "{name}: {path} is not there when HAProxy proves the file");
+                opened += 1;
+            }
+        }
+        assert!(opened >= 2, "{opened}");
         // As it renders here, where the certificate lies here.
         installed.folder.put("haproxy.cfg", "");
         for command in commands {
