@@ -189,7 +189,7 @@ pub(crate) async fn drain(args: &DrainArgs) -> Result<Outcome, Failure> {
             let text = match args.output {
                 Output::Json => format!("{left:#}\n"),
                 Output::Table if empty => format!("OK {} is empty\n", printable(&args.server)),
-                Output::Table => format!("OK {} drains: {}\n", printable(&args.server), show::left(&left)),
+                Output::Table => format!("OK {} is to drain: {}\n", printable(&args.server), show::left(&left)),
             };
             return Ok(Outcome::done(text));
         }

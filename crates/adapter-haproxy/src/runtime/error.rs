@@ -268,7 +268,10 @@ pub enum RuntimeError {
         source: SessionError,
     },
     /// Nobody listens there. Nothing was sent.
-    #[error("cannot connect to {address}: {source}: is HAProxy running, and is this its `stats socket`?")]
+    #[error("cannot connect to {address}: {source}: {}", match source.kind() {
+        io::ErrorKind::PermissionDenied => "may this user open it? `mode`, `user` and `group` of the `stats socket` say",
+        _ => "is HAProxy running, and is this its `stats socket`?",
+    })]
     Connect {
         /// Where.
         address: String,

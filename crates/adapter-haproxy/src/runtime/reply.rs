@@ -87,6 +87,7 @@ pub(super) fn severity(line: &str) -> (Option<u8>, &str) {
 /// The refusals known by their words: how they begin, or what they hold.
 const REFUSALS: &[(&str, bool, RefusalKind)] = &[
     ("Permission denied", true, RefusalKind::Permission),
+    ("# contents not dumped due to insufficient privileges", true, RefusalKind::Permission),
     ("Unknown command", true, RefusalKind::UnknownCommand),
     ("No such server.", true, RefusalKind::NoServer),
     ("No such backend.", true, RefusalKind::NoBackend),

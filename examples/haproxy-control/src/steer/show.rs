@@ -142,7 +142,8 @@ pub(super) fn splits(found: &Value) -> String {
 pub(super) fn left(left: &Value) -> String {
     let rooms = counted(list(&left["rooms"]).len(), "room");
     let sessions = counted(usize::try_from(left["sessions"].as_u64().unwrap_or(0)).unwrap_or(usize::MAX), "session");
-    format!("{rooms} in use, {} idle, {sessions}", left["idle"].as_u64().unwrap_or(0))
+    let yet = if left["in_force"] == false { ", not in force yet" } else { "" };
+    format!("{rooms} in use, {} idle, {sessions}{yet}", left["idle"].as_u64().unwrap_or(0))
 }
 
 /// What is left, by room.

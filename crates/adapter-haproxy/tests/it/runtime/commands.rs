@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use adapter_haproxy::runtime::{
     AddServer, AdminState, AgentState, Client, ClientOptions, Command, HealthState, Level, RefusalKind, RemoveOptions,
-    RuntimeAddress, RuntimeError, ServerIds, ServerStatus, StatKinds, StatScope, WeightChange, WorkerTarget,
+    RuntimeAddress, RuntimeError, ServerIds, ServerStatus, StatKinds, StatScope, TableFilter, TableKey, WeightChange,
+    WorkerTarget,
 };
 
 use super::live::{Live, binaries};
@@ -218,5 +219,18 @@ async fn a_socket_of_a_lower_level_is_named() {
         }
         assert_eq!(refused(at("user").sessions().await), RefusalKind::Permission);
         at("operator").sessions().await.unwrap();
+        let key = TableKey::Text("algebra".to_owned());
+        live.client().set_table("rooms", &key, &[("server_id", 1)]).await.unwrap();
+        for socket in ["user", "operator"] {
+            let read = at(socket).table_entries("rooms", &TableFilter::All).await;
+            match socket {
+                "user" => {
+                    let error = read.unwrap_err();
+                    assert_eq!(error.refusal().unwrap().kind(), RefusalKind::Permission);
+                    assert!(error.to_string().contains("it takes operator"), "{error}");
+                }
+                _ => assert_eq!(read.unwrap().len(), 1),
+            }
+        }
     }
 }
