@@ -277,3 +277,33 @@ fn a_cluster_is_driven_from_the_command_line() {
     assert_eq!(control.end(), Some(0));
     assert_eq!(scene.home("class1"), "mm1", "pins stay in force");
 }
+
+#[test]
+fn a_controller_whose_haproxy_is_away_says_so_and_lets_nothing_pass_for_done() {
+    let (folder, api) = (Folder::new(), free_port());
+    let at = folder.display();
+    let settings = format!(
+        "[[haproxy]]\nname = \"lb1\"\nruntime = \"{at}/admin.sock\"\n[rooms]\nbackend = \"rooms\"\n\
+         map = \"{at}/pins.map\"\n[loop]\nevery = \"50ms\"\n[http]\nlisten = \"127.0.0.1:{api}\"\n"
+    );
+    folder.put("control.toml", settings);
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_haproxy-control"));
+        command.args(["run", "--config", "control.toml"]).current_dir(&*folder);
+        command
+    };
+    let mut control = Running(start().stderr(Stdio::null()).spawn().unwrap());
+    let run = |args: &[&str]| run_in(&folder, &[args, &["--config", "control.toml"]].concat(), "");
+    until("it has looked", || run(&["status"]).out.contains("is HAProxy running"));
+    for order in [&["drain", "mm1", "--wait"][..], &["cordon", "mm1"], &["maint", "mm1"], &["uncordon", "mm1"]] {
+        let ran = run(order);
+        assert!(ran.code == 1 && ran.err.contains("no server is known yet"), "{ran:?}");
+    }
+    let splits = run(&["splits"]);
+    assert!(splits.code == 4 && splits.out.contains("not asked: lb1: cannot connect"), "{splits:?}");
+    // A second one finds the place taken.
+    let second = start().output().unwrap();
+    let said = String::from_utf8_lossy(&second.stderr);
+    assert!(second.status.code() == Some(1) && said.contains("cannot be listened at"), "{said}");
+    assert_eq!(control.end(), Some(0));
+}
