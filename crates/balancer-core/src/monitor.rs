@@ -37,7 +37,8 @@ use record::{Filed, Record, Settled, Sighting, Target};
 /// probe ends at its deadline. A slow target delays nobody: it only holds one place of the budget, and targets that
 /// were silent last time share seven eighths of the places.
 ///
-/// A target that another process probes ([`MonitorOptions::share`]) waits until it is ours, and is probed at once then.
+/// A target that another process probes ([`MonitorOptions::share`]) waits until it is ours, and is probed at once then,
+/// unless it has just answered an order to poll.
 ///
 /// A target whose definition changes is probed at once, at the earliest a sixteenth of the interval `inter` after its
 /// last probe began. A probe that is under way is left to end and counts: a list of servers that is read anew more
@@ -212,23 +213,33 @@ impl<B: Backend, Q: ?Sized + 'static> Inner<B, Q> {
 
     /// Probes one target for as long as it is a member, whatever becomes of its definition.
     async fn follow(self: Arc<Self>, mut target: Target<B>, redefined: Arc<Notify>) {
+        // When it answered an order to poll while it was not ours.
+        let (mut answered, mut mine) = (None, true);
         while let Some(newest) = self.record.newest(&target) {
             target = newest;
-            if !self.options.is_mine(&target.backend) {
-                self.record.rest(&target);
+            let was_mine = std::mem::replace(&mut mine, self.options.is_mine(&target.backend));
+            if !(mine && was_mine) {
+                answered = self.record.rest(&target).or(answered);
+            }
+            if !mine {
                 sleep(self.options.tick).await;
                 continue;
             }
-            let (seen, filed) = self.probe_once(target.clone()).await;
-            let outcome = self.conclude(seen, filed).await;
+            let began = match answered.take() {
+                Some(began) => began,
+                None => {
+                    let (seen, filed) = self.probe_once(target.clone()).await;
+                    self.conclude(seen, filed).await.began
+                }
+            };
             let Some(verdict) = self.pool.verdict(target.id()) else { return };
             let pause = self.options.jittered(verdict.interval(&self.options.rules), self.random());
-            let due = (outcome.began + pause).max(Instant::now());
+            let due = (began + pause).max(Instant::now());
             let wake = self.record.set_due(&target, Some(due));
             tokio::select! {
                 () = sleep_until(due) => {}
                 () = wake.notified() => {}
-                () = self.until_redefined(&target, &redefined, outcome.began) => {}
+                () = self.until_redefined(&target, &redefined, began) => {}
             }
             self.record.set_due(&target, None);
         }

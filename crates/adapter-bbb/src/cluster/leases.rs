@@ -11,6 +11,10 @@ use super::{Cluster, PROCESS_TTL, lock};
 use crate::server::milli;
 use crate::store::{Fence, Peer, Registry, ServerRecord, SharedPoll};
 
+/// How far the clock of stamps may be off between the beginning of a poll and its reading. A poll that seemed younger
+/// than it is would pass for one that has seen what was placed meanwhile.
+const UNSURE: Duration = Duration::from_millis(50);
+
 /// What this process has to do, and holds.
 #[derive(Debug)]
 pub(super) struct Share {
@@ -208,7 +212,7 @@ impl Cluster {
 
     /// A poll of somebody else, or our own, which is known already.
     fn take_in(&self, record: &ServerRecord, poll: &SharedPoll, foreign: bool) {
-        let age = Duration::from_millis(self.store_ms().saturating_sub(poll.began_ms));
+        let age = Duration::from_millis(self.store_ms().saturating_sub(poll.began_ms)) + UNSURE;
         let now = Instant::now();
         let began = now.checked_sub(age).unwrap_or(now);
         // The pool drops what is older than what it has.

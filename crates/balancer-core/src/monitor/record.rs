@@ -141,12 +141,13 @@ impl<B: Backend, Q: ?Sized + 'static> Record<B, Q> {
         self.lock().entries.insert(target.id().clone(), Entry::new(target.clone()));
     }
 
-    /// Another process probes this target: what we knew of it gets old.
-    pub(super) fn rest(&self, target: &Target<B>) {
+    /// Another process probes this target: what we knew of it gets old. When it answered us last, if that was since the
+    /// last call.
+    pub(super) fn rest(&self, target: &Target<B>) -> Option<Instant> {
         let mut book = self.lock();
         let entry = book.entry(target);
-        entry.latest = None;
         entry.due = None;
+        entry.latest.take().filter(|latest| latest.answered).map(|latest| latest.began)
     }
 
     fn is_mine(&self, member: &Member<B>) -> bool {

@@ -43,6 +43,20 @@ async fn what_is_taken_over_is_probed_at_once_and_what_is_given_away_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_answered_an_order_is_not_probed_again_when_it_becomes_ours() {
+    let mine = Mine::default();
+    let mut f = mine.field(2);
+    f.start();
+    sleep(secs(5)).await;
+    f.monitor.poll_now().await;
+    mine.set(&["s0", "s1"]);
+    sleep(secs(9)).await;
+    assert_eq!(f.fakes.times("s0").len(), 1);
+    sleep(secs(2)).await;
+    assert_eq!((f.fakes.times("s0").len(), f.fakes.times("s1").len()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn servers_of_others_say_nothing_of_our_own_network() {
     let mine = Mine::default();
     let mut f = mine.field(4);
