@@ -114,7 +114,7 @@ pub(crate) fn control(settings: &Settings) -> Result<Control, Failure> {
         settings::Decide::Either => Decide::Either,
         settings::Decide::Both => Decide::Both,
     };
-    (options.grace, options.settle) = (settings.health.grace.get(), settings.health.settle.get());
+    options.grace = settings.health.grace.get();
     (options.every, options.learn) = (settings.pace.every.get(), settings.pace.learn.get());
     options.resync = settings.pace.resync.get();
     let processes = settings.haproxy.iter().map(|process| {

@@ -99,12 +99,11 @@ pub(crate) enum Place {
 pub(crate) struct Health {
     pub(crate) decide: Decide,
     pub(crate) grace: Span,
-    pub(crate) settle: Span,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self { decide: Decide::default(), grace: Span::seconds(0), settle: Span::seconds(5) }
+        Self { decide: Decide::default(), grace: Span::seconds(0) }
     }
 }
 

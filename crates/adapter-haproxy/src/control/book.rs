@@ -19,6 +19,8 @@ pub(super) struct Stray {
 #[derive(Clone, Debug)]
 pub(super) struct Room {
     pub(super) binding: Binding,
+    /// When we asked what told us of this binding.
+    pub(super) since: Instant,
     /// When the store last said so.
     pub(super) confirmed: Instant,
     /// When the store was last told to keep it, as far as is known.
@@ -200,7 +202,7 @@ impl Book {
                     known.renewed = renewed(&binding, asked, wall_ms);
                     let from: Arc<str> = known.server().into();
                     let to: Arc<str> = binding.backend.as_str().into();
-                    known.binding = binding;
+                    (known.binding, known.since) = (binding, asked);
                     known.strays.retain(|_, stray| stray.server != to);
                     if from == to {
                         return Change::None;
@@ -211,7 +213,7 @@ impl Book {
                 let server: Arc<str> = binding.backend.as_str().into();
                 let used_ms = if ours.is_some() { wall_ms } else { binding.stamp.min(wall_ms) };
                 let (strays, renewed) = (BTreeMap::new(), renewed(&binding, asked, wall_ms));
-                self.rooms.insert(room, Room { binding, confirmed: asked, renewed, used_ms, strays });
+                self.rooms.insert(room, Room { binding, since: asked, confirmed: asked, renewed, used_ms, strays });
                 self.version += 1;
                 Change::New { server }
             }

@@ -249,6 +249,7 @@ impl Control {
 
     /// Looks at all processes; whether a server has just died.
     async fn look(&self) -> bool {
+        let began_ms = wall_ms();
         let mut looks = JoinSet::new();
         for (at, process) in self.inner.processes.iter().enumerate() {
             let (inner, process) = (self.inner.clone(), process.clone());
@@ -257,7 +258,7 @@ impl Control {
         while let Some(done) = looks.join_next().await {
             let Ok((at, found)) = done else { continue };
             let found = found.map_err(|error| error.to_string());
-            self.inner.state().looked(at, found, Instant::now(), wall_ms());
+            self.inner.state().looked(at, found, Instant::now(), (began_ms, wall_ms()));
         }
         let mut state = self.inner.state();
         if let Some(probing) = &self.probing {
@@ -287,7 +288,7 @@ impl Control {
     /// Moves the rooms of servers that are out, all of each.
     async fn evacuate(&self) {
         let began = Instant::now();
-        let wishes = self.inner.state().moves(&self.inner.options, wall_ms());
+        let wishes = self.inner.state().moves(&self.inner.options);
         if wishes.is_empty() {
             return;
         }

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::book::{Book, Stray, Why, Wish};
-use super::judge::Verdict;
+use super::book::{Book, Room, Stray, Why, Wish};
 
 /// An entry of a table: somebody came to a room at a server.
 #[derive(Clone, Debug)]
@@ -17,15 +16,17 @@ pub(super) struct Use {
     pub(super) used_ms: u64,
 }
 
-/// What one process makes of a server.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Here {
-    /// It sends requests there.
-    pub(super) usable: bool,
-    /// When it last did not, in milliseconds since the epoch.
-    pub(super) down_ms: u64,
-    /// The verdict of all.
-    pub(super) verdict: Verdict,
+/// When a server was of no use to a process, in milliseconds since the epoch. It may have begun somewhat later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Away {
+    pub(super) from_ms: u64,
+    pub(super) until_ms: u64,
+}
+
+impl Away {
+    pub(super) fn overlaps(self, other: Self) -> bool {
+        self.from_ms <= other.until_ms && other.from_ms <= self.until_ms
+    }
 }
 
 /// When the table was read.
@@ -36,21 +37,22 @@ pub(super) struct Moment {
     pub(super) ttl: Duration,
 }
 
-/// Takes in the uses one process knows of; says what to ask of the store.
+/// Takes in the uses one process knows of; says what to ask of the store. `usable`: whether that process sends requests to
+/// a server, if it knows it.
 pub(super) fn learn(
     book: &mut Book,
     process: usize,
     uses: Vec<Use>,
-    here: impl Fn(&str) -> Option<Here>,
+    usable: impl Fn(&str) -> Option<bool>,
     at: Moment,
 ) -> Vec<Wish> {
     let mut wishes = Vec::new();
     let mut astray = HashSet::new();
     for Use { room, server, used_ms } in uses {
-        let Some(there) = here(&server) else { continue };
+        let Some(usable) = usable(&server) else { continue };
         let Some(known) = book.get_mut(&room) else {
             // What leads to a server that is down is placed anew with the next request, and learned then.
-            if there.usable {
+            if usable {
                 wishes.push(Wish::Claim { room, server, why: Why::Learned });
             }
             continue;
@@ -65,20 +67,26 @@ pub(super) fn learn(
             continue;
         }
         // An entry of before the room was placed says nothing of now.
-        if used_ms <= known.binding.stamp || !there.usable {
+        if used_ms <= known.binding.stamp || !usable {
             continue;
-        }
-        let home = here(known.server()).unwrap_or_default();
-        let left = !home.usable || home.down_ms >= known.binding.stamp;
-        if left && used_ms >= home.down_ms && home.verdict != Verdict::Doubtful {
-            let seen = known.binding.clone();
-            wishes.push(Wish::Move { room: room.clone(), seen, server: server.clone(), why: Why::Followed });
         }
         known.strays.insert(process, Stray { server, used_ms });
         astray.insert(room);
     }
     book.keep_strays(process, &astray);
     wishes
+}
+
+/// Where HAProxy has put a room because its server was away: there the people are who came last, and there it is to stay.
+/// `away` tells when that server last was, for a process whose word all others confirm.
+pub(super) fn followed(known: &Room, away: impl Fn(usize) -> Option<Away>) -> Option<&Stray> {
+    let stamp = known.binding.stamp;
+    let put = |(process, stray): &(&usize, &Stray)| {
+        // Somebody may have come to its own server since.
+        stray.used_ms > known.used_ms.max(stamp)
+            && away(**process).is_some_and(|away| away.until_ms >= stamp && stray.used_ms >= away.from_ms)
+    };
+    known.strays.iter().filter(put).map(|(_, stray)| stray).max_by_key(|stray| stray.used_ms)
 }
 
 #[cfg(test)]
@@ -97,31 +105,36 @@ mod tests {
         let now = Instant::now();
         let at = Moment { now, ttl: Duration::from_secs(80) };
         let mut book = Book::default();
-        let well = |_: &str| Some(Here { usable: true, down_ms: 0, verdict: Verdict::Up });
+        let well = |_: &str| Some(true);
         let seen = learn(&mut book, 0, uses("a", "s1", 10), well, at);
         assert_eq!(seen, [Wish::Claim { room: "a".into(), server: "s1".into(), why: Why::Learned }]);
         let binding = Binding { backend: "s1".into(), token: Token(1), stamp: 20 };
-        book.take(Told::Bound { room: "a".into(), binding: binding.clone(), ours: Some(Why::Learned) }, now, 20);
+        book.take(Told::Bound { room: "a".into(), binding, ours: Some(Why::Learned) }, now, 20);
         // An old entry elsewhere is nothing, a young one is a stray, though no reason to move.
         assert!(learn(&mut book, 1, uses("a", "s2", 19), well, at).is_empty());
         assert!(book.get("a").unwrap().strays.is_empty());
         assert!(learn(&mut book, 1, uses("a", "s2", 30), well, at).is_empty());
-        assert_eq!(book.get("a").unwrap().strays[&1].used_ms, 30);
-        // Where the home was down, HAProxy has moved it, and there it stays.
-        let blip = |server: &str| Some(Here { down_ms: if server == "s1" { 25 } else { 0 }, ..well(server).unwrap() });
-        let followed = Wish::Move { room: "a".into(), seen: binding, server: "s2".into(), why: Why::Followed };
-        assert_eq!(learn(&mut book, 1, uses("a", "s2", 30), blip, at), std::slice::from_ref(&followed));
-        let down = |server: &str| {
-            let verdict = Verdict::Down;
-            Some(if server == "s1" { Here { usable: false, down_ms: 25, verdict } } else { well(server).unwrap() })
-        };
-        assert_eq!(learn(&mut book, 1, uses("a", "s2", 30), down, at), [followed]);
-        // One of several that cannot see its home decides nothing.
-        let doubt = |server: &str| {
-            let verdict = Verdict::Doubtful;
-            Some(if server == "s1" { Here { usable: false, down_ms: 25, verdict } } else { well(server).unwrap() })
-        };
-        assert!(learn(&mut book, 1, uses("a", "s2", 30), doubt, at).is_empty());
+        let room = book.get("a").unwrap().clone();
+        assert_eq!(room.strays[&1].used_ms, 30);
+        assert_eq!(followed(&room, |_| None), None, "its server was there, or one of several could not see it");
+        // Where the home was away, HAProxy has moved it, and there it stays, however long ago that was.
+        for (from_ms, until_ms, follows) in
+            [(25, 28, true), (25, 90, true), (0, 20, true), (30, 30, true), (31, 40, false), (0, 19, false)]
+        {
+            let found = followed(&room, |process| (process == 1).then_some(Away { from_ms, until_ms }));
+            assert_eq!(found.is_some(), follows, "{from_ms} to {until_ms}");
+        }
+        // Unless somebody has come home since.
+        let all = |_| Some(Away { from_ms: 25, until_ms: 28 });
+        let mut home = room.clone();
+        home.used_ms = 31;
+        assert_eq!(followed(&home, all), None);
+        // Of two places the last one counts.
+        let mut two = room.clone();
+        two.strays.insert(0, Stray { server: "s3".into(), used_ms: 33 });
+        assert_eq!(followed(&two, all).map(|stray| &*stray.server), Some("s3"));
+        let before = Away { from_ms: 10, until_ms: 19 };
+        assert!(!before.overlaps(all(0).unwrap()) && before.overlaps(Away { from_ms: 19, until_ms: 30 }));
         // What the table no longer has is no stray.
         assert!(learn(&mut book, 1, Vec::new(), well, at).is_empty());
         assert!(book.get("a").unwrap().strays.is_empty());

@@ -52,8 +52,6 @@ pub struct ControlOptions {
     pub decide: Decide,
     /// Down for so long, a server's rooms move. Default 0: as soon as it is down.
     pub grace: Duration,
-    /// A room that was just placed is not moved again for so long. Default 5 s.
-    pub settle: Duration,
     /// How often processes are looked at. Default 1 s.
     pub every: Duration,
     /// How often tables and maps are read, at most; less often where that takes more than a fifth of the time. Default
@@ -77,7 +75,6 @@ impl ControlOptions {
             placing: Placing::default(),
             decide: Decide::default(),
             grace: Duration::ZERO,
-            settle: 5 * second,
             every: second,
             learn: second,
             resync: 60 * second,

@@ -63,6 +63,12 @@ pub(super) async fn learn(inner: &Arc<Inner>) -> Vec<Wish> {
             }
         }
     }
+    // Once all tables are known: of several places the last one counts.
+    let state = inner.state();
+    if state.store.synced && state.store.lost.is_none() {
+        wishes.extend(state.follow());
+    }
+    drop(state);
     let mut rooms = HashSet::new();
     wishes.retain(|wish| rooms.insert(wish.room().clone()));
     wishes
@@ -94,7 +100,7 @@ fn take(state: &mut super::state::State, options: &ControlOptions, at: usize, sh
     state.processes[at].map = Some(map);
     let moment = Moment { now: Instant::now(), ttl: options.store_ttl() };
     let mut book = std::mem::take(&mut state.book);
-    let learned = teach(&mut book, at, uses, |server| state.here(at, server), moment);
+    let learned = teach(&mut book, at, uses, |server| state.is_usable(at, server), moment);
     state.book = book;
     if ready {
         wishes.extend(learned);

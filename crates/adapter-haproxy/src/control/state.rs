@@ -12,7 +12,7 @@ use crate::runtime::{AdminState, ServerName};
 use super::book::{Book, Change, Told, Why, Wish};
 use super::event::ControlEvent;
 use super::judge::{Life, Verdict, judge};
-use super::learn::Here;
+use super::learn::{Away, followed};
 use super::options::ControlOptions;
 use super::place::{Candidate, Placer};
 use super::status::{Moved, Order};
@@ -40,8 +40,10 @@ pub(super) struct Watched {
     pub(super) map: Option<Shown>,
     /// Orders given to this process, by the generation they were given to; `true`: it was our doing.
     pub(super) ordered: BTreeMap<ServerName, (u64, AdminState, bool)>,
-    /// When a server was last unusable here, in milliseconds since the epoch.
-    pub(super) down_ms: BTreeMap<Arc<str>, u64>,
+    /// When it was last looked at, in milliseconds since the epoch.
+    looked_ms: u64,
+    /// When a server was last of no use here.
+    away: BTreeMap<Arc<str>, Away>,
     /// What its map had when we came is to be claimed.
     pub(super) adopting: bool,
     /// The book's version its file was last written with.
@@ -87,7 +89,8 @@ impl State {
             lost: None,
             map: None,
             ordered: BTreeMap::new(),
-            down_ms: BTreeMap::new(),
+            looked_ms: 0,
+            away: BTreeMap::new(),
             adopting: true,
             written: None,
             trouble: None,
@@ -109,8 +112,14 @@ impl State {
         }
     }
 
-    /// A process was looked at.
-    pub(super) fn looked(&mut self, at: usize, found: Result<Look, String>, now: Instant, wall_ms: u64) {
+    /// A process was looked at, from `began_ms` to `wall_ms`.
+    pub(super) fn looked(
+        &mut self,
+        at: usize,
+        found: Result<Look, String>,
+        now: Instant,
+        (began_ms, wall_ms): (u64, u64),
+    ) {
         let Some(watched) = self.processes.get_mut(at) else { return };
         let look = match found {
             Ok(look) => look,
@@ -134,11 +143,15 @@ impl State {
         }
         for (name, seen) in &look.servers {
             let earlier = before.filter(|_| same).and_then(|before| before.servers.get(name));
+            let was_away = earlier.is_some_and(|earlier| !earlier.standing.is_usable());
             // It may have been down and up again between two looks.
             if !seen.standing.is_usable() || earlier.is_some_and(|earlier| earlier.downs < seen.downs) {
-                watched.down_ms.insert(name.clone(), wall_ms);
+                let began = watched.away.get(name).filter(|_| was_away);
+                let from_ms = began.map_or(watched.looked_ms, |away| away.from_ms);
+                watched.away.insert(name.clone(), Away { from_ms, until_ms: wall_ms });
             }
         }
+        watched.looked_ms = began_ms;
         if !same {
             watched.map = None;
         }
@@ -189,13 +202,34 @@ impl State {
         }
     }
 
-    /// What a process makes of a server.
-    pub(super) fn here(&self, process: usize, server: &str) -> Option<Here> {
-        let verdict = self.servers.get(server)?.verdict;
-        let watched = self.processes.get(process)?;
-        let seen = watched.look.as_ref()?.servers.get(server);
-        let usable = seen.is_some_and(|seen| seen.standing.is_usable());
-        Some(Here { usable, down_ms: watched.down_ms.get(server).copied().unwrap_or(0), verdict })
+    /// Whether a process sends requests to a server, of those that anybody has judged.
+    pub(super) fn is_usable(&self, process: usize, server: &str) -> Option<bool> {
+        self.servers.get(server)?;
+        let seen = self.processes.get(process)?.look.as_ref()?.servers.get(server);
+        Some(seen.is_some_and(|seen| seen.standing.is_usable()))
+    }
+
+    /// When a server was last of no use to a process, if all that answer saw it so at that time: one of several that
+    /// cannot see it decides nothing.
+    fn away(&self, process: usize, server: &str) -> Option<Away> {
+        let away = *self.processes.get(process)?.away.get(server)?;
+        let others = self.processes.iter().filter(|watched| watched.lost.is_none());
+        let mut others =
+            others.filter(|watched| watched.look.as_ref().is_some_and(|look| look.servers.contains_key(server)));
+        others.all(|watched| watched.away.get(server).is_some_and(|other| other.overlaps(away))).then_some(away)
+    }
+
+    /// Rooms that HAProxy has put elsewhere while their server was away, and that are to stay there. Those of a server that
+    /// is losing all its rooms move with them.
+    pub(super) fn follow(&self) -> Vec<Wish> {
+        let astray = self.book.rooms().iter().filter(|(_, known)| !known.strays.is_empty());
+        let staying = astray.filter(|(_, known)| self.leaving(known.server()).is_none());
+        let wish = |(room, known): (&Arc<str>, &super::book::Room)| {
+            let stray = followed(known, |process| self.away(process, known.server()))?;
+            let (room, seen, server) = (room.clone(), known.binding.clone(), stray.server.clone());
+            Some(Wish::Move { room, seen, server, why: Why::Followed })
+        };
+        staying.filter_map(wish).collect()
     }
 
     /// Whether a server is fit for new rooms: nobody sees it down, drained or in maintenance, and no order is against it.
@@ -244,14 +278,14 @@ impl State {
     }
 
     /// Rooms that are to move now: all of each server that lost them.
-    pub(super) fn moves(&mut self, options: &ControlOptions, wall_ms: u64) -> Vec<Wish> {
+    pub(super) fn moves(&mut self, options: &ControlOptions) -> Vec<Wish> {
         self.stranded = 0;
         let leaving: BTreeMap<Arc<str>, Why> =
             self.servers.keys().filter_map(|name| Some((name.clone(), self.leaving(name)?))).collect();
         if leaving.is_empty() || self.store.lost.is_some() || !self.store.synced {
             return Vec::new();
         }
-        let settled = wall_ms.saturating_sub(u64::try_from(options.settle.as_millis()).unwrap_or(u64::MAX));
+        let Some(looked) = self.looks().map(|look| look.at).min() else { return Vec::new() };
         let mut placer = self.placer(options);
         let mut wishes = Vec::new();
         let mut stranded = 0;
@@ -260,7 +294,8 @@ impl State {
             .rooms()
             .iter()
             .filter_map(|(room, known)| Some((room, known, *leaving.get(known.server())?)))
-            .filter(|(_, known, _)| known.binding.stamp <= settled)
+            // Whoever placed it after our look may have seen its server come back: the next look tells.
+            .filter(|(_, known, _)| known.since <= looked)
             .collect();
         // In one order, whoever moves them.
         theirs.sort_unstable_by(|a, b| a.0.cmp(b.0));

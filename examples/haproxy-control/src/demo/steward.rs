@@ -33,7 +33,7 @@ impl Steward {
         let mut options = ControlOptions::new(rooms, &pins);
         options.with = vec![rest.to_owned()];
         (options.every, options.learn) = (EVERY, EVERY);
-        (options.idle, options.settle) = (EVERY * 10, EVERY * 2);
+        options.idle = EVERY * 10;
         let process = ControlledProcess::new("lb1", farm.client()).with_pins_file(pins);
         let control = Control::new(options, vec![process], Arc::new(MemoryStore::default()));
         let events = control.subscribe();

@@ -159,7 +159,7 @@ fn a_cluster_is_driven_from_the_command_line() {
         "[[haproxy]]\nname = \"lb1\"\nruntime = \"{at}/admin.sock\"\nmaster = \"{at}/master.sock\"\n\
          config = \"{at}/haproxy.cfg\"\nstate_file = \"{at}/state\"\nprogram = \"{}\"\n\
          [rooms]\nbackend = \"rooms\"\nwith = [\"pages\"]\nmap = \"{at}/pins.map\"\n\
-         [health]\nsettle = \"0ms\"\n[loop]\nevery = \"50ms\"\nlearn = \"50ms\"\nresync = \"1s\"\n\
+         [loop]\nevery = \"50ms\"\nlearn = \"50ms\"\nresync = \"1s\"\n\
          [http]\nlisten = \"127.0.0.1:{api}\"\ntoken = \"sesame\"\n\
          [apply]\nkind = \"edumeet\"\nwanted = \"{at}/cluster.toml\"\n",
         binary.display()

@@ -67,6 +67,77 @@ async fn rooms_of_a_dead_server_move_once_and_do_not_return() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_server_that_is_back_in_seconds_splits_no_room() {
+    for binary in binaries() {
+        let mut site = Site::start_slow(&binary, 3, 2);
+        let rooms = names(60);
+        let running = site.control_slow(Arc::new(MemoryStore::default()));
+        running.verdict("mm1", "up").await;
+        // It dies while its rooms are seconds old.
+        let before = site.homes(0, &rooms);
+        running.pinned(60).await;
+        site.servers[0].stop();
+        for haproxy in &site.haproxies {
+            until("HAProxy has noticed", || haproxy.status("rooms", "mm1") == "DOWN").await;
+        }
+        // Its people come again, and it is back.
+        let met = site.homes(0, &rooms);
+        assert!(met.values().all(|home| home != "mm1"));
+        site.servers[0].listen();
+        for haproxy in &site.haproxies {
+            until("HAProxy has it back", || haproxy.status("rooms", "mm1") == "UP").await;
+        }
+        running.verdict("mm1", "up").await;
+        running.pinned(60).await;
+        for haproxy in [0, 1] {
+            assert_eq!(site.homes(haproxy, &rooms), met, "they stay where they met, in {haproxy}");
+        }
+        assert_eq!(running.control.splits(&[]).await.rooms, []);
+        for room in &rooms {
+            let moves = running.control.explain(room).await.unwrap().moves.len();
+            assert_eq!(moves, usize::from(before[room] == "mm1"), "{room}");
+        }
+        running.end().await;
+        println!("{}: {} young rooms moved once", binary.display(), of(&before, "mm1").count());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn within_its_grace_a_server_loses_only_the_rooms_haproxy_has_put_elsewhere() {
+    for binary in binaries() {
+        let mut site = Site::start(&binary, 3, 2);
+        let rooms = names(60);
+        let running = site.control(Arc::new(MemoryStore::default()), |options| {
+            options.grace = std::time::Duration::from_secs(600);
+        });
+        running.verdict("mm1", "up").await;
+        let before = site.homes(0, &rooms);
+        running.pinned(60).await;
+        site.servers[0].stop();
+        running.verdict("mm1", "down").await;
+        // People of some of its rooms come while it is away.
+        let asked: Vec<String> = of(&before, "mm1").step_by(2).cloned().collect();
+        let met = site.homes(1, &asked);
+        assert!(asked.len() > 3 && met.values().all(|home| home != "mm1"), "{met:?}");
+        until("they are pinned where they met", || {
+            asked.iter().all(|room| site.map(0).get(room) == met.get(room) && site.map(1).get(room) == met.get(room))
+        })
+        .await;
+        site.servers[0].listen();
+        running.verdict("mm1", "up").await;
+        let after = site.homes(0, &rooms);
+        assert_eq!(site.homes(1, &rooms), after);
+        for room in &rooms {
+            assert_eq!(after[room], *met.get(room).unwrap_or(&before[room]), "{room}");
+        }
+        assert_eq!(running.control.splits(&[]).await.rooms, []);
+        assert_eq!(running.control.status().decisions.get("moved followed"), Some(&(asked.len() as u64)));
+        running.end().await;
+        println!("{}: {} of its rooms followed", binary.display(), asked.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_restarted_haproxy_gets_its_pins_back() {
     for binary in binaries() {
         let mut site = Site::start(&binary, 3, 1);

@@ -20,6 +20,10 @@ use crate::haproxy::{Haproxy, Place, free_port};
 use crate::reconcile::crowd::home;
 use crate::responder::Responder;
 
+/// How often HAProxy looks after a server, and how often it must fail and succeed.
+type Checks = (Duration, u16, u16);
+const QUICK: Checks = (Duration::from_millis(100), 3, 2);
+
 /// Short times, so that a second is long.
 pub(crate) fn options(place: &Place) -> ControlOptions {
     let mut options = ControlOptions::new("rooms", place.path("pins.map"));
@@ -27,7 +31,6 @@ pub(crate) fn options(place: &Place) -> ControlOptions {
     options.every = Duration::from_millis(40);
     options.learn = Duration::from_millis(40);
     options.resync = Duration::from_secs(2);
-    options.settle = Duration::ZERO;
     options
 }
 
@@ -42,15 +45,20 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) fn start(binary: &Path, servers: usize, haproxies: usize) -> Self {
-        Self::start_as(binary, servers, haproxies, false)
+        Self::start_as(binary, servers, haproxies, false, QUICK)
     }
 
     /// With pins that hold: HAProxy itself moves no pinned room.
     pub(crate) fn start_holding(binary: &Path, servers: usize, haproxies: usize) -> Self {
-        Self::start_as(binary, servers, haproxies, true)
+        Self::start_as(binary, servers, haproxies, true, QUICK)
     }
 
-    fn start_as(binary: &Path, servers: usize, haproxies: usize, hold: bool) -> Self {
+    /// With checks slow enough for a controller of ordinary pace.
+    pub(crate) fn start_slow(binary: &Path, servers: usize, haproxies: usize) -> Self {
+        Self::start_as(binary, servers, haproxies, false, (Duration::from_millis(700), 2, 2))
+    }
+
+    fn start_as(binary: &Path, servers: usize, haproxies: usize, hold: bool, checks: Checks) -> Self {
         let out = Command::new(binary).arg("-v").output().unwrap();
         let version: HaproxyVersion = String::from_utf8_lossy(&out.stdout).parse().unwrap();
         let servers: Vec<Responder> = (1..=servers).map(|n| Responder::start(&format!("mm{n}"))).collect();
@@ -59,14 +67,14 @@ impl Site {
         let mut site = Self { servers, haproxies: Vec::new(), texts: Vec::new(), place };
         for _ in 0..haproxies {
             let one = Place::new();
-            let text = site.text(version, &one, hold);
+            let text = site.text(version, &one, hold, checks);
             site.haproxies.push(Haproxy::run(binary, one, &text));
             site.texts.push(text);
         }
         site
     }
 
-    fn text(&self, version: HaproxyVersion, one: &Place, hold: bool) -> String {
+    fn text(&self, version: HaproxyVersion, one: &Place, hold: bool, checks: Checks) -> String {
         let lines = self.servers.iter().zip(1..);
         let lines = lines.map(|(server, n)| ServerLine::new(n, format!("mm{n}"), "127.0.0.1", server.port)).collect();
         let mut cluster = EdumeetCluster::new(version, vec![Bind::port(one.port).on("127.0.0.1")], lines);
@@ -75,7 +83,7 @@ impl Site {
         config.global.logs.clear();
         config.global.sockets.push(ControlSocket::admin(one.socket()));
         for backend in &mut config.backends {
-            backend.check_times = (Duration::from_millis(100), 3, 2);
+            backend.check_times = checks;
             backend.redispatch = !hold;
             backend.pins.iter_mut().for_each(|pins| pins.hold = hold);
             backend.extra.push("http-reuse never".to_owned());
@@ -91,6 +99,15 @@ impl Site {
     pub(crate) fn control(&self, store: Arc<dyn StickStore>, change: impl FnOnce(&mut ControlOptions)) -> Running {
         let mut options = options(&self.place);
         change(&mut options);
+        self.control_as(store, options)
+    }
+
+    /// A controller of ordinary pace.
+    pub(crate) fn control_slow(&self, store: Arc<dyn StickStore>) -> Running {
+        self.control_as(store, ControlOptions::new("rooms", self.place.path("pins.map")))
+    }
+
+    fn control_as(&self, store: Arc<dyn StickStore>, options: ControlOptions) -> Running {
         let process = |(n, haproxy): (usize, &Haproxy)| {
             let client = Client::new(RuntimeAddress::unix(haproxy.place.socket()), ClientOptions::default());
             ControlledProcess::new(format!("lb{}", n + 1), client)
@@ -165,7 +182,8 @@ impl Running {
 
     /// Waits until the verdict on a server is this.
     pub(crate) async fn verdict(&self, server: &str, word: &str) {
-        until(&format!("{server} is {word}"), || self.server(server).verdict.as_str() == word).await;
+        let so = || self.control.status().servers.iter().any(|it| it.name == server && it.verdict.as_str() == word);
+        until(&format!("{server} is {word}"), so).await;
     }
 }
 
