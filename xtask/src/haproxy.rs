@@ -56,11 +56,15 @@ fn programs() -> Result<[PathBuf; 2], String> {
     Ok([PathBuf::from("/usr/sbin/haproxy"), tools::second_haproxy()?])
 }
 
-/// These ignored tests of the adapter, one after the other, beside each HAProxy.
-fn long(title: &str, profile: Option<&str>, names: &[&str]) -> Result<(), String> {
+/// Where ignored tests are: the adapter, or the program.
+const ADAPTER: &[&str] = &["-p", "adapter-haproxy", "--features", "runtime"];
+const PROGRAM: &[&str] = &["-p", "haproxy-control"];
+
+/// These ignored tests, one after the other, beside each HAProxy.
+fn long(title: &str, package: &[&str], profile: Option<&str>, names: &[&str]) -> Result<(), String> {
     for program in programs()? {
         let mut command = Command::new("cargo");
-        command.args(["test", "--quiet", "-p", "adapter-haproxy", "--features", "runtime", "--test", "it"]);
+        command.args(["test", "--quiet"]).args(package).args(["--test", "it"]);
         command.args(profile).args(["--", "--exact", "--ignored", "--nocapture", "--test-threads=1"]).args(names);
         command.env("CI", "true").env("HAPROXY", &program);
         run(&format!("{title} {}", program.display()), &mut command)?;
@@ -72,7 +76,13 @@ fn long(title: &str, profile: Option<&str>, names: &[&str]) -> Result<(), String
 pub(crate) fn soak_reload() -> Result<(), String> {
     tools::install(&[])?;
     let names = ["proof::reload::long_reloads", "proof::peers::long_peers", "proof::scale::long_scale"];
-    long("reloads, restarts and changes of", None, &names)
+    long("reloads, restarts and changes of", ADAPTER, None, &names)
+}
+
+/// `cargo xtask soak control`: servers, HAProxys, controllers and Redis fail in turn under a thousand rooms.
+pub(crate) fn soak_control() -> Result<(), String> {
+    tools::install(&[])?;
+    long("failures around", PROGRAM, None, &["soak::long"])
 }
 
 /// `cargo xtask bench haproxy-control`: plans, maps and drains for many servers and rooms; the client's commands a second
@@ -80,7 +90,7 @@ pub(crate) fn soak_reload() -> Result<(), String> {
 pub(crate) fn bench_control() -> Result<(), String> {
     tools::install(&[])?;
     let names = ["proof::size::many_servers_and_pins", "runtime::bench::commands_a_second"];
-    long("measuring control of", Some("--release"), &names)
+    long("measuring control of", ADAPTER, Some("--release"), &names)
 }
 
 /// `cargo xtask bench haproxy`: the lookup beside a binary search, and `predict` and `plan` for many servers and rooms.

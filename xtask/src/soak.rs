@@ -14,6 +14,7 @@ struct Wanted {
     inputs: bool,
     bridges: bool,
     reload: bool,
+    control: bool,
     shards: bool,
     scalelite: bool,
     seconds: Option<u64>,
@@ -33,6 +34,7 @@ fn read(args: &[String]) -> Result<Wanted, String> {
             "haproxy" => wanted.haproxy = true,
             "jitsi" => wanted.jitsi = true,
             "reload" => wanted.reload = true,
+            "control" => wanted.control = true,
             "jitsi-inputs" => wanted.inputs = true,
             "bridges" => wanted.bridges = true,
             "shards" => wanted.shards = true,
@@ -40,7 +42,8 @@ fn read(args: &[String]) -> Result<Wanted, String> {
             "--seconds" => wanted.seconds = number()?,
             "--seed" => wanted.seed = number()?,
             other => {
-                let all = "servers, haproxy, reload, jitsi, jitsi-inputs, bridges, shards, scalelite, --seconds N and --seed N";
+                let all = "servers, haproxy, reload, control, jitsi, jitsi-inputs, bridges, shards, scalelite, --seconds N \
+                    and --seed N";
                 return Err(format!("soak has no {other:?}: {all} are"));
             }
         }
@@ -66,6 +69,9 @@ fn read(args: &[String]) -> Result<Wanted, String> {
     if wanted.reload && (wanted != Wanted { reload: true, ..Wanted::default() }) {
         return Err("soak reload takes nothing else".into());
     }
+    if wanted.control && (wanted != Wanted { control: true, ..Wanted::default() }) {
+        return Err("soak control takes nothing else".into());
+    }
     if wanted.shards && (wanted != Wanted { shards: true, seed: wanted.seed, ..Wanted::default() }) {
         return Err("soak shards takes --seed alone".into());
     }
@@ -88,6 +94,9 @@ pub(crate) fn run_soak(args: &[String]) -> Result<(), String> {
     }
     if wanted.reload {
         return haproxy::soak_reload();
+    }
+    if wanted.control {
+        return haproxy::soak_control();
     }
     if wanted.shards {
         return jitsi::soak_shards(wanted.seed);
@@ -135,6 +144,7 @@ mod tests {
         assert_eq!(words("jitsi-inputs"), Ok(Wanted { inputs: true, ..Wanted::default() }));
         assert_eq!(words("bridges"), Ok(Wanted { bridges: true, ..Wanted::default() }));
         assert_eq!(words("reload"), Ok(Wanted { reload: true, ..Wanted::default() }));
+        assert_eq!(words("control"), Ok(Wanted { control: true, ..Wanted::default() }));
         for (wrong, names) in [
             ("--seed", "--seed"),
             ("--seconds x", "\"x\""),
@@ -148,6 +158,7 @@ mod tests {
             ("jitsi-inputs --seed 1", "jitsi-inputs takes nothing else"),
             ("bridges --seconds 9", "nothing else"),
             ("reload --seed 1", "nothing else"),
+            ("control --seconds 1", "nothing else"),
             ("shards --seconds 1", "--seed alone"),
         ] {
             assert!(words(wrong).unwrap_err().contains(names), "{wrong}");

@@ -11,6 +11,7 @@ mod plan;
 mod predict;
 mod render;
 mod samples;
+mod soak;
 mod usage;
 
 use std::io::Write;
