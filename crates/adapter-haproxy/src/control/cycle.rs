@@ -298,6 +298,12 @@ impl Control {
                 *servers.entry(seen.backend.to_string()).or_default() += 1;
             }
         }
+        // A store that hangs would carry these out when it wakes, which may be when their server is long back. So it has to
+        // answer first.
+        let first = wishes.first().map(|wish| Wish::Check { room: wish.room().clone() });
+        if !store::ask(&self.inner, first.as_slice()).await {
+            return;
+        }
         if self.carry_out(wishes).await {
             let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             let moved = |(server, rooms)| ControlEvent::MovedAll { server, rooms, took_ms };

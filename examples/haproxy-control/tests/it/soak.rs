@@ -82,6 +82,8 @@ async fn run(binary: &Path, scale: Scale) {
 
     world.redis.signal("-STOP");
     let paused = Instant::now();
+    // Nobody is there to be asked: its rooms wait for it.
+    let moved = die(&mut world, &crowd, 0, Some(Duration::from_secs(1)), &scale).await;
     world.store_up(false).await;
     // A HAProxy that starts anew meanwhile gets what is known.
     crowd.ledger().gone(world::HAPROXIES[1]);
@@ -94,7 +96,8 @@ async fn run(binary: &Path, scale: Scale) {
     world.store_up(true).await;
     world.pinned(scale.rooms).await;
     tokio::time::sleep(scale.calm).await;
-    told(&format!("Redis was stopped for {:.1} s, and a HAProxy killed meanwhile", paused.elapsed().as_secs_f64()));
+    let took = paused.elapsed().as_secs_f64();
+    told(&format!("Redis was stopped for {took:.1} s, a HAProxy killed meanwhile, and mm1 for a second: {moved}"));
 
     // So far nobody was split; now some are.
     let found = world.splits();
