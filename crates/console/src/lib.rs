@@ -17,10 +17,12 @@
 //! | Tables | [`Cell`], [`table`] |
 //! | Mistyped words | [`did_you_mean`], [`meant_by_serde`] |
 //! | A small HTTP/1 service, with the feature `serve` | `serve`, `signalled`, `Answer`, `Problem` and how they are made |
+//! | Words to the service manager | [`Notify`] |
 //! | Text from outside | [`printable`], [`lines`], [`counted`] |
 
 mod end;
 mod nearest;
+mod notify;
 #[cfg(feature = "serve")]
 mod serve;
 mod table;
@@ -28,6 +30,7 @@ mod text;
 
 pub use end::{Exit, Failure, Outcome};
 pub use nearest::{did_you_mean, meant_by_serde};
+pub use notify::Notify;
 #[cfg(feature = "serve")]
 pub use serve::{
     Answer, Problem, ServeLimits, json, optional, plain, problem, refused, required, serve, signalled, told, typed,

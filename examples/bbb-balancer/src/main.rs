@@ -11,7 +11,6 @@ mod doctor;
 mod import;
 mod logging;
 mod nearest;
-mod notify;
 mod rake;
 mod reload;
 mod serve;

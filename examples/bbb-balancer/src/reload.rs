@@ -3,9 +3,9 @@
 use adapter_bbb::Cluster;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::notify::Notify;
 use crate::serve::options;
 use crate::settings::{Line, Settings, is_live};
+use console::Notify;
 
 /// Waits for the order to read the configuration again.
 pub(crate) struct Orders(Option<Signal>);

@@ -9,10 +9,9 @@ use adapter_bbb::{
 };
 use balancer_core::{RedisLink, RedisOptions, StickError};
 
-use crate::notify::Notify;
 use crate::reload::Orders;
 use crate::settings::{Listen, Settings, Store};
-use console::Failure;
+use console::{Failure, Notify};
 
 /// How long requests under way may take after the order to stop.
 const GRACE: Duration = Duration::from_secs(20);
@@ -29,7 +28,9 @@ pub(crate) async fn run(settings: Settings, again: impl Fn() -> Result<Settings,
         ClusterError::Store(e) => store_failure(&e),
         e => Failure::failed(e.to_string()),
     })?;
-    let notify = Notify::from_env();
+    let notify = Notify::from_env(
+        |e| tracing::warn!(error = %e, "NOTIFY_SOCKET cannot be used: the service manager is told nothing"),
+    );
     let bind = place(&settings.listen);
     let apart = settings.admin_listen.as_ref().map(place);
     // Bound before the servers are asked, so that a port that is taken is told at once; served after.
@@ -79,7 +80,7 @@ pub(crate) async fn run(settings: Settings, again: impl Fn() -> Result<Settings,
         () = watched => {}
         () = orders.follow(&settings, again, &cluster, &notify, &status) => {}
     }
-    notify.stopping();
+    notify.stopping("requests under way are finished first");
     tracing::info!("stopping: requests under way are finished first");
     let _ = stop.send(true);
     let _ = serving.await;

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use crate::cli::RunArgs;
 use crate::settings::{self, EXAMPLE, Format, Level, ProbeKind, Settings, StoreKind};
-use console::{Failure, Outcome};
+use console::{Failure, Notify, Outcome};
 
 mod http;
 mod metrics;
@@ -50,6 +50,9 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 async fn serve(settings: Settings) -> Result<Outcome, Failure> {
     log(&settings);
+    let notify = Notify::from_env(
+        |e| tracing::warn!(error = %e, "NOTIFY_SOCKET cannot be used: the service manager is told nothing"),
+    );
     let control = control(&settings)?;
     let listen = settings.listen().map_err(Failure::failed)?;
     let listener = match listen {
@@ -74,14 +77,18 @@ async fn serve(settings: Settings) -> Result<Outcome, Failure> {
         let shared = http::Shared::new(control.clone(), &settings);
         tokio::spawn(http::serve(listener, shared, stopping.clone(), GRACE))
     });
+    let processes = console::counted(settings.haproxy.len(), "HAProxy");
+    notify.ready(&format!("driving {processes}"));
     tokio::select! {
         () = console::signalled() => {}
+        () = alive(&notify) => {}
         // Whoever started this starts it again: a service that controls nothing must not look alive.
         ended = &mut running => {
             let why = ended.err().map_or_else(|| "nobody told it to".to_owned(), |e| e.to_string());
             return Err(Failure::failed("the control loop has ended").cause(why));
         }
     }
+    notify.stopping("pins stay in force");
     tracing::info!("stopping: pins stay in force");
     let _ = stop.send(true);
     let _ = running.await;
@@ -205,5 +212,15 @@ async fn follow(mut events: tokio::sync::broadcast::Receiver<ControlEvent>, room
             Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "events were not logged"),
             Err(RecvError::Closed) => return,
         }
+    }
+}
+
+/// Says so again and again, by the same threads that do the work: when they hang, so does this.
+async fn alive(notify: &Notify) {
+    let Some(every) = notify.every() else { return std::future::pending().await };
+    let mut tick = tokio::time::interval(every);
+    loop {
+        tick.tick().await;
+        notify.alive();
     }
 }

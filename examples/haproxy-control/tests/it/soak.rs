@@ -80,7 +80,7 @@ async fn run(binary: &Path, scale: Scale) {
     world.pinned(scale.rooms).await;
     told("the other controller was killed");
 
-    world.redis.signal("-STOP");
+    world.redis.signal("STOP");
     let paused = Instant::now();
     // Nobody is there to be asked: its rooms wait for it.
     let moved = die(&mut world, &crowd, 0, Some(Duration::from_secs(1)), &scale).await;
@@ -92,7 +92,7 @@ async fn run(binary: &Path, scale: Scale) {
     crowd.ledger().back(world::HAPROXIES[1]);
     crowd.all_in(&world, "all are back without Redis").await;
     tokio::time::sleep(scale.pause.saturating_sub(paused.elapsed())).await;
-    world.redis.signal("-CONT");
+    world.redis.signal("CONT");
     world.store_up(true).await;
     world.pinned(scale.rooms).await;
     tokio::time::sleep(scale.calm).await;

@@ -1,10 +1,8 @@
 //! Room servers, HAProxys with short checks before them, and controllers.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,10 +11,11 @@ use adapter_haproxy::control::{Control, ControlOptions, ControlledProcess};
 use adapter_haproxy::render::{Bind, ControlSocket, EdumeetCluster, ServerLine};
 use adapter_haproxy::runtime::{Client, ClientOptions, RuntimeAddress};
 use balancer_core::{RedisLink, RedisOptions, RedisStore, StickStore};
+use real_servers::RedisServer;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use crate::haproxy::{Haproxy, Place, free_port};
+use crate::haproxy::{Haproxy, Place};
 use crate::reconcile::crowd::home;
 use crate::responder::Responder;
 
@@ -200,60 +199,9 @@ pub(crate) fn names(count: usize) -> Vec<String> {
     (0..count).map(|n| format!("class{n}")).collect()
 }
 
-/// A real Redis on a port of its own; killed when dropped.
-pub(crate) struct Redis {
-    child: Child,
-    pub(crate) port: u16,
-}
-
-impl Redis {
-    pub(crate) fn start() -> Option<Self> {
-        Self::start_at(free_port())
-    }
-
-    fn start_at(port: u16) -> Option<Self> {
-        let port_text = port.to_string();
-        let mut command = Command::new("redis-server");
-        command.args(["--port", &port_text, "--save", "", "--appendonly", "no", "--bind", "127.0.0.1"]);
-        let Ok(child) = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn() else {
-            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "redis-server is not installed");
-            println!("skipped: redis-server is not installed");
-            return None;
-        };
-        let redis = Self { child, port };
-        let end = Instant::now() + Duration::from_secs(10);
-        while !redis.answers() {
-            assert!(Instant::now() < end, "redis does not answer");
-            std::thread::yield_now();
-        }
-        Some(redis)
-    }
-
-    fn answers(&self) -> bool {
-        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else { return false };
-        let mut answer = [0; 7];
-        stream.write_all(b"PING\r\n").is_ok() && stream.read_exact(&mut answer).is_ok() && answer.starts_with(b"+PONG")
-    }
-
-    pub(crate) fn store(&self) -> Arc<dyn StickStore> {
-        let options = RedisOptions::new("127.0.0.1").port(self.port).unwrap();
-        let options = options.response_timeout(Duration::from_millis(500)).connect_timeout(Duration::from_millis(300));
-        Arc::new(RedisStore::new(RedisLink::new(options).unwrap()))
-    }
-
-    pub(crate) fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    /// Starts anew, with nothing remembered.
-    pub(crate) fn again(&mut self) {
-        *self = Self::start_at(self.port).unwrap();
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        self.kill();
-    }
+/// A store on a real Redis.
+pub(crate) fn store(redis: &RedisServer) -> Arc<dyn StickStore> {
+    let options = RedisOptions::new("127.0.0.1").port(redis.port()).unwrap();
+    let options = options.response_timeout(Duration::from_millis(500)).connect_timeout(Duration::from_millis(300));
+    Arc::new(RedisStore::new(RedisLink::new(options).unwrap()))
 }

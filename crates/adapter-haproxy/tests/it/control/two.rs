@@ -1,18 +1,20 @@
 //! Two controllers and two HAProxys on one real Redis.
 
-use super::site::{Redis, Site, names, until};
+use real_servers::RedisServer;
+
+use super::site::{Site, names, store, until};
 use crate::runtime::live::binaries;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_controllers_on_one_redis_agree() {
-    let Some(mut redis) = Redis::start() else { return };
+    let Some(mut redis) = RedisServer::start(&[]) else { return };
     for binary in binaries() {
-        redis.kill();
-        redis.again();
+        redis.stop();
+        redis.resume();
         let mut site = Site::start(&binary, 3, 2);
         let rooms = names(120);
-        let mut first = site.control(redis.store(), |_| ());
-        let second = site.control(redis.store(), |_| ());
+        let mut first = site.control(store(&redis), |_| ());
+        let second = site.control(store(&redis), |_| ());
         let port = (site.port(0), site.port(1));
         for (n, room) in rooms.iter().enumerate() {
             crate::reconcile::crowd::home(if n % 2 == 0 { port.0 } else { port.1 }, room).unwrap();
@@ -36,7 +38,7 @@ async fn two_controllers_on_one_redis_agree() {
         second.verdict("mm1", "up").await;
         // One is killed, and Redis with all that it knew; a server dies: nothing moves.
         first.kill();
-        redis.kill();
+        redis.stop();
         until("it is noticed", || !second.control.status().store_up).await;
         site.servers[1].stop();
         second.verdict("mm2", "down").await;
@@ -45,7 +47,7 @@ async fn two_controllers_on_one_redis_agree() {
         // A HAProxy that starts anew meanwhile gets what is known.
         site.restart(1, "");
         until("its pins are back", || site.map(1) == moved).await;
-        redis.again();
+        redis.resume();
         until("the store is back", || second.control.status().store_up).await;
         until("its rooms have moved", || second.server("mm2").rooms == 0).await;
         second.pinned(120).await;

@@ -1,7 +1,6 @@
 //! Room servers, HAProxys, controllers and Redis.
 
 use std::fmt::Write as _;
-use std::io::{Read, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,6 +10,7 @@ use std::time::{Duration, Instant};
 use adapter_haproxy::render::{Bind, ControlSocket, EdumeetCluster, ServerLine};
 use adapter_haproxy::testing::RoomServer;
 use adapter_haproxy::{HaproxyVersion, RoomRule};
+use real_servers::RedisServer;
 use serde_json::Value;
 
 use crate::{Folder, free_ports, run_in};
@@ -34,10 +34,6 @@ impl Process {
         let command = command.stdin(Stdio::null()).stdout(Stdio::null());
         command.spawn().ok().map(Self)
     }
-
-    pub(super) fn signal(&self, signal: &str) {
-        assert!(Command::new("kill").arg(signal).arg(self.0.id().to_string()).status().unwrap().success());
-    }
 }
 
 impl Drop for Process {
@@ -51,25 +47,17 @@ pub(super) struct World {
     pub(super) servers: Vec<Arc<RoomServer>>,
     haproxies: [Option<Process>; 2],
     controllers: [Option<Process>; 2],
-    pub(super) redis: Process,
+    pub(super) redis: RedisServer,
     binary: PathBuf,
-    /// Two HAProxys, two APIs, Redis.
+    /// Two HAProxys, two APIs.
     ports: Vec<u16>,
     folder: Folder,
 }
 
 impl World {
     pub(super) async fn start(binary: &Path) -> Option<Self> {
-        let (folder, ports) = (Folder::new(), free_ports(5));
-        let port = ports[4].to_string();
-        let mut command = Command::new("redis-server");
-        command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-        let Some(redis) = Process::start(&mut command) else {
-            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "redis-server is not installed");
-            println!("skipped: redis-server is not installed");
-            return None;
-        };
-        until("Redis answers", || answers(ports[4])).await;
+        let redis = RedisServer::start(&[])?;
+        let (folder, ports) = (Folder::new(), free_ports(4));
         let mut servers = Vec::new();
         for n in 1..=4 {
             servers.push(Arc::new(RoomServer::start(format!("mm{n}"), RoomRule::Edumeet3).await.unwrap()));
@@ -122,7 +110,7 @@ impl World {
             let socket = self.path(&format!("{name}.sock"));
             writeln!(text, "[[haproxy]]\nname = \"{name}\"\nruntime = \"{socket}\"").unwrap();
         }
-        let (map, api, redis) = (self.path("pins.map"), self.ports[2 + n], self.ports[4]);
+        let (map, api, redis) = (self.path("pins.map"), self.ports[2 + n], self.redis.port());
         writeln!(text, "[rooms]\nbackend = \"rooms\"\nwith = [\"pages\"]\nmap = \"{map}\"").unwrap();
         writeln!(text, "[store]\nurl = \"redis://127.0.0.1:{redis}\"\ntimeout = \"500ms\"").unwrap();
         writeln!(text, "[loop]\nevery = \"100ms\"\nlearn = \"200ms\"\nresync = \"1s\"").unwrap();
@@ -218,10 +206,4 @@ impl World {
         assert_eq!(ran.code, if rooms.is_empty() { 4 } else { 1 }, "{ran:?}");
         rooms.iter().map(|room| room["room"].as_str().unwrap().to_owned()).collect()
     }
-}
-
-fn answers(port: u16) -> bool {
-    let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
-    let mut answer = [0; 7];
-    stream.write_all(b"PING\r\n").is_ok() && stream.read_exact(&mut answer).is_ok() && answer.starts_with(b"+PONG")
 }

@@ -5,54 +5,56 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use crate::text::printable;
+
 /// The service manager's socket; does nothing when there is none.
 #[derive(Debug, Default)]
-pub(crate) struct Notify {
+pub struct Notify {
     to: Option<(UnixDatagram, SocketAddr)>,
     every: Option<Duration>,
 }
 
 impl Notify {
-    /// From `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`.
-    pub(crate) fn from_env() -> Self {
+    /// From `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`. A socket that cannot be used is handed to `trouble`; the
+    /// service manager is told nothing then.
+    pub fn from_env(trouble: impl FnOnce(io::Error)) -> Self {
         let var = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
         let mine = var("WATCHDOG_PID").is_none_or(|pid| pid == std::process::id().to_string());
-        Self::new(var("NOTIFY_SOCKET").as_deref(), var("WATCHDOG_USEC").filter(|_| mine).as_deref())
+        let watchdog = var("WATCHDOG_USEC").filter(|_| mine);
+        Self::new(var("NOTIFY_SOCKET").as_deref(), watchdog.as_deref()).unwrap_or_else(|error| {
+            trouble(error);
+            Self::default()
+        })
     }
 
-    fn new(place: Option<&str>, watchdog: Option<&str>) -> Self {
-        let Some(place) = place else { return Self::default() };
-        match open(place) {
-            Ok(to) => Self { to: Some(to), every: watchdog.and_then(half) },
-            Err(e) => {
-                tracing::warn!(error = %e, "NOTIFY_SOCKET cannot be used: the service manager is told nothing");
-                Self::default()
-            }
-        }
+    fn new(place: Option<&str>, watchdog: Option<&str>) -> io::Result<Self> {
+        let to = place.map(open).transpose()?;
+        let every = watchdog.filter(|_| to.is_some()).and_then(half);
+        Ok(Self { to, every })
     }
 
     /// How often [`alive`](Self::alive) should be said: twice within the time the service manager waits.
-    pub(crate) fn every(&self) -> Option<Duration> {
+    pub fn every(&self) -> Option<Duration> {
         self.every
     }
 
     /// Requests are served.
-    pub(crate) fn ready(&self, status: &str) {
-        self.say(&format!("READY=1\nSTATUS={}", console::printable(status)));
+    pub fn ready(&self, status: &str) {
+        self.say(&format!("READY=1\nSTATUS={}", printable(status)));
     }
 
     /// Its configuration is read again; [`ready`](Self::ready) ends this.
-    pub(crate) fn reloading(&self) {
+    pub fn reloading(&self) {
         self.say("RELOADING=1\nSTATUS=the configuration is read again");
     }
 
     /// It ends.
-    pub(crate) fn stopping(&self) {
-        self.say("STOPPING=1\nSTATUS=requests under way are finished first");
+    pub fn stopping(&self, status: &str) {
+        self.say(&format!("STOPPING=1\nSTATUS={}", printable(status)));
     }
 
     /// It still does its work.
-    pub(crate) fn alive(&self) {
+    pub fn alive(&self) {
         self.say("WATCHDOG=1");
     }
 
@@ -94,9 +96,9 @@ mod tests {
 
     #[test]
     fn an_abstract_socket_is_told() {
-        let name = format!("bbb-balancer-notify-{}", std::process::id());
+        let name = format!("console-notify-{}", std::process::id());
         let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-        let notify = Notify::new(Some(&format!("@{name}")), Some("3000000"));
+        let notify = Notify::new(Some(&format!("@{name}")), Some("3000000")).unwrap();
         assert_eq!(notify.every(), Some(Duration::from_millis(1500)));
         notify.ready("two\nlines");
         assert_eq!(heard(&socket), "READY=1\nSTATUS=two\\nlines");
@@ -106,11 +108,11 @@ mod tests {
 
     #[test]
     fn without_a_socket_nothing_happens() {
-        for notify in [Notify::new(None, Some("1")), Notify::new(Some("/no/such/socket"), Some("x"))] {
-            assert_eq!(notify.every(), None);
-            notify.ready("");
-            notify.stopping();
-        }
+        let notify = Notify::new(None, Some("1")).unwrap();
+        assert_eq!(notify.every(), None);
+        notify.ready("");
+        notify.stopping("");
+        assert!(Notify::new(Some("@"), Some("x")).is_ok_and(|notify| notify.every().is_none()));
         assert_eq!((half("0"), half("1"), half("-1")), (None, Some(Duration::from_millis(1)), None));
     }
 }
