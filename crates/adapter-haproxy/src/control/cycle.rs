@@ -277,6 +277,13 @@ impl Control {
     /// Asks the store, then tells HAProxy, some rooms at a time.
     async fn carry_out(&self, wishes: Vec<Wish>) -> bool {
         for batch in wishes.chunks(BATCH) {
+            // A store that hangs would move rooms when it wakes, which may be when their server is long back. So it has to
+            // answer first.
+            let moved = batch.iter().find(|wish| matches!(wish, Wish::Move { .. }));
+            let first = moved.map(|wish| Wish::Check { room: wish.room().clone() });
+            if !store::ask(&self.inner, first.as_slice()).await {
+                return false;
+            }
             if !store::ask(&self.inner, batch).await {
                 return false;
             }
@@ -297,12 +304,6 @@ impl Control {
             if let Wish::Move { seen, .. } = wish {
                 *servers.entry(seen.backend.to_string()).or_default() += 1;
             }
-        }
-        // A store that hangs would carry these out when it wakes, which may be when their server is long back. So it has to
-        // answer first.
-        let first = wishes.first().map(|wish| Wish::Check { room: wish.room().clone() });
-        if !store::ask(&self.inner, first.as_slice()).await {
-            return;
         }
         if self.carry_out(wishes).await {
             let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
