@@ -20,7 +20,9 @@
 //! for then is placed by the hash, where we would have moved it as well ([`Placing::Hash`]); its entry in the table is
 //! followed. Where it must not, hold the pins ([`UseServer::hold`](crate::render::UseServer::hold), and no redispatch):
 //! people get an error in that moment, and nobody but the map moves a room. A request that HAProxy retries just then may
-//! still be answered by a server that comes back; `retries 0` excludes that too.
+//! still be answered by a server that comes back; `retries 0` excludes that too. Held pins let people in as soon as the
+//! server listens again: if that is in the very moment in which its rooms are being moved, those who were quicker are left
+//! on it. Pins that do not hold wait until its checks succeed (`rise`): let that take longer than a move.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -47,6 +49,7 @@
 mod ask;
 mod book;
 mod cycle;
+mod durations;
 mod event;
 mod judge;
 mod learn;
@@ -63,6 +66,7 @@ mod view;
 pub use ask::{ControlError, RoomReport};
 pub use book::Why;
 pub use cycle::{Control, ControlledServer};
+pub use durations::Durations;
 pub use event::ControlEvent;
 pub use judge::Verdict;
 pub use options::{ControlOptions, ControlledProcess, Decide, Placing};

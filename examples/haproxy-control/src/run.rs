@@ -21,6 +21,9 @@ use console::{Failure, Notify, Outcome};
 
 mod http;
 mod metrics;
+mod probes;
+
+use probes::Probes;
 
 /// How long requests under way may take after the order to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -53,7 +56,8 @@ async fn serve(settings: Settings) -> Result<Outcome, Failure> {
     let notify = Notify::from_env(
         |e| tracing::warn!(error = %e, "NOTIFY_SOCKET cannot be used: the service manager is told nothing"),
     );
-    let control = control(&settings)?;
+    let probes = Arc::new(Probes::default());
+    let control = control(&settings, &probes)?;
     let listen = settings.listen().map_err(Failure::failed)?;
     let listener = match listen {
         None => None,
@@ -74,7 +78,7 @@ async fn serve(settings: Settings) -> Result<Outcome, Failure> {
         if let Ok(at) = listener.local_addr() {
             tracing::info!(address = %at, "listening");
         }
-        let shared = http::Shared::new(control.clone(), &settings);
+        let shared = http::Shared::new(control.clone(), &settings, probes);
         tokio::spawn(http::serve(listener, shared, stopping.clone(), GRACE))
     });
     let processes = console::counted(settings.haproxy.len(), "HAProxy");
@@ -105,7 +109,7 @@ async fn serve(settings: Settings) -> Result<Outcome, Failure> {
 /// # Errors
 ///
 /// Addresses that cannot be, a store that cannot be opened.
-pub(crate) fn control(settings: &Settings) -> Result<Control, Failure> {
+fn control(settings: &Settings, probes: &Arc<Probes>) -> Result<Control, Failure> {
     let rooms = &settings.rooms;
     let mut options = ControlOptions::new(rooms.backend.as_str(), rooms.map.as_str());
     options.with = rooms.with.iter().map(|name| name.as_str().to_owned()).collect();
@@ -133,7 +137,7 @@ pub(crate) fn control(settings: &Settings) -> Result<Control, Failure> {
     Ok(match &settings.probe {
         Some(probe) => control.with_probe(prober(probe), {
             let rules = HealthRules::new(probe.rise, probe.fall, probe.inter.get());
-            let options = MonitorOptions::new(rules);
+            let options = MonitorOptions::new(rules).watch(probes.clone());
             match probe.timeout {
                 Some(limit) => options.timeout(limit.get()),
                 None => options,

@@ -276,6 +276,7 @@ impl Control {
 
     /// Asks the store, then tells HAProxy, some rooms at a time.
     async fn carry_out(&self, wishes: Vec<Wish>) -> bool {
+        let began = Instant::now();
         for batch in wishes.chunks(BATCH) {
             // A store that hangs would move rooms when it wakes, which may be when their server is long back. So it has to
             // answer first.
@@ -288,6 +289,8 @@ impl Control {
                 return false;
             }
             self.pushed().await;
+            let decisions = batch.iter().filter(|wish| matches!(wish, Wish::Claim { .. } | Wish::Move { .. })).count();
+            self.inner.state().took.add(decisions as u64, began.elapsed());
         }
         true
     }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::runtime::{AdminState, ServerName};
 
 use super::book::{Book, Change, Told, Why, Wish};
+use super::durations::Durations;
 use super::event::ControlEvent;
 use super::judge::{Life, Verdict, judge};
 use super::learn::{Away, followed};
@@ -73,6 +74,8 @@ pub(super) struct State {
     pub(super) store: StoreState,
     pub(super) history: VecDeque<Moved>,
     pub(super) decisions: BTreeMap<(&'static str, &'static str), u64>,
+    /// How long they took.
+    pub(super) took: Durations,
     pub(super) events: Vec<ControlEvent>,
     pub(super) stranded: usize,
     /// Rooms that the store has lost, to be claimed again.
@@ -105,6 +108,7 @@ impl State {
             store: StoreState::default(),
             history: VecDeque::new(),
             decisions: BTreeMap::new(),
+            took: Durations::default(),
             events: Vec::new(),
             stranded: 0,
             restoring: Vec::new(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::book::Why;
+use super::durations::Durations;
 use super::judge::Verdict;
 use super::options::ControlOptions;
 use super::state::State;
@@ -90,6 +91,8 @@ pub struct ServerStatus {
     pub rooms: u64,
     /// Sessions open to it, in all processes.
     pub sessions: u64,
+    /// The most sessions all processes that answer give it, where each has a limit (`maxconn`).
+    pub session_limit: Option<u64>,
     /// What each process makes of it: `up`, `down`, `maint`, `unchecked`, with `drain` where it is drained.
     pub seen: BTreeMap<String, String>,
     /// What our own probe makes of it.
@@ -120,6 +123,8 @@ pub struct Status {
     pub splits: usize,
     /// Rooms placed, moved and ended, by why.
     pub decisions: BTreeMap<String, u64>,
+    /// How long placements and moves took, from the table that was read until the pins were in force.
+    pub took: Durations,
     /// Answers of the store that another controller had been quicker.
     pub conflicts: u64,
     /// Pins pushed, in all processes.
@@ -183,6 +188,7 @@ impl State {
                 takes_rooms: self.takes_rooms(name),
                 rooms: counts.get(&**name).copied().unwrap_or(0),
                 sessions: self.sessions(name),
+                session_limit: self.session_limit(name),
                 seen: seen.collect(),
                 probe: self.probes.get(name).copied(),
                 address: first.and_then(|seen| seen.address).map(|address| address.to_string()),
@@ -198,6 +204,7 @@ impl State {
             stranded: self.stranded,
             splits: self.split_rooms().count(),
             decisions: self.decisions.iter().map(|((what, why), n)| (format!("{what} {why}"), *n)).collect(),
+            took: self.took.clone(),
             conflicts: self.store.conflicts,
             pushed: self.processes.iter().map(|watched| watched.pushed).sum(),
         }
@@ -206,6 +213,12 @@ impl State {
     /// Sessions open to a server, in all processes that answer.
     fn sessions(&self, server: &str) -> u64 {
         self.looks().filter_map(|look| look.servers.get(server)).map(|seen| seen.sessions).sum()
+    }
+
+    fn session_limit(&self, server: &str) -> Option<u64> {
+        let limits: Option<Vec<u64>> =
+            self.looks().filter_map(|look| look.servers.get(server)).map(|it| it.limit).collect();
+        limits.filter(|limits| !limits.is_empty()).map(|limits| limits.iter().sum())
     }
 
     pub(super) fn remaining(&self, server: &str, options: &ControlOptions, wall_ms: u64) -> Remaining {

@@ -47,6 +47,8 @@ pub(super) struct Seen {
     pub(super) address: Option<SocketAddr>,
     /// Sessions open.
     pub(super) sessions: u64,
+    /// The most sessions it is given, if there is a limit.
+    pub(super) limit: Option<u64>,
     /// How often it went down by its checks.
     pub(super) downs: u64,
 }
@@ -67,6 +69,7 @@ impl Seen {
             draining: state.admin & 24 != 0,
             address: state.address.map(|ip| SocketAddr::new(ip, state.port)),
             sessions: 0,
+            limit: None,
             downs: 0,
         }
     }
@@ -110,6 +113,7 @@ impl Look {
         for row in stat.rows().iter().filter(|row| row.proxy() == backend) {
             if let Some(seen) = look.servers.get_mut(row.name()) {
                 seen.sessions = row.number("scur").unwrap_or(0) + row.number("qcur").unwrap_or(0);
+                seen.limit = row.number("slim").filter(|limit| *limit > 0);
                 seen.downs = row.number("chkdown").unwrap_or(0);
             }
         }

@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::metrics;
+use super::probes::Probes;
 use crate::settings::Settings;
 
 /// How many connections are served at a time; others wait.
@@ -26,13 +27,14 @@ pub(super) struct Shared {
     control: Control,
     token: Option<Arc<str>>,
     asking: Option<Arc<crate::asking::Asking>>,
+    probes: Arc<Probes>,
 }
 
 impl Shared {
-    pub(super) fn new(control: Control, settings: &Settings) -> Self {
+    pub(super) fn new(control: Control, settings: &Settings, probes: Arc<Probes>) -> Self {
         let token = settings.http.token.as_ref().map(|token| Arc::from(token.as_str()));
         let asking = settings.ask.as_ref().map(|ask| Arc::new(crate::asking::Asking::new(ask)));
-        Self { control, token, asking }
+        Self { control, token, asking, probes }
     }
 }
 
@@ -64,9 +66,11 @@ async fn respond(shared: &Shared, request: &Request<Incoming>) -> Answer {
             None => plain(StatusCode::OK, "ok\n"),
             Some(why) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
         },
-        "/metrics" if reading => {
-            typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::render(control))
-        }
+        "/metrics" if reading => typed(
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            metrics::render(control, &shared.probes.counts()),
+        ),
         "/v1/status" if reading => serialised(&control.status()),
         "/v1/rooms" if reading => told(explain(control, query).await),
         "/v1/rooms" if writing => told(place(control, query).await),

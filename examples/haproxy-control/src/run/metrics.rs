@@ -2,10 +2,12 @@
 
 use std::fmt::{Display, Write as _};
 
-use adapter_haproxy::control::{Control, ServerStatus};
+use adapter_haproxy::control::{Control, Durations, ServerStatus};
+
+use super::probes::Counts;
 
 /// All figures as of the last round.
-pub(super) fn render(control: &Control) -> String {
+pub(super) fn render(control: &Control, probes: &Counts) -> String {
     let status = control.status();
     let pool = label(&control.options().backend);
     let mut out = Lines(String::new());
@@ -19,6 +21,13 @@ pub(super) fn render(control: &Control) -> String {
     out.head("balancer_backend_load", "gauge", "Sessions open to a server, in all processes.");
     for server in &status.servers {
         out.line("balancer_backend_load", &of(server), server.sessions);
+    }
+    let help = "Sessions open to a server as a share of its maxconn, where it has one.";
+    out.head("balancer_backend_capacity_ratio", "gauge", help);
+    for server in &status.servers {
+        if let Some(limit) = server.session_limit {
+            out.line("balancer_backend_capacity_ratio", &of(server), server.sessions as f64 / limit as f64);
+        }
     }
     out.head("balancer_backend_rooms", "gauge", "Rooms pinned to a server.");
     for server in &status.servers {
@@ -40,6 +49,14 @@ pub(super) fn render(control: &Control) -> String {
         let labels = format!("pool=\"{pool}\",outcome=\"{outcome}\",reason=\"{reason}\"");
         out.line("balancer_decisions_total", &labels, count);
     }
+    let help = "From the table that was read until a placement or a move was in force.";
+    out.durations("balancer_decision_duration_seconds", help, &status.took);
+    out.head("balancer_probes_total", "counter", "Our own probes of servers.");
+    for ((server, result), count) in &probes.results {
+        let labels = format!("backend=\"{}\",result=\"{result}\"", label(server));
+        out.line("balancer_probes_total", &labels, count);
+    }
+    out.durations("balancer_probe_duration_seconds", "How long our own probes took.", &probes.took);
     let pooled = format!("pool=\"{pool}\"");
     out.head("balancer_stick_entries", "gauge", "Rooms known.");
     out.line("balancer_stick_entries", &pooled, status.rooms);
@@ -84,6 +101,16 @@ impl Lines {
     // Writing to a string cannot fail.
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn durations(&mut self, name: &str, help: &str, took: &Durations) {
+        self.head(name, "histogram", help);
+        for (bound, count) in took.buckets() {
+            self.line(&format!("{name}_bucket"), &format!("le=\"{bound}\""), count);
+        }
+        self.line(&format!("{name}_bucket"), "le=\"+Inf\"", took.count);
+        self.line(&format!("{name}_sum"), "", took.seconds);
+        self.line(&format!("{name}_count"), "", took.count);
     }
 
     fn line(&mut self, name: &str, labels: &str, value: impl Display) {

@@ -1,7 +1,8 @@
 //! Servers, HAProxys, controllers and Redis fail in turn, while people are in their rooms.
 //!
 //! Two HAProxys that share nothing, two controllers on one real Redis, four room servers. Who is in which room is told by
-//! the room servers themselves. Pins hold, so that nobody but the controllers moves a room.
+//! the room servers themselves. HAProxy never sends anybody elsewhere because one connection failed. While Redis is stopped
+//! pins hold, so that nobody at all moves a room.
 
 mod ledger;
 mod people;
@@ -22,6 +23,8 @@ struct Scale {
     polls: Duration,
     minute: Duration,
     pause: Duration,
+    /// How many checks must succeed until HAProxy gives people to a server that is back.
+    rise: u16,
     /// How long everybody is watched after each failure.
     calm: Duration,
 }
@@ -29,22 +32,22 @@ struct Scale {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn short() {
     let (minute, pause) = (Duration::from_secs(2), Duration::from_secs(2));
-    let calm = Duration::from_millis(500);
+    let (rise, calm) = (10, Duration::from_millis(300));
     let Some(binary) = crate::haproxy() else { return };
-    run(&binary, Scale { rooms: 100, polls: Duration::from_secs(1), minute, pause, calm }).await;
+    run(&binary, Scale { rooms: 100, polls: Duration::from_secs(1), minute, pause, rise, calm }).await;
 }
 
 #[ignore = "takes three minutes: `cargo xtask soak control`"]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn long() {
     let (minute, pause) = (Duration::from_secs(60), Duration::from_secs(10));
-    let calm = Duration::from_secs(5);
+    let (rise, calm) = (30, Duration::from_secs(5));
     let Some(binary) = crate::haproxy() else { return };
-    run(&binary, Scale { rooms: 1000, polls: Duration::from_secs(5), minute, pause, calm }).await;
+    run(&binary, Scale { rooms: 1000, polls: Duration::from_secs(5), minute, pause, rise, calm }).await;
 }
 
 async fn run(binary: &Path, scale: Scale) {
-    let Some(mut world) = World::start(binary).await else { return };
+    let Some(mut world) = World::start(binary, scale.rise).await else { return };
     let mut crowd = Crowd::come(&world, scale.rooms, scale.polls);
     crowd.all_in(&world, "all have come").await;
     world.pinned(scale.rooms).await;
@@ -57,13 +60,8 @@ async fn run(binary: &Path, scale: Scale) {
     let moved = die(&mut world, &crowd, 1, Some(scale.minute), &scale).await;
     told(&format!("mm2 was dead for {:?}: {moved}", scale.minute));
 
-    for n in 0..2 {
-        crowd.ledger().gone(world::HAPROXIES[n]);
-        world.kill_haproxy(n);
-        tokio::time::sleep(scale.calm).await;
-        world.start_haproxy(n);
-        crowd.ledger().back(world::HAPROXIES[n]);
-        crowd.all_in(&world, "all are back").await;
+    for n in [0, 1] {
+        restart(&mut world, &crowd, n, false, scale.calm).await;
         world.pinned(scale.rooms).await;
     }
     told("each HAProxy was killed and started anew");
@@ -80,17 +78,17 @@ async fn run(binary: &Path, scale: Scale) {
     world.pinned(scale.rooms).await;
     told("the other controller was killed");
 
+    for n in [0, 1] {
+        restart(&mut world, &crowd, n, true, scale.calm).await;
+        world.pinned(scale.rooms).await;
+    }
     world.redis.signal("STOP");
     let paused = Instant::now();
     // Nobody is there to be asked: its rooms wait for it.
     let moved = die(&mut world, &crowd, 0, Some(Duration::from_secs(1)), &scale).await;
     world.store_up(false).await;
     // A HAProxy that starts anew meanwhile gets what is known.
-    crowd.ledger().gone(world::HAPROXIES[1]);
-    world.kill_haproxy(1);
-    world.start_haproxy(1);
-    crowd.ledger().back(world::HAPROXIES[1]);
-    crowd.all_in(&world, "all are back without Redis").await;
+    restart(&mut world, &crowd, 1, true, Duration::ZERO).await;
     tokio::time::sleep(scale.pause.saturating_sub(paused.elapsed())).await;
     world.redis.signal("CONT");
     world.store_up(true).await;
@@ -131,6 +129,16 @@ async fn run(binary: &Path, scale: Scale) {
         found.len(),
     );
     assert_eq!((totals.failed, totals.split), (0, 0), "{:#?}", totals.words);
+}
+
+/// A HAProxy is killed, and started with pins that hold or not.
+async fn restart(world: &mut World, crowd: &Crowd, n: usize, hold: bool, after: Duration) {
+    crowd.ledger().gone(world::HAPROXIES[n]);
+    world.kill_haproxy(n);
+    tokio::time::sleep(after).await;
+    world.start_haproxy(n, hold);
+    crowd.ledger().back(world::HAPROXIES[n]);
+    crowd.all_in(world, "all are back").await;
 }
 
 /// A server dies; how its rooms moved, in words. After a moment all of them have, or none.

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+/// So long after somebody was met at a new server others may still be sent to the dead one.
+const MOVING: Duration = Duration::from_secs(2);
 /// The most words about what went wrong.
 const MAX_WORDS: usize = 20;
 
@@ -67,12 +69,16 @@ impl Ledger {
         if self.was_gone(server, asked) && self.died_since(server, asked) {
             return;
         }
-        let homes = self.rooms.get(room).map(Vec::as_slice).unwrap_or_default();
-        if let Some((home, since)) = homes.last() {
+        if let Some((home, since)) = self.rooms.get(room).and_then(|homes| homes.last()).cloned() {
+            let died = self.died_since(&home, since);
             if home == server {
+                // Back where it was: the death is no reason to move any more.
+                if died && let Some(last) = self.rooms.get_mut(room).and_then(|homes| homes.last_mut()) {
+                    last.1 = Instant::now();
+                }
                 return;
             }
-            if !self.died_since(home, *since) {
+            if !died {
                 let words = format!("{room} was on {home}, which is there, and was met on {server}");
                 return self.splits(room, words);
             }
@@ -85,7 +91,8 @@ impl Ledger {
         self.requests += 1;
         let homes = self.rooms.get(room).map(Vec::as_slice).unwrap_or_default();
         let last_two = homes.iter().rev().take(2);
-        let moving = homes.last().is_some_and(|(_, since)| *since >= asked);
+        // Somebody was met elsewhere, and not everybody has heard of it.
+        let moving = homes.last().is_some_and(|(_, since)| *since + MOVING >= asked);
         let dead = last_two.take(1 + usize::from(moving)).any(|(home, _)| self.was_gone(home, asked));
         if dead || self.was_gone(haproxy, asked) {
             self.excused += 1;
@@ -164,11 +171,18 @@ fn a_death_excuses_a_move_and_nothing_else() {
     ledger.look(&[("mm1", vec![]), ("mm2", vec!["a".into(), "b".into()])]);
     let totals = ledger.totals();
     assert_eq!((totals.split, totals.failed, totals.excused, totals.moved), (0, 0, 1, [1, 1, 0, 0]));
+    // To one that is back before it has moved, and away from there.
+    ledger.met("d", "mm4", now());
+    ledger.gone("mm4");
+    ledger.back("mm4");
+    ledger.met("d", "mm4", now());
+    ledger.met("d", "mm2", now());
+    assert_eq!(ledger.totals().split, 1);
     // Back to where it was, away from who lives, people in two places, an error without need.
     ledger.met("a", "mm1", now());
     ledger.met("b", "mm3", now());
     ledger.look(&[("mm1", vec!["c".into()]), ("mm2", vec!["c".into()])]);
     ledger.failed("b", "lb1", now(), "503");
     let totals = ledger.totals();
-    assert_eq!((totals.split, totals.failed, totals.words.len()), (3, 1, 4));
+    assert_eq!((totals.split, totals.failed, totals.words.len()), (4, 1, 5), "{totals:?}");
 }

@@ -40,7 +40,7 @@ impl Crowd {
         let (ledger, mut tasks) = (Arc::<Mutex<Ledger>>::default(), JoinSet::new());
         for n in 0..2 * rooms {
             let person = Person { room: room(n / 2), seat: n % 2, polls, haproxies: world.addresses() };
-            tasks.spawn(person.attend(ledger.clone(), polls * u32::try_from(n).unwrap() / (2 * rooms as u32)));
+            tasks.spawn(person.attend(ledger.clone(), polls.mul_f64(n as f64 / (2 * rooms) as f64)));
         }
         tasks.spawn(watch(ledger.clone(), world.servers.clone()));
         Self { rooms, ledger, tasks }

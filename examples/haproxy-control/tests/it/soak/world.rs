@@ -49,13 +49,14 @@ pub(super) struct World {
     controllers: [Option<Process>; 2],
     pub(super) redis: RedisServer,
     binary: PathBuf,
+    rise: u16,
     /// Two HAProxys, two APIs.
     ports: Vec<u16>,
     folder: Folder,
 }
 
 impl World {
-    pub(super) async fn start(binary: &Path) -> Option<Self> {
+    pub(super) async fn start(binary: &Path, rise: u16) -> Option<Self> {
         let redis = RedisServer::start(&[])?;
         let (folder, ports) = (Folder::new(), free_ports(4));
         let mut servers = Vec::new();
@@ -65,15 +66,12 @@ impl World {
         folder.put("pins.map", "");
         let binary = binary.to_owned();
         let mut world =
-            Self { servers, haproxies: [None, None], controllers: [None, None], redis, binary, ports, folder };
-        for n in 0..2 {
-            world.folder.put(&format!("{}.cfg", HAPROXIES[n]), world.config(n));
+            Self { servers, haproxies: [None, None], controllers: [None, None], redis, binary, rise, ports, folder };
+        for n in [0, 1] {
             world.folder.put(&format!("control{n}.toml"), world.settings(n));
+            world.start_haproxy(n, false);
         }
-        for n in 0..2 {
-            world.start_haproxy(n);
-        }
-        for n in 0..2 {
+        for n in [0, 1] {
             world.start_controller(n);
         }
         for name in ["mm1", "mm2", "mm3", "mm4"] {
@@ -82,7 +80,7 @@ impl World {
         Some(world)
     }
 
-    fn config(&self, n: usize) -> String {
+    fn config(&self, n: usize, hold: bool) -> String {
         let out = Command::new(&self.binary).arg("-v").output().unwrap();
         let version: HaproxyVersion = String::from_utf8_lossy(&out.stdout).parse().unwrap();
         let line = |(server, id): (&Arc<RoomServer>, u32)| {
@@ -95,9 +93,10 @@ impl World {
         config.global.logs.clear();
         config.global.sockets.push(ControlSocket::admin(self.path(&format!("{}.sock", HAPROXIES[n]))));
         for backend in &mut config.backends {
-            backend.check_times = (Duration::from_millis(150), 2, 3);
+            // Who is back is given people later than its rooms take to move, on a busy host too.
+            backend.check_times = (Duration::from_millis(150), 2, self.rise);
             backend.redispatch = false;
-            backend.pins.iter_mut().for_each(|pins| pins.hold = true);
+            backend.pins.iter_mut().for_each(|pins| pins.hold = hold);
             // A host with much to do answers late; who is dead refuses at once.
             backend.extra.extend(["timeout check 5s", "retries 0", "http-reuse never"].map(str::to_owned));
         }
@@ -132,8 +131,9 @@ impl World {
         self.haproxies[n] = None;
     }
 
-    /// Starts it and waits until it listens.
-    pub(super) fn start_haproxy(&mut self, n: usize) {
+    /// Starts it, with pins that hold or not, and waits until it listens.
+    pub(super) fn start_haproxy(&mut self, n: usize, hold: bool) {
+        self.folder.put(&format!("{}.cfg", HAPROXIES[n]), self.config(n, hold));
         let mut command = Command::new(&self.binary);
         command.args(["-db", "-q", "-f", &self.path(&format!("{}.cfg", HAPROXIES[n]))]).stderr(Stdio::null());
         self.haproxies[n] = Process::start(&mut command);
