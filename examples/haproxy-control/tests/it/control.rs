@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -125,6 +125,22 @@ impl Scene {
         (0..30).map(|n| format!("class{n}")).map(|room| (room.clone(), self.home(&room))).collect()
     }
 
+    fn metrics(&self, api: u16) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", api)).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// The control loop, with the settings in the folder.
+    fn control(&self) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_haproxy-control"));
+        command.args(["run", "--config", "control.toml"]).current_dir(&*self.folder).stderr(Stdio::null());
+        command.env("NOTIFY_SOCKET", self.folder.join("notify")).env("WATCHDOG_USEC", "200000");
+        Running(command.spawn().unwrap())
+    }
+
     fn order(&self, order: &str) -> String {
         let mut stream = UnixStream::connect(self.folder.join("admin.sock")).unwrap();
         stream.write_all(format!("{order}\n").as_bytes()).unwrap();
@@ -154,11 +170,13 @@ fn a_cluster_is_driven_from_the_command_line() {
     scene.folder.put("state", "");
     scene.put(3, "");
     scene.done(&["render", "edumeet", "cluster.toml", "--out", "haproxy.cfg"]);
-    let _haproxy = start(&binary, &scene);
+    let haproxy = start(&binary, &scene);
     let settings = format!(
         "[[haproxy]]\nname = \"lb1\"\nruntime = \"{at}/admin.sock\"\nmaster = \"{at}/master.sock\"\n\
          config = \"{at}/haproxy.cfg\"\nstate_file = \"{at}/state\"\nprogram = \"{}\"\n\
          [rooms]\nbackend = \"rooms\"\nwith = [\"pages\"]\nmap = \"{at}/pins.map\"\n\
+         [store]\nurl = \"file:{at}/kept/rooms.redb\"\n\
+         [probe]\nkind = \"http\"\ninter = \"50ms\"\nrise = 1\n\
          [loop]\nevery = \"50ms\"\nlearn = \"50ms\"\nresync = \"1s\"\n\
          [http]\nlisten = \"127.0.0.1:{api}\"\ntoken = \"sesame\"\n\
          [apply]\nkind = \"edumeet\"\nwanted = \"{at}/cluster.toml\"\n",
@@ -167,9 +185,14 @@ fn a_cluster_is_driven_from_the_command_line() {
     scene.folder.put("control.toml", settings);
     let none = scene.run(&["status", "--config", "control.toml"]);
     assert!(none.code == 1 && none.err.contains("no controller answers"), "{none:?}");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_haproxy-control"));
-    command.args(["run", "--config", "control.toml"]).current_dir(&*scene.folder).stderr(Stdio::null());
-    let mut control = Running(command.spawn().unwrap());
+    let manager = UnixDatagram::bind(scene.folder.join("notify")).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let mut control = scene.control();
+    for words in ["READY=1\nSTATUS=driving 1 HAProxy", "WATCHDOG=1"] {
+        let mut heard = [0; 256];
+        let count = manager.recv(&mut heard).unwrap();
+        assert_eq!(String::from_utf8_lossy(&heard[..count]), words);
+    }
     let here = ["--config", "control.toml"];
     let with = |args: &[&'static str]| [args, &here].concat();
     until("it answers", || scene.run(&with(&["status"])).code == 0);
@@ -276,6 +299,25 @@ fn a_cluster_is_driven_from_the_command_line() {
     assert!(scene.homes().values().all(|home| home == "mm1"));
     assert_eq!(control.end(), Some(0));
     assert_eq!(scene.home("class1"), "mm1", "pins stay in force");
+
+    // All that HAProxy knew is lost, its file of pins too: the store has it.
+    drop(haproxy);
+    scene.folder.put("pins.map", "").put("state", "");
+    let _haproxy = start(&binary, &scene);
+    let mut control = scene.control();
+    until("all pins are back", || scene.order(&format!("show map {at}/pins.map")).lines().count() == moved.len() + 1);
+    assert!(scene.homes().values().all(|home| home == "mm1"), "where they were, not where a hash would have them");
+    for line in [
+        "balancer_probes_total{backend=\"mm1\",result=\"ok\"} ",
+        "balancer_probe_duration_seconds_count ",
+        "balancer_decision_duration_seconds_bucket{le=\"+Inf\"} ",
+        "# TYPE balancer_backend_capacity_ratio gauge",
+        "balancer_store_up 1",
+    ] {
+        until("it is counted", || scene.metrics(api).lines().any(|told| told.starts_with(line)));
+    }
+    until("its probe is known", || scene.json(&with(&["status"]))["servers"][0]["probe"] == "up");
+    assert_eq!(control.end(), Some(0));
 }
 
 #[test]
