@@ -105,12 +105,11 @@ impl Ledger {
     /// The rooms that have people, by server, all at one time.
     pub(super) fn look(&mut self, now: &[(&str, Vec<String>)]) {
         self.looks += 1;
-        let mut places: BTreeMap<&str, &str> = BTreeMap::new();
-        for (server, rooms) in now {
-            for room in rooms {
-                if let Some(other) = places.insert(room, server) {
-                    self.splits(room, format!("people of {room} are on {other} and on {server}"));
-                }
+        let all = now.iter().flat_map(|(server, rooms)| rooms.iter().map(move |room| (*server, room)));
+        let mut places = BTreeMap::new();
+        for (server, room) in all {
+            if let Some(other) = places.insert(room, server) {
+                self.splits(room, format!("people of {room} are on {other} and on {server}"));
             }
         }
     }
