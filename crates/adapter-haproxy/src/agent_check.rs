@@ -124,7 +124,8 @@ impl AgentReply {
     /// than [`MAX_AGENT_REASON`] is cut.
     #[must_use]
     pub fn with_reason(mut self, reason: &str) -> Self {
-        let mut clean: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let clean = reason.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let mut clean: String = clean.skip_while(|c| c.is_whitespace()).collect();
         let ends = clean.char_indices().map(|(start, c)| start + c.len_utf8());
         clean.truncate(ends.take_while(|end| *end <= MAX_AGENT_REASON).last().unwrap_or(0));
         let clean = clean.trim();

@@ -54,6 +54,8 @@ fn reasons_stay_in_their_line() {
     assert_eq!(said.to_string(), "down # too busy\n");
     assert_eq!(AgentReply::new().with_reason("\n").reason(), None);
     assert_eq!(AgentReply::new().with_reason(&"ü".repeat(200)).reason().map(str::len), Some(MAX_AGENT_REASON));
+    let longest = AgentReply::new().with_health(AgentHealth::Down).with_reason(&"r".repeat(MAX_AGENT_REASON));
+    assert_eq!(AgentReply::parse(longest.to_string().as_bytes()), Ok(longest));
 }
 
 /// HAProxy's side: one order, whoever gave it.
