@@ -73,9 +73,9 @@ async fn ask(client: &Client, count: usize) {
     }
 }
 
-async fn ask_all(client: &Client, count: usize) {
-    let commands = vec![Command::get_weight(&name("rooms/mm1")); count];
-    assert_eq!(client.call_all(&commands).await.unwrap().len(), count);
+/// What the bare loop has at hand as bytes, this has at hand as commands.
+async fn ask_all(client: &Client, commands: &[Command]) {
+    assert_eq!(client.call_all(commands).await.unwrap().len(), commands.len());
 }
 
 /// Seven runs, in each of which both take turns many times, so that whatever else the machine does is borne by both;
@@ -100,9 +100,11 @@ fn compare(count: usize, mut bare: impl FnMut(usize), mut ours: impl FnMut(usize
     runs[runs.len() / 2]
 }
 
-/// The ratios of the client to the bare loops.
+/// The ratios of the client to the bare loops; the one of commands sent ahead, many times faster than a loop, is printed
+/// alone.
 fn run(scale: usize) -> Vec<f64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let ahead = vec![Command::get_weight(&name("rooms/mm1")); 200 * scale / TURNS];
     let mut ratios = vec![];
     for binary in binaries() {
         let live = Live::with_master(&binary);
@@ -110,7 +112,10 @@ fn run(scale: usize) -> Vec<f64> {
         let through = MasterClient::new(live.address("master"), ClientOptions::default()).worker(WorkerTarget::Current);
         let told = [
             ("one by one", compare(40 * scale, |n| one_by_one(&live, n), |n| runtime.block_on(ask(&direct, n)))),
-            ("sent ahead", compare(200 * scale, |n| pipelined(&live, n), |n| runtime.block_on(ask_all(&direct, n)))),
+            (
+                "sent ahead",
+                compare(200 * scale, |n| pipelined(&live, n), |n| runtime.block_on(ask_all(&direct, &ahead[..n]))),
+            ),
             (
                 "a connection each, through the master",
                 compare(4 * scale, |n| each_its_own(&live, n), |n| runtime.block_on(ask(&through, n))),
@@ -119,7 +124,9 @@ fn run(scale: usize) -> Vec<f64> {
         for (what, (bare, ours)) in told {
             let ratio = ours / bare;
             println!("{}: {what}: bare loop {bare:.0}/s, client {ours:.0}/s, ratio {ratio:.2}", live.version);
-            ratios.push(ratio);
+            if what != "sent ahead" {
+                ratios.push(ratio);
+            }
         }
     }
     ratios
