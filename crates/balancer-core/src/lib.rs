@@ -75,7 +75,7 @@
 //! Measured on two cores of an AMD EPYC by `cargo xtask bench growth`, which prints the whole table and draws it. A pick
 //! costs 18 ns by rotation and 25 to 36 ns by hash from 10 to 100,000 servers; two choices cost 30 to 115 ns; the fewest
 //! units in flight are a scan, 0.24 µs at 1,000 servers and 17 µs at 100,000. A room is found in the stick table in 25 to
-//! 65 ns and claimed in 0.1 to 0.6 µs from 1,000 to ten million rooms, which take 192 MiB a million. So a process ends
+//! 65 ns and claimed in 0.1 to 0.6 µs from 1,000 to ten million rooms, which take 136 MiB a million. So a process ends
 //! neither at picks nor at rooms, but at changes: one more server costs 0.1 to 0.7 ms at 1,000 and 20 to 95 ms at
 //! 100,000, since every member is published anew. Beyond 10,000 servers divide them among pools (a region each) before
 //! anything else.
