@@ -10,16 +10,8 @@
 //! redis.resume();
 //! ```
 
+mod host;
 mod redis;
 
+pub use host::{Folder, free_port, haproxy};
 pub use redis::RedisServer;
-
-/// A loopback port on which nobody listens.
-///
-/// # Panics
-///
-/// When the machine has no loopback port left.
-pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free loopback port");
-    listener.local_addr().expect("the address that was bound").port()
-}

@@ -1,7 +1,7 @@
 //! A real HAProxy as a child process, with its runtime socket.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -24,10 +24,7 @@ pub(crate) fn binary() -> Option<(PathBuf, Version)> {
     Some((path, version))
 }
 
-/// A port nobody listens on. Let go at once: another process could take it meanwhile, which a start would show.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+pub(crate) use real_servers::free_port;
 
 /// Looks again and again until it is so, for at most this many seconds.
 pub(crate) fn until(what: &str, seconds: u64, mut so: impl FnMut() -> bool) {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -45,10 +44,6 @@ pub(crate) struct Prosody {
     pub(crate) roots: String,
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 impl Prosody {
     /// Starts a server and registers `focus`, `jvb` and `balancer`. `None` when Prosody is not installed; under CI that
     /// is a failure.
@@ -76,7 +71,7 @@ impl Prosody {
         }
         for _ in 0..10 {
             // Another test may take the port first: then another is tried.
-            server.port = free_port();
+            server.port = real_servers::free_port();
             if server.run() {
                 return Some(server);
             }

@@ -13,7 +13,7 @@ const PURE: [&str; 6] = ["--haproxy-version", "2.6", "--no-haproxy", "--no-files
 
 #[test]
 fn every_sample_is_found_wrong_as_recorded() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     for name in SAMPLES {
         let file = format!("{name}.cfg");
         folder.put(&file, sample(&format!("golden/{file}")));
@@ -29,7 +29,7 @@ fn every_sample_is_found_wrong_as_recorded() {
 
 #[test]
 fn warnings_fail_when_strict() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     folder.put("a.cfg", sample("golden/cookie.cfg"));
     let args = [&["check", "a.cfg"][..], &PURE].concat();
     assert_eq!(run_in(&folder, &args, "").code, 0);
@@ -38,7 +38,7 @@ fn warnings_fail_when_strict() {
 
 #[test]
 fn json_says_the_same() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     folder.put("a.cfg", sample("golden/edumeet.cfg"));
     let text = run_in(&folder, &[&["check", "a.cfg"][..], &PURE].concat(), "").out;
     let ran = run_in(&folder, &[&["check", "a.cfg", "-o", "json"][..], &PURE].concat(), "");
@@ -59,7 +59,7 @@ fn the_installed_haproxy_is_asked_as_well() {
     if haproxy().is_none() {
         return;
     }
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     folder.put("a.cfg", "frontend f\n    mode http\n    bind 127.0.0.1:1\n    timeuot client 5s\n    monitor-uri\n");
     let ran = run_in(&folder, &["check", "a.cfg"], "");
     assert_eq!(ran.code, 1);
@@ -78,7 +78,7 @@ fn the_installed_haproxy_is_asked_as_well() {
 
 #[test]
 fn files_are_one_configuration() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     let waits = " timeout connect 5s\n timeout client 50s\n timeout server 50s\n timeout http-request 10s\n timeout tunnel 1h\n";
     folder.put("1.cfg", format!("defaults\n mode http\n option forwardfor\n{waits}"));
     folder.put("2.cfg", "frontend f\n bind 127.0.0.1:1\n default_backend b\n");
@@ -94,7 +94,7 @@ fn files_are_one_configuration() {
 
 #[test]
 fn nginx_wants_the_same_port() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     folder.put("a.cfg", "frontend f\n mode tcp\n bind :8080\n");
     folder.put("site.conf", "server {\n  listen 8080;\n}\n");
     let ran = run_in(&folder, &[&["check", "a.cfg", "--nginx", "site.conf"][..], &PURE].concat(), "");
@@ -105,7 +105,7 @@ fn nginx_wants_the_same_port() {
 fn this_host_is_looked_at() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     let text = format!("frontend f\n mode tcp\n bind 127.0.0.1:{port}\nbackend b\n server s no..name:80 id 1\n");
     folder.put("a.cfg", text);
     let ran = run_in(&folder, &[&["check", "a.cfg"][..], &PURE].concat(), "");
@@ -118,7 +118,7 @@ fn this_host_is_looked_at() {
 
 #[test]
 fn certificates_are_read() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     folder.put("keyless.pem", sample("pki/keyless.pem")).put("meet.pem", sample("pki/meet.pem"));
     folder.put("a.cfg", "frontend f\n mode http\n bind :443 ssl crt keyless.pem\n bind :444 ssl crt missing.pem\n");
     folder.put("b.cfg", "frontend f\n mode http\n bind :443 ssl crt meet.pem\n");
@@ -133,7 +133,7 @@ fn certificates_are_read() {
 
 #[test]
 fn what_can_be_mended_is_written_beside() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     let old = sample("golden/jitsi.cfg");
     folder.put("a.cfg", &old).put("meet.pem", sample("pki/meet.pem"));
     let text = String::from_utf8(old.clone()).unwrap().replace("/etc/ssl/certs/meet.example.com.pem", "meet.pem");
@@ -159,7 +159,7 @@ fn what_can_be_mended_is_written_beside() {
 
 #[test]
 fn no_password_is_shown() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     folder.put("a.cfg", "defaults\n mode http\nlisten s\n bind*:8404\n stats enable\n stats auth ops:geheim-77\nuserlist u\n user joe insecure-password geheim-78\n");
     for output in ["table", "json"] {
         let ran = run_in(&folder, &[&["check", "a.cfg", "--fix", "-o", output][..], &PURE].concat(), "");
@@ -170,7 +170,7 @@ fn no_password_is_shown() {
 
 #[test]
 fn broken_files_are_read_all_the_same() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     folder.put("a.cfg", b"\xff\xfe\x00\x1b[2J 'open\nfrontend \x07\n bind \"\\".as_slice());
     let ran = run_in(&folder, &[&["check", "a.cfg", "--fix"][..], &PURE].concat(), "");
     assert!(ran.code == 1 && ran.out.contains("BLC-H001"), "{ran:?}");

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use real_servers::free_port;
+
 use crate::{Folder, Ran, haproxy, run_in};
 
 /// A child process, ended in good order when dropped.
@@ -49,10 +51,6 @@ fn room_server(name: &str) -> u16 {
         }
     });
     port
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 fn until(what: &str, mut so: impl FnMut() -> bool) {
@@ -164,7 +162,7 @@ fn start(binary: &Path, scene: &Scene) -> Running {
 fn a_cluster_is_driven_from_the_command_line() {
     let Some(binary) = haproxy() else { return };
     let ports = (1..=5).map(|n| room_server(&format!("mm{n}"))).collect();
-    let scene = Scene { folder: Folder::new(), ports, front: free_port(), peer: free_port() };
+    let scene = Scene { folder: Folder::new("haproxy-control"), ports, front: free_port(), peer: free_port() };
     let (at, api) = (scene.folder.display().to_string(), free_port());
     scene.folder.put("pins.map", "");
     scene.folder.put("state", "");
@@ -322,7 +320,7 @@ fn a_cluster_is_driven_from_the_command_line() {
 
 #[test]
 fn a_controller_whose_haproxy_is_away_says_so_and_lets_nothing_pass_for_done() {
-    let (folder, api) = (Folder::new(), free_port());
+    let (folder, api) = (Folder::new("haproxy-control"), free_port());
     let at = folder.display();
     let settings = format!(
         "[[haproxy]]\nname = \"lb1\"\nruntime = \"{at}/admin.sock\"\n[rooms]\nbackend = \"rooms\"\n\

@@ -68,7 +68,7 @@ fn moves_of<'a>(planned: &'a Value, way: &str) -> HashMap<&'a str, &'a str> {
 #[test]
 fn haproxy_does_what_was_predicted_and_planned() {
     let Some(haproxy) = haproxy() else { return };
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     let ports = free_ports(5);
     folder.put("a.cfg", config(&folder, &ports, &[1, 2, 3]));
     let rooms: Vec<String> =

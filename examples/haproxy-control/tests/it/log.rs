@@ -6,7 +6,7 @@ use crate::{Folder, expect, run_in, sample};
 
 #[test]
 fn failed_starts_are_explained() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     let log = String::from_utf8(sample("golden/start.log")).unwrap();
     folder.put("start.log", &log);
     let ran = run_in(&folder, &["explain-log", "start.log"], "");
@@ -21,7 +21,7 @@ fn failed_starts_are_explained() {
 
 #[test]
 fn what_is_unknown_is_not_explained() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     let ran = run_in(&folder, &["explain-log"], "all is well\n");
     assert!(ran.code == 1 && ran.out.is_empty() && ran.err.contains("nothing known in 1 line"), "{ran:?}");
     // Neither long texts nor control characters harm.

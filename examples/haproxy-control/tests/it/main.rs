@@ -15,11 +15,8 @@ mod soak;
 mod usage;
 
 use std::io::Write;
-use std::net::TcpListener;
-use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How a run ended.
@@ -55,55 +52,7 @@ pub(crate) fn run(args: &[&str]) -> Ran {
     run_in(&std::env::temp_dir(), args, "")
 }
 
-/// The installed HAProxy. Under `CI=true` it must be there; elsewhere its absence is said.
-pub(crate) fn haproxy() -> Option<PathBuf> {
-    let places = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy", "/usr/bin/haproxy"];
-    let named = std::env::var_os("HAPROXY").map(PathBuf::from);
-    let found = named.or_else(|| places.iter().map(PathBuf::from).find(|path| path.is_file()));
-    if found.is_none() {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "haproxy is not installed");
-        println!("skipped: haproxy is not installed");
-    }
-    found
-}
-
-/// A folder of one test, gone when dropped.
-pub(crate) struct Folder(PathBuf);
-
-impl Folder {
-    pub(crate) fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("haproxy-control-it-{}-{count}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    /// Writes a file in it.
-    pub(crate) fn put(&self, name: &str, text: impl AsRef<[u8]>) -> &Self {
-        std::fs::write(self.join(name), text).unwrap();
-        self
-    }
-
-    /// Reads a file in it.
-    pub(crate) fn get(&self, name: &str) -> String {
-        std::fs::read_to_string(self.join(name)).unwrap()
-    }
-}
-
-impl Deref for Folder {
-    type Target = Path;
-
-    fn deref(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+pub(crate) use real_servers::{Folder, haproxy};
 
 /// A file of the adapter's tests.
 pub(crate) fn sample(name: &str) -> Vec<u8> {
@@ -122,10 +71,9 @@ pub(crate) fn expect(name: &str, seen: &str) {
     assert_eq!(seen, wanted, "{name}");
 }
 
-/// Ports nobody listens on. Let go at once: another process could take one meanwhile, which a start would show.
+/// Ports nobody listens on.
 pub(crate) fn free_ports(count: usize) -> Vec<u16> {
-    let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+    (0..count).map(|_| real_servers::free_port()).collect()
 }
 
 /// Looks again and again until it is so, for at most 20 s.

@@ -37,7 +37,7 @@ fn plan(backend: &str, change: &[&str]) -> Ran {
 }
 
 fn plan_with(backend: &str, more: &[&str], change: &[&str], input: &str) -> Ran {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     folder.put("a.cfg", CONFIG);
     let args = ["plan", "--config", "a.cfg", "--backend", backend, "--haproxy-version", "2.6"];
     run_in(&folder, &[&args[..], more, change].concat(), input)

@@ -45,7 +45,7 @@ peers shared
 
 /// Asks the sample configuration.
 fn ask(backend: &str, more: &[&str], keys: &str) -> crate::Ran {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     folder.put("a.cfg", CONFIG);
     let args = ["predict", "--config", "a.cfg", "--backend", backend, "--haproxy-version", "2.6"];
     run_in(&folder, &[&args[..], more].concat(), keys)
@@ -63,7 +63,11 @@ fn one_server_a_line() {
     assert!(count("c") == 0 && count("b") > count("a"), "{plain}");
     // The same from options.
     let args = ["predict", "--algorithm", "url_param room", "--hash-type", "consistent", "--haproxy-version", "2.6"];
-    let ran = run_in(&Folder::new(), &[&args[..], &["--server", "a:10:1", "--server", "b:30"]].concat(), &keys);
+    let ran = run_in(
+        &Folder::new("haproxy-control"),
+        &[&args[..], &["--server", "a:10:1", "--server", "b:30"]].concat(),
+        &keys,
+    );
     assert_eq!((ran.code, ran.out), (0, plain.clone()), "{}", ran.err);
     // The same from requests.
     let requests: String = (1..=40).map(|n| format!("GET /join?room=room{n}\tHost: x\n")).collect();
@@ -126,7 +130,7 @@ fn what_cannot_be_predicted_is_refused() {
 
 #[test]
 fn keys_without_a_server() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     folder.put("a.cfg", "backend b\n balance source\n server a 192.0.2.1:80 disabled\n");
     let args = ["predict", "--config", "a.cfg", "--backend", "b", "--haproxy-version", "2.6"];
     let ran = run_in(&folder, &args, "192.0.2.9\n");
@@ -139,7 +143,7 @@ fn keys_without_a_server() {
 
 #[test]
 fn chance_is_said() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     let args = ["predict", "--algorithm", "random", "--server", "a", "--server", "b", "--haproxy-version", "2.6"];
     let ran = run_in(&folder, &args, "x\n");
     assert!(ran.code == 0 && ran.err.contains("chance decides 1 of 1"), "{ran:?}");
@@ -147,7 +151,7 @@ fn chance_is_said() {
 
 #[test]
 fn mangled_configurations_do_no_harm() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     let mut seed = 11_u64;
     let mut random = |below: usize| {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -174,7 +178,7 @@ fn mangled_configurations_do_no_harm() {
 
 #[test]
 fn rooms_that_are_pinned() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     folder.put("pins.map", "# pins\nbig%20hall s2\nx s1\ny nobody\n");
     let text = "[[listen]]\nport = 80\n[[server]]\nname = \"s1\"\nhost = \"192.0.2.1\"\nid = 1\n\
         [[server]]\nname = \"s2\"\nhost = \"192.0.2.2\"\nid = 2\n";
@@ -236,7 +240,7 @@ fn says_where_a_branch_was_never_compared() {
 
 #[test]
 fn words_without_a_value_hide_none_that_follows() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     let servers = "server a 192.0.2.1:80 strict-maxconn weight 0\n server b 192.0.2.2:80";
     folder.put("a.cfg", format!("backend b\n balance url_param room\n {servers}\n"));
     let args = ["predict", "--config", "a.cfg", "--backend", "b", "--haproxy-version", "3.5"];

@@ -7,7 +7,7 @@ const PURE: [&str; 3] = ["--haproxy-version", "2.6", "--no-haproxy"];
 
 #[test]
 fn every_example_renders_as_recorded() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     for kind in KINDS {
         let example = run(&["render", kind, "--example"]);
         assert_eq!(example.code, 0);
@@ -39,7 +39,7 @@ fn what_is_written_is_proved() {
     if haproxy().is_none() {
         return;
     }
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     folder.put("meet.pem", sample("pki/meet.pem"));
     for kind in KINDS {
         let mut text = run(&["render", kind, "--example"]).out;
@@ -68,7 +68,7 @@ fn what_is_written_is_proved() {
 
 #[test]
 fn what_cannot_be_is_said_with_its_line() {
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     let ok = "[[listen]]\nport = 80\n[[server]]\nname = \"a\"\nhost = \"192.0.2.1\"\nid = 1\n";
     for (kind, text, want) in [
         ("cookie", "[[listen]]\nprot = 80\n".to_owned(), "a.toml:2: unknown field `prot`"),

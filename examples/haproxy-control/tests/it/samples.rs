@@ -39,7 +39,7 @@ struct Installed {
 
 impl Installed {
     fn new(name: &str) -> Self {
-        let (folder, ports) = (Folder::new(), free_ports(4));
+        let (folder, ports) = (Folder::new("haproxy-control"), free_ports(4));
         folder.put("meet.example.com.pem", sample("pki/meet.pem"));
         // As the steps of installation leave it.
         folder.put("server-state", "1\n");
@@ -211,7 +211,7 @@ fn the_units_are_good() {
     assert!(master.contains("-S /run/haproxy/master.sock") && settings.contains("\"/run/haproxy/master.sock\""));
     assert!(unit.contains("ReadWritePaths=/etc/haproxy /var/lib/haproxy /run/haproxy"));
     assert!(unit.contains("StateDirectory=haproxy-control") && settings.contains("/var/lib/haproxy-control/"));
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     folder.put("haproxy-control.service", unit.replace("/usr/local/bin/haproxy-control", BINARY));
     let path = folder.join("haproxy-control.service");
     match Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&path).output() {

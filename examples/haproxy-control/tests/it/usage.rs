@@ -79,7 +79,7 @@ fn the_unit_reloads_only_what_passes() {
     // The first clears what the distribution's unit does, the last tells HAProxy.
     let [clear, check, tell] = lines[..] else { panic!("{lines:?}") };
     assert_eq!((clear, tell), ("", "/bin/kill -USR2 $MAINPID"));
-    let folder = Folder::new();
+    let folder = Folder::new("haproxy-control");
     let file = folder.join("haproxy.cfg").display().to_string();
     let args =
         check.strip_prefix("/usr/local/bin/haproxy-control ").unwrap().replace("/etc/haproxy/haproxy.cfg", &file);

@@ -1,7 +1,6 @@
 //! A running `serve --shards`, and what stands beside it.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -58,9 +57,7 @@ impl Drop for Process {
     }
 }
 
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
+pub(crate) use real_servers::free_port;
 
 /// A running picker.
 pub(crate) struct Picker {

@@ -1,11 +1,9 @@
 //! A real HAProxy with its sockets, killed when dropped.
 
-use std::collections::BTreeSet;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use adapter_haproxy::HaproxyVersion;
@@ -27,17 +25,6 @@ pub(crate) fn binaries() -> Vec<PathBuf> {
         println!("skipped: haproxy is not installed");
     }
     found
-}
-
-/// A port that was free and that no other test of this process was given: HAProxy would share it with another HAProxy.
-fn free_port() -> u16 {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    loop {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        if GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port) {
-            return port;
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -77,7 +64,12 @@ impl Live {
     fn attempt(binary: &Path, master: bool) -> Option<Self> {
         let target = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = target.local_addr().unwrap().port();
-        let (tcp, pipe, web, agent) = (free_port(), free_port(), free_port(), free_port());
+        let (tcp, pipe, web, agent) = (
+            real_servers::free_port(),
+            real_servers::free_port(),
+            real_servers::free_port(),
+            real_servers::free_port(),
+        );
         let folder = std::env::temp_dir().join(format!("hrt-{}-{tcp}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let f = folder.display();
@@ -98,7 +90,7 @@ impl Live {
              backend fixed\n balance static-rr\n server s1 127.0.0.1:{port}\n\
              frontend pipes\n mode tcp\n bind 127.0.0.1:{pipe}\n default_backend pipe\n\
              backend pipe\n mode tcp\n balance leastconn\n server p1 127.0.0.1:{port} id 1\n",
-            free_port(),
+            real_servers::free_port(),
         );
         std::fs::write(folder.join("haproxy.cfg"), text).unwrap();
         let child = Self::spawn(binary, &folder, master);

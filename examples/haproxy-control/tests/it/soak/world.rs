@@ -58,7 +58,7 @@ pub(super) struct World {
 impl World {
     pub(super) async fn start(binary: &Path, rise: u16) -> Option<Self> {
         let redis = RedisServer::start(&[])?;
-        let (folder, ports) = (Folder::new(), free_ports(4));
+        let (folder, ports) = (Folder::new("haproxy-control"), free_ports(4));
         let mut servers = Vec::new();
         for n in 1..=4 {
             servers.push(Arc::new(RoomServer::start(format!("mm{n}"), RoomRule::Edumeet3).await.unwrap()));
