@@ -278,13 +278,13 @@ async fn carry(
 pub(super) async fn orders(inner: &Arc<Inner>) {
     for (at, process) in inner.processes.iter().enumerate() {
         let orders = inner.state().orders_for(at);
+        let mut refused = None;
         for (name, state) in orders {
             let command = Command::set_state(&name, state);
             match process.client.order(&command).await {
                 Ok(()) => inner.state().order_given(at, name, state),
                 Err(error) => {
-                    let text = format!("{}: {command}: {error}", process.name);
-                    inner.state().events.push(ControlEvent::Trouble { text });
+                    refused = Some(format!("{}: {command}: {error}", process.name));
                     break;
                 }
             }
@@ -292,6 +292,7 @@ pub(super) async fn orders(inner: &Arc<Inner>) {
                 inner.wake();
             }
         }
+        inner.state().order_refused(at, refused);
     }
 }
 

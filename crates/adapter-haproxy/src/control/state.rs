@@ -51,6 +51,8 @@ pub(super) struct Watched {
     pub(super) written: Option<u64>,
     /// What is wrong with its map or table.
     pub(super) trouble: Option<String>,
+    /// Why it does not take an order.
+    pub(super) refused: Option<String>,
     pub(super) pushed: u64,
 }
 
@@ -97,6 +99,7 @@ impl State {
             adopting: true,
             written: None,
             trouble: None,
+            refused: None,
             pushed: 0,
         };
         Self {
@@ -426,6 +429,15 @@ impl State {
         } else {
             watched.ordered.insert(name, (look.process.generation, state, true));
         }
+    }
+
+    /// Why a process does not take its orders, if so; told once for each reason.
+    pub(super) fn order_refused(&mut self, at: usize, refused: Option<String>) {
+        let Some(watched) = self.processes.get_mut(at) else { return };
+        if let Some(text) = refused.clone().filter(|text| watched.refused.as_ref() != Some(text)) {
+            self.events.push(ControlEvent::Trouble { text });
+        }
+        watched.refused = refused;
     }
 
     /// The address HAProxy has for each server.

@@ -168,7 +168,13 @@ impl State {
                 age_seconds: look.map(|look| age(look.at)),
                 pins: watched.map.as_ref().map(|map| map.entries.len()),
                 behind,
-                trouble: watched.lost.as_ref().map(|(_, why)| why.clone()).or_else(|| watched.trouble.clone()),
+                trouble: watched
+                    .lost
+                    .as_ref()
+                    .map(|(_, why)| why)
+                    .or(watched.trouble.as_ref())
+                    .or(watched.refused.as_ref())
+                    .cloned(),
             }
         });
         let counts = self.book.counts();

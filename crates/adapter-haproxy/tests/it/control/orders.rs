@@ -40,6 +40,22 @@ async fn somebody_elses_maintenance_is_never_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_order_that_haproxy_refuses_is_told_in_the_status() {
+    for binary in binaries() {
+        let site = Site::start(&binary, 2, 1);
+        let running = site.control_below(Arc::new(MemoryStore::default()));
+        running.verdict("mm1", "up").await;
+        running.control.order("mm1", Some(Order::Drain)).await.unwrap();
+        let trouble = || running.control.status().processes[0].trouble.clone();
+        until("the refusal is told", || trouble().is_some_and(|text| text.contains("set server"))).await;
+        assert!(trouble().unwrap().contains("admin"), "{:?}", trouble());
+        running.control.order("mm1", None).await.unwrap();
+        until("nothing is wrong any more", || trouble().is_none()).await;
+        running.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_drained_server_keeps_its_rooms_and_says_which() {
     for binary in binaries() {
         let mut site = Site::start(&binary, 3, 1);

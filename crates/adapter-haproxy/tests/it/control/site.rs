@@ -88,7 +88,8 @@ impl Site {
             backend.extra.push("http-reuse never".to_owned());
             backend.extra.push("retries 1".to_owned());
         }
-        config.render().unwrap()
+        let operator = format!("global\n    stats socket {} level operator\n", one.path("operator"));
+        config.render().unwrap().replacen("global\n", &operator, 1)
     }
 
     pub(crate) fn port(&self, haproxy: usize) -> u16 {
@@ -98,17 +99,22 @@ impl Site {
     pub(crate) fn control(&self, store: Arc<dyn StickStore>, change: impl FnOnce(&mut ControlOptions)) -> Running {
         let mut options = options(&self.place);
         change(&mut options);
-        self.control_as(store, options)
+        self.control_as(store, options, "cli")
     }
 
     /// A controller of ordinary pace.
     pub(crate) fn control_slow(&self, store: Arc<dyn StickStore>) -> Running {
-        self.control_as(store, ControlOptions::new("rooms", self.place.path("pins.map")))
+        self.control_as(store, ControlOptions::new("rooms", self.place.path("pins.map")), "cli")
     }
 
-    fn control_as(&self, store: Arc<dyn StickStore>, options: ControlOptions) -> Running {
+    /// A controller that may not order servers about.
+    pub(crate) fn control_below(&self, store: Arc<dyn StickStore>) -> Running {
+        self.control_as(store, options(&self.place), "operator")
+    }
+
+    fn control_as(&self, store: Arc<dyn StickStore>, options: ControlOptions, socket: &str) -> Running {
         let process = |(n, haproxy): (usize, &Haproxy)| {
-            let client = Client::new(RuntimeAddress::unix(haproxy.place.socket()), ClientOptions::default());
+            let client = Client::new(RuntimeAddress::unix(haproxy.place.path(socket)), ClientOptions::default());
             ControlledProcess::new(format!("lb{}", n + 1), client)
         };
         Running::start(Control::new(options, self.haproxies.iter().enumerate().map(process).collect(), store))
