@@ -6,8 +6,9 @@
 //!
 //! - **New rooms** are placed by HAProxy itself; the stick table tells, and the room is claimed and pinned. Two
 //!   controllers on one store get one answer.
-//! - **A server that is down** loses its rooms once, each to one new server, all people of a room together; and no room
-//!   returns while it is in use. Who says that it is down is [`Decide`]; one process that cannot see it decides nothing.
+//! - **A server that is down** loses its rooms once, each to one new server, all people of a room together: once the pins
+//!   are changed, sessions still at it are ended (`shutdown sessions server`) in every process, so that nobody stays behind;
+//!   and no room returns while it is in use. Who says that it is down is [`Decide`]; one process that cannot see it decides nothing.
 //! - **Maintenance ordered by somebody else** moves the rooms, and is never ended by us.
 //! - **Draining** ([`Control::order`]) keeps what is there; [`Control::remaining`] says what is left, by room.
 //! - **The store is away**: pins stay, nothing moves, a HAProxy that lost its pins gets those that are known.
@@ -21,8 +22,7 @@
 //! followed. Where it must not, hold the pins ([`UseServer::hold`](crate::render::UseServer::hold), and no redispatch):
 //! people get an error in that moment, and nobody but the map moves a room. A request that HAProxy retries just then may
 //! still be answered by a server that comes back; `retries 0` excludes that too. Held pins let people in as soon as the
-//! server listens again: if that is in the very moment in which its rooms are being moved, those who were quicker are left
-//! on it. Pins that do not hold wait until its checks succeed (`rise`): let that take longer than a move.
+//! server listens again, even while its rooms are being moved: they are sent after the others once the pins are changed.
 //!
 //! ```
 //! use std::sync::Arc;

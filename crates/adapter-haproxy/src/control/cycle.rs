@@ -230,6 +230,7 @@ impl Control {
         self.carry_out(wishes).await;
         self.evacuate().await;
         self.reconcile(due).await;
+        push::sweep(inner).await;
         push::orders(inner).await;
         if Instant::now() >= due.files {
             let began = Instant::now();
@@ -308,7 +309,10 @@ impl Control {
                 *servers.entry(seen.backend.to_string()).or_default() += 1;
             }
         }
-        if self.carry_out(wishes).await {
+        let done = self.carry_out(wishes).await;
+        self.inner.state().sweep(&servers);
+        push::sweep(&self.inner).await;
+        if done {
             let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
             let moved = |(server, rooms)| ControlEvent::MovedAll { server, rooms, took_ms };
             self.inner.state().events.extend(servers.into_iter().map(moved));

@@ -274,6 +274,30 @@ async fn carry(
     client.confirm(&meant).await
 }
 
+/// Ends the sessions at servers whose rooms have moved. HAProxy leaves them alone (unless `on-marked-down` says otherwise,
+/// and then those that came later): whoever still has one would stay behind while the room goes on elsewhere.
+pub(super) async fn sweep(inner: &Arc<Inner>) {
+    for (at, process) in inner.processes.iter().enumerate() {
+        let servers = inner.state().sweeps(at);
+        for server in servers {
+            match process.client.order(&Command::shutdown_server_sessions(&server)).await {
+                // It went: so did its sessions.
+                Ok(()) => {}
+                Err(error) if error.refusal().is_some_and(|refusal| refusal.kind() == RefusalKind::NoServer) => {}
+                // The next round tries again, or finds another process.
+                Err(error) if error.is_retryable() => break,
+                Err(error) => {
+                    let text = format!("{}: sessions at {server} cannot be ended: {error}", process.name);
+                    inner.state().events.push(ControlEvent::Trouble { text });
+                }
+            }
+            if let Some(watched) = inner.state().processes.get_mut(at) {
+                watched.sweeping.remove(&server);
+            }
+        }
+    }
+}
+
 /// Gives servers the states that are ordered.
 pub(super) async fn orders(inner: &Arc<Inner>) {
     for (at, process) in inner.processes.iter().enumerate() {

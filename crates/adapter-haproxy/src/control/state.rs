@@ -51,6 +51,8 @@ pub(super) struct Watched {
     pub(super) written: Option<u64>,
     /// What is wrong with its map or table.
     pub(super) trouble: Option<String>,
+    /// Servers whose rooms have just moved away: who is still there is to be sent after them.
+    pub(super) sweeping: BTreeSet<ServerName>,
     /// Why it does not take an order.
     pub(super) refused: Option<String>,
     pub(super) pushed: u64,
@@ -99,6 +101,7 @@ impl State {
             adopting: true,
             written: None,
             trouble: None,
+            sweeping: BTreeSet::new(),
             refused: None,
             pushed: 0,
         };
@@ -161,6 +164,7 @@ impl State {
         watched.looked_ms = began_ms;
         if !same {
             watched.map = None;
+            watched.sweeping.clear();
         }
         watched.lost = None;
         watched.look = Some(look);
@@ -320,6 +324,25 @@ impl State {
             self.events.push(ControlEvent::Nowhere { rooms: stranded });
         }
         wishes
+    }
+
+    /// The rooms of these servers have moved: whoever reached one of them meanwhile is to be sent after them.
+    pub(super) fn sweep(&mut self, servers: &BTreeMap<String, usize>) {
+        for watched in &mut self.processes {
+            let listed = watched.look.iter().flat_map(|look| look.ordered.keys());
+            watched.sweeping.extend(listed.filter(|name| servers.contains_key(name.server())).cloned());
+        }
+    }
+
+    /// Servers of a process that are to be swept now: its pins show none of the rooms that have left them.
+    pub(super) fn sweeps(&self, at: usize) -> Vec<ServerName> {
+        let Some(watched) = self.processes.get(at).filter(|watched| watched.lost.is_none()) else { return Vec::new() };
+        let Some(map) = watched.map.as_ref().filter(|_| !watched.sweeping.is_empty()) else { return Vec::new() };
+        let left =
+            |room: &Arc<str>, pinned: &Arc<str>| self.book.get(room).is_some_and(|known| known.server() != &**pinned);
+        let late: BTreeSet<&str> =
+            map.entries.iter().filter(|(room, pinned)| left(room, pinned)).map(|(_, pinned)| &**pinned).collect();
+        watched.sweeping.iter().filter(|name| !late.contains(name.server())).cloned().collect()
     }
 
     /// Takes in what the store answered to a question of `asked`.

@@ -175,9 +175,18 @@ impl Haproxy {
 
     /// The status of a server as the statistics say it: `UP`, `DOWN`, …
     pub(crate) fn status(&self, backend: &str, server: &str) -> String {
+        self.stat(backend, server, 17)
+    }
+
+    /// How many sessions a server has.
+    pub(crate) fn sessions(&self, backend: &str, server: &str) -> String {
+        self.stat(backend, server, 4)
+    }
+
+    fn stat(&self, backend: &str, server: &str, column: usize) -> String {
         let told = self.order("show stat");
         let row = told.lines().find(|row| row.starts_with(&format!("{backend},{server},")));
-        row.and_then(|row| row.split(',').nth(17)).unwrap_or("?").to_owned()
+        row.and_then(|row| row.split(',').nth(column)).unwrap_or("?").to_owned()
     }
 }
 

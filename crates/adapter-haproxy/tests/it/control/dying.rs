@@ -1,6 +1,8 @@
 //! Servers that die for a moment and for good, and HAProxys that start anew.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use balancer_core::MemoryStore;
@@ -197,4 +199,50 @@ async fn people_who_come_all_the_time_meet_in_one_place_before_and_in_one_after(
         println!("{}: {asked} came, {failed} while their server was down", binary.display());
         running.end().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_was_quicker_than_the_move_is_sent_after_the_others() {
+    for binary in binaries() {
+        let site = Site::start_holding(&binary, 3, 2);
+        let rooms = names(30);
+        let running = site.control(Arc::new(MemoryStore::default()), |options| {
+            options.grace = std::time::Duration::from_secs(2);
+        });
+        let before = site.homes(0, &rooms);
+        running.pinned(30).await;
+        let room = of(&before, "mm1").next().unwrap();
+        // Out of service, its sessions ended; and its pins still let people in, by either process.
+        for haproxy in &site.haproxies {
+            haproxy.order("set server rooms/mm1 state maint");
+        }
+        let mut late: Vec<TcpStream> = Vec::new();
+        for haproxy in &site.haproxies {
+            late.push(half_a_request(haproxy.place.port, room));
+            until("somebody has reached it", || haproxy.sessions("rooms", "mm1") == "1").await;
+        }
+        assert_eq!(site.map(0)[room], "mm1", "not moved yet");
+        until("its rooms have moved", || running.server("mm1").dead && running.server("mm1").rooms == 0).await;
+        for stream in &mut late {
+            let mut end = Vec::new();
+            let _ = stream.read_to_end(&mut end);
+            let end = String::from_utf8_lossy(&end);
+            assert!(!end.starts_with("HTTP/1.1 200"), "the session has ended: {end}");
+        }
+        for haproxy in &site.haproxies {
+            until("nobody is left", || haproxy.sessions("rooms", "mm1") == "0").await;
+            assert_ne!(crate::reconcile::crowd::home(haproxy.place.port, room).as_deref(), Some("mm1"));
+        }
+        running.end().await;
+    }
+}
+
+/// A session that lasts: a request whose body is not all there yet, and longer than what HAProxy waits for.
+fn half_a_request(port: u16, room: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    let head = format!("POST /socket.io/?roomId={room} HTTP/1.1\r\nHost: h\r\nContent-Length: 40000\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&[b'x'; 20_000]).unwrap();
+    stream
 }
