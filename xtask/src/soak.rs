@@ -5,114 +5,65 @@ use std::process::Command;
 use crate::run::run;
 use crate::{haproxy, jitsi, tools};
 
-/// What the command line asks for.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Wanted {
-    servers: bool,
-    haproxy: bool,
-    jitsi: bool,
-    inputs: bool,
-    bridges: bool,
-    reload: bool,
-    control: bool,
-    shards: bool,
-    scalelite: bool,
+/// What a soak can be told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Options {
     seconds: Option<u64>,
     seed: Option<u64>,
 }
 
-fn read(args: &[String]) -> Result<Wanted, String> {
-    let mut wanted = Wanted::default();
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        let mut number = || {
-            let value = args.next().map(String::as_str).unwrap_or_default();
-            value.parse().map(Some).map_err(|_| format!("{arg} takes a whole number, not {value:?}"))
-        };
-        match arg.as_str() {
-            "servers" => wanted.servers = true,
-            "haproxy" => wanted.haproxy = true,
-            "jitsi" => wanted.jitsi = true,
-            "reload" => wanted.reload = true,
-            "control" => wanted.control = true,
-            "jitsi-inputs" => wanted.inputs = true,
-            "bridges" => wanted.bridges = true,
-            "shards" => wanted.shards = true,
-            "scalelite" => wanted.scalelite = true,
-            "--seconds" => wanted.seconds = number()?,
-            "--seed" => wanted.seed = number()?,
-            other => {
-                let all = "servers, haproxy, reload, control, jitsi, jitsi-inputs, bridges, shards, scalelite, --seconds N \
-                    and --seed N";
-                return Err(format!("soak has no {other:?}: {all} are"));
-            }
+/// A soak: its name, the options it takes, and what it does.
+type Soak = (&'static str, &'static [&'static str], fn(Options) -> Result<(), String>);
+
+/// The first one runs where none is named.
+const SOAKS: [Soak; 10] = [
+    ("", &["--seconds", "--seed"], |options| balancer("soak::long_soak", options)),
+    ("servers", &[], |options| balancer("soak::servers::long_servers", options)),
+    ("scalelite", &["--seed"], |options| balancer("soak::scalelite::long_scalelite", options)),
+    ("haproxy", &["--seed"], |options| haproxy::soak(options.seed)),
+    ("reload", &[], |_| haproxy::soak_reload()),
+    ("control", &[], |_| haproxy::soak_control()),
+    ("jitsi", &[], |_| jitsi::soak()),
+    ("jitsi-inputs", &[], |_| jitsi::inputs()),
+    ("bridges", &[], |_| jitsi::soak_bridges()),
+    ("shards", &["--seed"], |options| jitsi::soak_shards(options.seed)),
+];
+
+fn read(args: &[String]) -> Result<(&'static Soak, Options), String> {
+    let mut words = args.iter().map(String::as_str).peekable();
+    let name = words.next_if(|word| !word.starts_with("--")).unwrap_or_default();
+    let names = || SOAKS.iter().skip(1).map(|(name, ..)| *name).collect::<Vec<_>>().join(", ");
+    let soak = SOAKS.iter().find(|(known, ..)| *known == name);
+    let soak = soak.ok_or_else(|| format!("there is no soak {name:?}: {} are", names()))?;
+    let mut options = Options::default();
+    while let Some(word) = words.next() {
+        if !soak.1.contains(&word) {
+            let takes =
+                if soak.1.is_empty() { "no options".to_owned() } else { format!("{} alone", soak.1.join(" and ")) };
+            return Err(format!("soak {name} takes {takes}, not {word:?}"));
         }
+        let value = words.next().unwrap_or_default();
+        let number = value.parse().map_err(|_| format!("{word} takes a whole number, not {value:?}"))?;
+        let option = if word == "--seed" { &mut options.seed } else { &mut options.seconds };
+        *option = Some(number);
     }
-    if wanted.servers && (wanted.seconds.is_some() || wanted.seed.is_some()) {
-        return Err("soak servers takes neither --seconds nor --seed".into());
-    }
-    if wanted.scalelite && (wanted.servers || wanted.haproxy || wanted.seconds.is_some()) {
-        return Err("soak scalelite takes --seed alone".into());
-    }
-    if wanted.haproxy && (wanted.servers || wanted.seconds.is_some()) {
-        return Err("soak haproxy takes --seed alone".into());
-    }
-    if wanted.jitsi && (wanted != Wanted { jitsi: true, ..Wanted::default() }) {
-        return Err("soak jitsi takes nothing else".into());
-    }
-    if wanted.inputs && (wanted != Wanted { inputs: true, ..Wanted::default() }) {
-        return Err("soak jitsi-inputs takes nothing else".into());
-    }
-    if wanted.bridges && (wanted != Wanted { bridges: true, ..Wanted::default() }) {
-        return Err("soak bridges takes nothing else".into());
-    }
-    if wanted.reload && (wanted != Wanted { reload: true, ..Wanted::default() }) {
-        return Err("soak reload takes nothing else".into());
-    }
-    if wanted.control && (wanted != Wanted { control: true, ..Wanted::default() }) {
-        return Err("soak control takes nothing else".into());
-    }
-    if wanted.shards && (wanted != Wanted { shards: true, seed: wanted.seed, ..Wanted::default() }) {
-        return Err("soak shards takes --seed alone".into());
-    }
-    Ok(wanted)
+    Ok((soak, options))
 }
 
 pub(crate) fn run_soak(args: &[String]) -> Result<(), String> {
-    let wanted = read(args)?;
-    if wanted.haproxy {
-        return haproxy::soak(wanted.seed);
-    }
-    if wanted.jitsi {
-        return jitsi::soak();
-    }
-    if wanted.inputs {
-        return jitsi::inputs();
-    }
-    if wanted.bridges {
-        return jitsi::soak_bridges();
-    }
-    if wanted.reload {
-        return haproxy::soak_reload();
-    }
-    if wanted.control {
-        return haproxy::soak_control();
-    }
-    if wanted.shards {
-        return jitsi::soak_shards(wanted.seed);
-    }
+    let ((_, _, soak), options) = read(args)?;
+    soak(options)
+}
+
+/// An ignored test of the BigBlueButton balancer.
+fn balancer(name: &str, options: Options) -> Result<(), String> {
     tools::install(&[])?;
-    let name = match wanted {
-        Wanted { servers: true, .. } => "soak::servers::long_servers",
-        Wanted { scalelite: true, .. } => "soak::scalelite::long_scalelite",
-        _ => "soak::long_soak",
-    };
     let mut test = Command::new("cargo");
     test.args(["test", "--quiet", "-p", "bbb-balancer", "--test", "it", "--"]);
     test.args(["--exact", name, "--ignored", "--nocapture"]);
     // What is missing must not look like a run without violations.
     test.env("CI", "true");
-    for (variable, value) in [("SOAK_SECONDS", wanted.seconds), ("SOAK_SEED", wanted.seed)] {
+    for (variable, value) in [("SOAK_SECONDS", options.seconds), ("SOAK_SEED", options.seed)] {
         match value {
             Some(n) => test.env(variable, n.to_string()),
             None => test.env_remove(variable),
@@ -125,41 +76,31 @@ pub(crate) fn run_soak(args: &[String]) -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn words(text: &str) -> Result<Wanted, String> {
-        read(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    fn words(text: &str) -> Result<(&'static str, Options), String> {
+        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        read(&words).map(|((name, ..), options)| (*name, options))
     }
 
     #[test]
     fn options_are_read_and_wrong_ones_named() {
-        assert_eq!(words(""), Ok(Wanted::default()));
-        assert_eq!(
-            words("--seed 7 --seconds 20"),
-            Ok(Wanted { servers: false, seconds: Some(20), seed: Some(7), ..Wanted::default() })
-        );
-        assert_eq!(words("servers"), Ok(Wanted { servers: true, ..Wanted::default() }));
-        assert_eq!(words("haproxy --seed 3"), Ok(Wanted { haproxy: true, seed: Some(3), ..Wanted::default() }));
-        assert_eq!(words("shards --seed 3"), Ok(Wanted { shards: true, seed: Some(3), ..Wanted::default() }));
-        assert_eq!(words("scalelite --seed 3"), Ok(Wanted { scalelite: true, seed: Some(3), ..Wanted::default() }));
-        assert_eq!(words("jitsi"), Ok(Wanted { jitsi: true, ..Wanted::default() }));
-        assert_eq!(words("jitsi-inputs"), Ok(Wanted { inputs: true, ..Wanted::default() }));
-        assert_eq!(words("bridges"), Ok(Wanted { bridges: true, ..Wanted::default() }));
-        assert_eq!(words("reload"), Ok(Wanted { reload: true, ..Wanted::default() }));
-        assert_eq!(words("control"), Ok(Wanted { control: true, ..Wanted::default() }));
+        let seeded = |seed| Options { seed: Some(seed), ..Options::default() };
+        assert_eq!(words(""), Ok(("", Options::default())));
+        assert_eq!(words("--seed 7 --seconds 20"), Ok(("", Options { seconds: Some(20), ..seeded(7) })));
+        for (name, takes, _) in &SOAKS[1..] {
+            assert_eq!(words(name), Ok((*name, Options::default())));
+            match takes.contains(&"--seed") {
+                true => assert_eq!(words(&format!("{name} --seed 3")), Ok((*name, seeded(3)))),
+                false => assert!(words(&format!("{name} --seed 3")).unwrap_err().contains("no options")),
+            }
+        }
         for (wrong, names) in [
             ("--seed", "--seed"),
             ("--seconds x", "\"x\""),
             ("all", "\"all\""),
-            ("servers --seed 1", "neither"),
+            ("servers --seed 1", "servers takes no options"),
             ("haproxy --seconds 1", "--seed alone"),
-            ("scalelite --seconds 1", "--seed alone"),
-            ("scalelite servers", "--seed alone"),
-            ("jitsi --seed 1", "nothing else"),
-            ("jitsi servers", "nothing else"),
-            ("jitsi-inputs --seed 1", "jitsi-inputs takes nothing else"),
-            ("bridges --seconds 9", "nothing else"),
-            ("reload --seed 1", "nothing else"),
-            ("control --seconds 1", "nothing else"),
-            ("shards --seconds 1", "--seed alone"),
+            ("scalelite servers", "\"servers\""),
+            ("jitsi servers", "no options"),
         ] {
             assert!(words(wrong).unwrap_err().contains(names), "{wrong}");
         }
