@@ -57,7 +57,7 @@ fn programs() -> Result<[PathBuf; 2], String> {
 }
 
 /// Where ignored tests are: the adapter, or the program.
-const ADAPTER: &[&str] = &["-p", "adapter-haproxy", "--features", "runtime"];
+const ADAPTER: &[&str] = &["-p", "adapter-haproxy", "--all-features"];
 const PROGRAM: &[&str] = &["-p", "haproxy-control"];
 
 /// These ignored tests, one after the other, beside each HAProxy.
