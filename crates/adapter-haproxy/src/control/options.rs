@@ -26,7 +26,9 @@ pub enum Placing {
     /// As `balance hash` with `hash-type consistent` chooses it. All processes, and HAProxy itself, choose the same.
     #[default]
     Hash,
-    /// The server with the fewest rooms for its weight.
+    /// The server with the fewest rooms for its weight. HAProxy chooses otherwise in the moment between a server's death
+    /// and the new pins: hold the pins, or a room that is asked for just then can be split. The same goes for a backend
+    /// whose hash has a limit (`hash-balance-factor`), and for any other algorithm.
     Least,
 }
 

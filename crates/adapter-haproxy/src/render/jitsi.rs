@@ -10,8 +10,8 @@ use super::table::{PeersSection, StickRule, StickTable};
 use super::{HaproxyConfig, RenderError};
 use crate::version::HaproxyVersion;
 
-/// What shards of Jitsi Meet need to be told. A room is on one shard: by pin, else by table, else by hash with a limit
-/// of one and a half times the mean. The table learns a room from signalling alone: a page that is only looked at pins
+/// What shards of Jitsi Meet need to be told. A room is on one shard: by pin, else by table, else by hash; without pins
+/// that has a limit of one and a half times the mean. The table learns a room from signalling alone: a page that is only looked at pins
 /// nothing.
 ///
 /// The key is `/` and the path of the room, tenant included, decoded and in lower case: `/acme/standup`. HAProxy knows
@@ -68,7 +68,8 @@ impl JitsiShards {
 
         let ten = Duration::from_secs(10);
         let mut shards = BackendSection::new("shards", Balance::Variable("room".into()));
-        shards.balance_factor = Some(150);
+        // A limit depends on who is there now: what the control plane and every HAProxy shall choose alike is without.
+        shards.balance_factor = self.pins.is_none().then_some(150);
         shards.table = Some(StickTable::rooms());
         shards.peers = self.peers.as_ref().map(|peers| peers.name.clone());
         shards.sticks = vec![StickRule::StoredWhen { key: "room".into(), when: "signal".into() }];
