@@ -147,9 +147,10 @@ impl Ledger {
         }
     }
 
-    /// Whether a room was met elsewhere after it was on this server.
+    /// Whether a room was met, and last not on this server. It need not have been met there: the server may have died
+    /// before anybody could tell.
     pub(super) fn has_left(&self, room: &str, server: &str) -> bool {
-        self.rooms.get(room).is_some_and(|room| room.homes.iter().rev().skip(1).any(|home| home == server))
+        self.rooms.get(room).and_then(|room| room.homes.last()).is_some_and(|home| home != server)
     }
 
     /// Rooms opened on a server, and rooms that moved to it.
@@ -202,6 +203,7 @@ mod tests {
         ledger.met("a", "mm2", asked);
         ledger.failed("a", asked, "503, asked before it had moved");
         assert!(ledger.has_left("a", "mm1") && !ledger.has_left("b", "mm1"));
+        assert!(ledger.has_left("c", "mm1") && !ledger.has_left("nobody", "mm1"), "met elsewhere alone");
         assert_eq!((ledger.of("mm1"), ledger.of("mm2")), ((2, 0), (1, 1)));
         let totals = ledger.totals();
         assert!(totals.is_well() && totals.moved_within_ms.is_some(), "{totals:?}");

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::{expect, haproxy, run, until};
 
@@ -83,7 +83,7 @@ fn plays(kind: &str) {
     let errors = std::io::read_to_string(playing.0.stderr.take().unwrap()).unwrap();
     assert_eq!((code, &*errors), (Some(0), ""), "{text}");
     let took = began.elapsed();
-    assert!(took < Duration::from_secs(20), "{took:?}\n{text}");
+    println!("{kind}: played in {took:?}");
     playing.nothing_is_left();
 
     let (progress, table) = text.split_once("\n\n").unwrap();
