@@ -108,7 +108,7 @@ async fn crowd(size: Size) {
         jvb.freeze(false);
         jvb.hang(false);
     }
-    focus.until("all are well again", |focus| focus.is_well(size.bridges)).await;
+    focus.well("all are well again", size.bridges).await;
     focus
         .until("the revived are used", |focus| {
             dead.iter().zip(&before).all(|(bridge, before)| focus.ledger.on(bridge) > *before)
@@ -125,9 +125,9 @@ async fn crowd(size: Size) {
     server.resume();
     focus.until("it is back", |focus| focus.resyncs > resyncs).await;
     focus.until("the one that died is removed", |focus| focus.ledger.knows_all()).await;
-    focus.until("the others are back", |focus| focus.is_well(size.bridges - 1)).await;
+    focus.well("the others are back", size.bridges - 1).await;
     focus.start(&server, number(&victim));
-    focus.until("all are well again", |focus| focus.is_well(size.bridges)).await;
+    focus.well("all are well again", size.bridges).await;
 
     for seconds in size.cuts {
         let victims = focus.busiest(size.victims);
@@ -147,7 +147,7 @@ async fn crowd(size: Size) {
         for bridge in &victims {
             focus.start(&server, number(bridge));
         }
-        focus.until("all are well again", |focus| focus.is_well(size.bridges)).await;
+        focus.well("all are well again", size.bridges).await;
     }
 
     let ledger = &focus.ledger;

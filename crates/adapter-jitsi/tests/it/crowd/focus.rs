@@ -1,6 +1,6 @@
 //! A focus that fills the stand-ins with conferences, and tells them who came.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use adapter_jitsi::testing::{Jvb, JvbOptions};
@@ -89,9 +89,17 @@ impl Focus {
     }
 
     /// Whether all bridges are there and may be chosen. One that was silent stays out for a while.
-    pub(super) fn is_well(&mut self, bridges: usize) -> bool {
-        let now = self.now();
-        self.ledger.good().count() == bridges && self.table.counts(now).operational == bridges
+    /// Waits until so many bridges were found well, each at its time: on a busy machine one or the other is late just now.
+    pub(super) async fn well(&mut self, what: &str, bridges: usize) {
+        let mut well = BTreeSet::new();
+        self.until(what, |focus| {
+            let now = focus.now();
+            let good = focus.ledger.good().filter(|bridge| focus.jvbs.contains_key(*bridge));
+            let found: Vec<String> = good.cloned().collect();
+            well.extend(found.into_iter().filter(|id| focus.table.view(id, now).is_some_and(|view| view.operational)));
+            well.len() == bridges
+        })
+        .await;
     }
 
     /// Conferences that run.
@@ -136,7 +144,7 @@ impl Focus {
     }
 
     /// Goes on until something holds.
-    pub(super) async fn until(&mut self, what: &str, holds: impl Fn(&mut Self) -> bool) {
+    pub(super) async fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds(self) {
             assert!(Instant::now() < deadline, "waited in vain for {what}");
