@@ -53,6 +53,7 @@ mod durations;
 mod event;
 mod judge;
 mod learn;
+mod obey;
 mod options;
 mod order;
 mod place;

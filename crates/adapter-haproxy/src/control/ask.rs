@@ -77,8 +77,10 @@ pub struct RoomReport {
     pub room: String,
     /// Its key in map and store.
     pub key: String,
-    /// Its server; none if nobody has come yet.
+    /// Its server; none if nobody has come yet, or if the store could not be asked and nothing is remembered.
     pub server: Option<String>,
+    /// Whether the store was asked.
+    pub asked: bool,
     /// What all views of that server come to.
     pub verdict: Option<Verdict>,
     /// Since when, in milliseconds since the epoch.
@@ -120,20 +122,10 @@ impl Control {
     pub async fn order(&self, server: &str, order: Option<Order>) -> Result<(), ControlError> {
         self.known(server)?;
         if order.is_none() {
-            let state = self.inner.state();
-            let foreign = state.processes.iter().find(|watched| {
-                let Some(look) = &watched.look else { return false };
-                let theirs = |name: &crate::runtime::ServerName| {
-                    watched
-                        .ordered
-                        .get(name)
-                        .is_none_or(|(generation, _, ours)| *generation != look.process.generation || !ours)
-                };
-                look.ordered.iter().any(|(name, (maint, _))| name.server() == server && *maint && theirs(name))
-            });
-            if let Some(watched) = foreign {
-                let (server, process) = (server.to_owned(), watched.name.clone());
-                return Err(ControlError::Foreign { server, process });
+            // Another controller may just have carried it out.
+            store::orders(&self.inner).await;
+            if let Some(process) = self.inner.state().foreign(server) {
+                return Err(ControlError::Foreign { server: server.to_owned(), process: process.to_owned() });
             }
         }
         order::write(&*self.inner.store, server, order).await?;
@@ -226,16 +218,20 @@ impl Control {
                 format!("it moved here from {}: {}", last.from, last.why.as_str())
             }
             (Some(_), _) => "its first people came here, and it stays where it is".to_owned(),
+            (None, _) if stored.is_err() => "nothing is remembered".to_owned(),
             (None, _) => "nobody has come yet: HAProxy places it when somebody does".to_owned(),
         };
-        if let Some(Err(error)) = stored.as_ref().err().map(Err::<(), _>) {
-            because.push_str(&format!("; the store was not asked: {error}"));
+        match (&stored, state.unready()) {
+            (Err(error), _) => because.push_str(&format!("; the store was not asked: {error}")),
+            (Ok(_), Some(why)) => because.push_str(&format!("; nothing is in control: {why}")),
+            (Ok(_), None) => {}
         }
         let room = room.to_owned();
         Ok(RoomReport {
             room,
             key,
             server,
+            asked: stored.is_ok(),
             verdict,
             since_ms,
             unused_ms,
@@ -318,8 +314,8 @@ impl Control {
         }
         match &state.store.lost {
             Some((_, why)) => drop(found.silent.insert("store".to_owned(), why.clone())),
-            None if stored => found.asked.push("store".to_owned()),
-            None => {}
+            None if stored && state.store.synced => found.asked.push("store".to_owned()),
+            None => drop(found.silent.insert("store".to_owned(), "it was not read yet".to_owned())),
         }
         if !servers.is_empty() {
             found.asked.push("servers".to_owned());

@@ -156,16 +156,9 @@ impl Control {
         self.inner.state().remaining(server, &self.inner.options, wall_ms())
     }
 
-    /// Why nothing is in control, if so: no process answers, or the store was never read.
+    /// Why nothing is in control, if so: no process answers or has the map, or the store was never read.
     pub fn unready(&self) -> Option<String> {
-        let state = self.inner.state();
-        if !state.store.synced {
-            let why = state.store.lost.as_ref().map_or("it is being read", |(_, why)| why.as_str());
-            return Some(format!("the store was never read: {why}"));
-        }
-        let lost = state.processes.iter().filter(|watched| watched.lost.is_some() || watched.look.is_none());
-        let lost: Vec<&str> = lost.map(|watched| watched.name.as_str()).collect();
-        (lost.len() == state.processes.len()).then(|| format!("no HAProxy answers: {}", lost.join(", ")))
+        self.inner.state().unready()
     }
 
     /// Controls until `shutdown` completes. Run it once at a time. Pins stay in force when it ends.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use balancer_core::StickErrorKind;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -16,6 +17,7 @@ use super::cycle::{Control, Inner, wall_ms};
 use super::event::ControlEvent;
 use super::learn::{Moment, Use, learn as teach};
 use super::options::{ControlOptions, ControlledProcess};
+use super::order::{done_key, write_done, write_undone};
 use super::state::Shown;
 
 /// The longest name of a room, percent-encoded, that is pinned. Longer ones are left to the table.
@@ -88,6 +90,7 @@ fn take(state: &mut super::state::State, options: &ControlOptions, at: usize, sh
     });
     let uses: Vec<Use> = uses.collect();
     watched.trouble = None;
+    watched.mapped = true;
     let map = Shown { entries: shows.map, read: shows.read, generation: shows.generation, compared: None };
     let ready = state.store.synced && state.store.lost.is_none();
     let mut wishes = Vec::new();
@@ -304,6 +307,10 @@ pub(super) async fn orders(inner: &Arc<Inner>) {
         let orders = inner.state().orders_for(at);
         let mut refused = None;
         for (name, state) in orders {
+            let key = done_key(&process.name, &name);
+            if state == AdminState::Maint && !note(inner, &key).await {
+                break;
+            }
             let command = Command::set_state(&name, state);
             match process.client.order(&command).await {
                 Ok(()) => inner.state().order_given(at, name, state),
@@ -318,9 +325,33 @@ pub(super) async fn orders(inner: &Arc<Inner>) {
         }
         inner.state().order_refused(at, refused);
     }
+    let undone = std::mem::take(&mut inner.state().undone);
+    for (key, seen) in undone {
+        inner.state().done.remove(&key);
+        if let Err(error) = write_undone(&*inner.store, &key, &seen).await {
+            return inner.state().store_lost(error.to_string(), Instant::now());
+        }
+    }
 }
 
-/// Writes the map files, so that a process that starts anew reads the pins of now.
+/// Notes in the store whose maintenance it is, before it is ordered. `false`: the store is lost.
+async fn note(inner: &Inner, key: &str) -> bool {
+    let written = write_done(&*inner.store, key).await;
+    let mut state = inner.state();
+    match written {
+        Ok(binding) => drop(state.done.insert(key.to_owned(), binding)),
+        // Of names too long to be noted this process alone knows.
+        Err(error) if error.kind() == StickErrorKind::Input => {}
+        Err(error) => {
+            state.store_lost(error.to_string(), Instant::now());
+            return false;
+        }
+    }
+    true
+}
+
+/// Writes the map files, so that a process that starts anew reads the pins of now. What no process has as a map is some
+/// other file, and stays as it is.
 pub(super) async fn files(inner: &Arc<Inner>) {
     for (at, process) in inner.processes.iter().enumerate() {
         let Some(path) = process.pins_file.clone() else { continue };
@@ -328,7 +359,7 @@ pub(super) async fn files(inner: &Arc<Inner>) {
             let state = inner.state();
             let version = state.book.version;
             let Some(watched) = state.processes.get(at) else { continue };
-            if !state.store.synced || watched.written == Some(version) {
+            if !state.store.synced || watched.written == Some(version) || !state.has_map(at) {
                 continue;
             }
             (version, file_text(&state.book))

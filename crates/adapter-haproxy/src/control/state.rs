@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use balancer_core::Health;
+use balancer_core::{Binding, Health};
 use tokio::time::Instant;
 
 use crate::runtime::{AdminState, ServerName};
@@ -47,6 +47,8 @@ pub(super) struct Watched {
     away: BTreeMap<Arc<str>, Away>,
     /// What its map had when we came is to be claimed.
     pub(super) adopting: bool,
+    /// Its map was read at least once: there is one of that name.
+    pub(super) mapped: bool,
     /// The book's version its file was last written with.
     pub(super) written: Option<u64>,
     /// What is wrong with its map or table.
@@ -74,6 +76,10 @@ pub(super) struct State {
     pub(super) servers: BTreeMap<Arc<str>, Life>,
     pub(super) probes: BTreeMap<Arc<str>, Health>,
     pub(super) orders: BTreeMap<Arc<str>, Order>,
+    /// Maintenance that a controller has ordered, by [`done_key`].
+    pub(super) done: BTreeMap<String, Binding>,
+    /// What of it is so no longer.
+    pub(super) undone: BTreeMap<String, Binding>,
     pub(super) book: Book,
     pub(super) store: StoreState,
     pub(super) history: VecDeque<Moved>,
@@ -99,6 +105,7 @@ impl State {
             looked_ms: 0,
             away: BTreeMap::new(),
             adopting: true,
+            mapped: false,
             written: None,
             trouble: None,
             sweeping: BTreeSet::new(),
@@ -110,6 +117,8 @@ impl State {
             servers: BTreeMap::new(),
             probes: BTreeMap::new(),
             orders: BTreeMap::new(),
+            done: BTreeMap::new(),
+            undone: BTreeMap::new(),
             book: Book::default(),
             store: StoreState::default(),
             history: VecDeque::new(),
@@ -168,6 +177,39 @@ impl State {
         }
         watched.lost = None;
         watched.look = Some(look);
+    }
+
+    /// Whether a process has the map; of one that has never answered, whether another one has it.
+    pub(super) fn has_map(&self, at: usize) -> bool {
+        let silent = self.processes.get(at).is_some_and(|watched| watched.look.is_none());
+        self.processes.iter().enumerate().any(|(n, watched)| watched.mapped && (n == at || silent))
+    }
+
+    /// Why nothing is in control, if so.
+    pub(super) fn unready(&self) -> Option<String> {
+        let lost = self.processes.iter().filter(|watched| watched.lost.is_some() || watched.look.is_none());
+        let told = |watched: &Watched| match &watched.lost {
+            Some((_, why)) => format!("{} ({why})", watched.name),
+            None => format!("{} (it was not asked yet)", watched.name),
+        };
+        let lost: Vec<String> = lost.map(told).collect();
+        if lost.len() == self.processes.len() {
+            return Some(format!("no HAProxy answers: {}", lost.join(", ")));
+        }
+        if self.store.synced {
+            let answering = self.processes.iter().filter(|watched| watched.lost.is_none());
+            let troubles = answering.map(|watched| {
+                let why = watched.trouble.as_ref().filter(|_| watched.map.is_none())?;
+                Some(format!("{} ({why})", watched.name))
+            });
+            let troubles: Option<Vec<String>> = troubles.collect();
+            return troubles.map(|troubles| format!("nobody takes pins: {}", troubles.join(", ")));
+        }
+        Some(match &self.store.lost {
+            Some((_, why)) => format!("the store was never read: {why}"),
+            None if self.servers.is_empty() => "the backend has no server".to_owned(),
+            None => "the store is being read".to_owned(),
+        })
     }
 
     /// The last looks at processes that answer.
@@ -385,82 +427,6 @@ impl State {
         if self.store.lost.take().is_some() {
             self.events.push(ControlEvent::StoreBack);
         }
-    }
-
-    /// The orders of the store.
-    pub(super) fn ordered(&mut self, orders: BTreeMap<Arc<str>, Order>) {
-        let names: BTreeSet<Arc<str>> = self.orders.keys().chain(orders.keys()).cloned().collect();
-        for name in names {
-            let order = orders.get(&name).copied();
-            if self.orders.get(&name).copied() != order {
-                self.events.push(ControlEvent::Ordered { server: name.to_string(), order });
-            }
-        }
-        self.orders = orders;
-    }
-
-    /// What a process is to be told of servers under orders: the command, and what to remember once it is done.
-    pub(super) fn orders_for(&mut self, at: usize) -> Vec<(ServerName, AdminState)> {
-        let mut out = Vec::new();
-        let counts = self.book.counts();
-        let settled = self.store.synced && self.store.lost.is_none();
-        let Some(watched) = self.processes.get_mut(at).filter(|watched| watched.lost.is_none()) else { return out };
-        let Some(look) = &watched.look else { return out };
-        let generation = look.process.generation;
-        for (name, (maint, drain)) in &look.ordered {
-            let order = self.orders.get(name.server());
-            let given = watched.ordered.get(name).copied().filter(|given| given.0 == generation);
-            let wanted = match order {
-                Some(Order::Maint) if counts.get(name.server()).copied().unwrap_or(0) == 0 && settled => {
-                    AdminState::Maint
-                }
-                Some(_) => AdminState::Drain,
-                None => {
-                    // An order that ended: what we did is undone, unless somebody has changed it since.
-                    if let Some((_, state, true)) = given
-                        && ((state == AdminState::Maint && *maint) || (state == AdminState::Drain && *drain && !*maint))
-                    {
-                        out.push((name.clone(), AdminState::Ready));
-                    } else if given.is_some() {
-                        watched.ordered.remove(name);
-                    }
-                    continue;
-                }
-            };
-            let is_so = match wanted {
-                AdminState::Maint => *maint,
-                _ => *drain || *maint,
-            };
-            match given {
-                // Given once; if somebody undid it, that is an order too.
-                Some((_, state, _)) if state == wanted => {}
-                _ if is_so && *maint => drop(watched.ordered.insert(name.clone(), (generation, wanted, false))),
-                _ if is_so => drop(watched.ordered.insert(name.clone(), (generation, wanted, true))),
-                _ => out.push((name.clone(), wanted)),
-            }
-        }
-        out
-    }
-
-    /// A process took an order.
-    pub(super) fn order_given(&mut self, at: usize, name: ServerName, state: AdminState) {
-        let Some(watched) = self.processes.get_mut(at) else { return };
-        let Some(look) = &mut watched.look else { return };
-        look.ordered.insert(name.clone(), (state == AdminState::Maint, state == AdminState::Drain));
-        if state == AdminState::Ready {
-            watched.ordered.remove(&name);
-        } else {
-            watched.ordered.insert(name, (look.process.generation, state, true));
-        }
-    }
-
-    /// Why a process does not take its orders, if so; told once for each reason.
-    pub(super) fn order_refused(&mut self, at: usize, refused: Option<String>) {
-        let Some(watched) = self.processes.get_mut(at) else { return };
-        if let Some(text) = refused.clone().filter(|text| watched.refused.as_ref() != Some(text)) {
-            self.events.push(ControlEvent::Trouble { text });
-        }
-        watched.refused = refused;
     }
 
     /// The address HAProxy has for each server.

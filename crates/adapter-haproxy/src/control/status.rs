@@ -113,6 +113,8 @@ pub struct Status {
     pub servers: Vec<ServerStatus>,
     /// Rooms known.
     pub rooms: usize,
+    /// Why nothing is in control, if so.
+    pub unready: Option<String>,
     /// Whether the store answers.
     pub store_up: bool,
     /// What is wrong with the store.
@@ -205,6 +207,7 @@ impl State {
             processes: processes.collect(),
             servers: servers.collect(),
             rooms: self.book.rooms().len(),
+            unready: self.unready(),
             store_up: self.store.lost.is_none() && self.store.synced,
             store_trouble: self.store.lost.as_ref().map(|(_, why)| why.clone()),
             stranded: self.stranded,

@@ -1,6 +1,6 @@
 //! What is asked of the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use balancer_core::{BackendId, Binding, Claim, StickError, StickErrorKind, StickKey, StickStore, Token, Want, random};
@@ -115,7 +115,7 @@ pub(super) async fn read_all(inner: &Arc<Inner>) -> bool {
     let servers: Vec<Arc<str>> = {
         let state = inner.state();
         // Servers that only a map names may have rooms too.
-        let mut names: std::collections::BTreeSet<Arc<str>> = state.servers.keys().cloned().collect();
+        let mut names: BTreeSet<Arc<str>> = state.servers.keys().cloned().collect();
         let maps = state.processes.iter().filter_map(|watched| watched.map.as_ref());
         names.extend(maps.flat_map(|map| map.entries.values().cloned()));
         names.into_iter().collect()
@@ -159,23 +159,34 @@ async fn read_one(inner: &Arc<Inner>, server: &Arc<str>) -> Result<(), StickErro
     }
 }
 
-/// Reads the orders.
+/// Reads the orders, and which maintenance is a controller's doing.
 pub(super) async fn orders(inner: &Arc<Inner>) {
     let mut all = BTreeMap::new();
-    for order in [Order::Drain, Order::Maint] {
-        let mut from: Option<String> = None;
-        loop {
-            let page = match inner.store.list(&order::place_of(order), from.as_deref()).await {
-                Ok(page) => page,
-                Err(error) => return inner.state().store_lost(error.to_string(), Instant::now()),
-            };
-            let names = page.entries.iter().filter_map(|(key, _)| key.as_str().strip_prefix(KEYS));
+    let read = async {
+        // First, for orders come before what they bring.
+        let done = keys_at(inner, &order::place_of_done()).await?;
+        for order in [Order::Drain, Order::Maint] {
+            let keys = keys_at(inner, &order::place_of(order)).await?;
+            let names = keys.keys().filter_map(|key| key.strip_prefix(KEYS));
             all.extend(names.map(|name| (Arc::from(name), order)));
-            from = page.next;
-            if from.is_none() {
-                break;
-            }
+        }
+        Ok::<_, StickError>(done)
+    };
+    match read.await {
+        Ok(done) => inner.state().ordered(all, done),
+        Err(error) => inner.state().store_lost(error.to_string(), Instant::now()),
+    }
+}
+
+async fn keys_at(inner: &Arc<Inner>, place: &BackendId) -> Result<BTreeMap<String, Binding>, StickError> {
+    let mut keys = BTreeMap::new();
+    let mut from: Option<String> = None;
+    loop {
+        let page = inner.store.list(place, from.as_deref()).await?;
+        keys.extend(page.entries.into_iter().map(|(key, binding)| (key.as_str().to_owned(), binding)));
+        from = page.next;
+        if from.is_none() {
+            return Ok(keys);
         }
     }
-    inner.state().ordered(all);
 }

@@ -139,10 +139,15 @@ impl Haproxy {
         until("the old process ends", 20, || old.try_wait().unwrap().is_some());
     }
 
-    /// Ends it and starts it anew, with nothing remembered.
-    pub(crate) fn restart(&mut self, text: &str) {
+    /// Ends it at once.
+    pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Ends it and starts it anew, with nothing remembered.
+    pub(crate) fn restart(&mut self, text: &str) {
+        self.kill();
         self.client = Client::of(self.place.port);
         self.child = spawn(&self.binary, &self.place, text, &[]);
         self.wait(text);

@@ -34,8 +34,8 @@ pub(super) fn render(control: &Control, probes: &Counts) -> String {
         out.line("balancer_backend_rooms", &of(server), server.rooms);
     }
     out.head("balancer_backend_data_age_seconds", "gauge", "Age of what is known of a server.");
-    let age = status.processes.iter().filter(|process| process.up).filter_map(|process| process.age_seconds);
-    let age = age.fold(f64::NAN, f64::min);
+    // Of a process that is lost it grows.
+    let age = status.processes.iter().filter_map(|process| process.age_seconds).fold(f64::NAN, f64::min);
     for server in &status.servers {
         out.line("balancer_backend_data_age_seconds", &of(server), age);
     }

@@ -68,6 +68,15 @@ pub(super) fn status(status: &Value) -> String {
         count("splits"),
         count("stranded")
     ));
+    if let Some(why) = status["unready"].as_str() {
+        // Of each HAProxy it is told above.
+        let why = if list(&status["processes"]).iter().any(|process| process["up"] == true) {
+            why
+        } else {
+            "no HAProxy answers"
+        };
+        out.push_str(&format!("nothing is in control: {}\n", printable(why)));
+    }
     out
 }
 
@@ -75,6 +84,7 @@ pub(super) fn status(status: &Value) -> String {
 pub(super) fn room(report: &Value) -> String {
     let mut out = match report["server"].as_str() {
         Some(server) => format!("{} is on {}", printable(text(&report["room"])), printable(server)),
+        None if report["asked"] == false => format!("nobody can say where {} is", printable(text(&report["room"]))),
         None => format!("{} is on no server", printable(text(&report["room"]))),
     };
     out.push_str(&format!(": {}\n", printable(text(&report["because"]))));
@@ -95,7 +105,7 @@ pub(super) fn room(report: &Value) -> String {
             None => out.push('\n'),
         }
     }
-    if report["server"].is_null() {
+    if report["server"].is_null() && report["asked"] == true {
         let to = report["would_go"].as_str().unwrap_or("nowhere: no server takes rooms");
         out.push_str(&format!("  it would go to {}\n", printable(to)));
     }

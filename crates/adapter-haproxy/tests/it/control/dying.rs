@@ -246,3 +246,46 @@ fn half_a_request(port: u16, room: &str) -> TcpStream {
     stream.write_all(&[b'x'; 20_000]).unwrap();
     stream
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn only_the_file_of_a_map_there_is_is_written() {
+    for binary in binaries() {
+        let mut site = Site::start(&binary, 2, 1);
+        let store = Arc::new(MemoryStore::default());
+        let (map, other) = (site.place.path("pins.map"), site.place.path("haproxy.cfg"));
+        std::fs::write(&other, "global\n").unwrap();
+        // A configuration where the map should be named.
+        let wrong = site.control_of_map(store.clone(), &other, &other);
+        let trouble = || wrong.control.status().processes[0].trouble.clone();
+        until("it says that there is no such map", || trouble().is_some_and(|text| text.contains("haproxy.cfg"))).await;
+        until("it is not ready", || {
+            wrong.control.unready().is_some_and(|why| why.starts_with("nobody takes pins: lb1 ("))
+        })
+        .await;
+        wrong.end().await;
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "global\n");
+        // The map itself is written.
+        let rooms = names(5);
+        let right = site.control_of_map(store.clone(), &map, &map);
+        let homes = site.homes(0, &rooms);
+        right.pinned(5).await;
+        until("its file has them", || {
+            std::fs::read_to_string(&map).unwrap().lines().filter(|line| !line.starts_with('#')).count() == homes.len()
+        })
+        .await;
+        // And why nothing is in control is told of what is away.
+        site.haproxies[0].kill();
+        until("nobody answers", || {
+            right.control.unready().is_some_and(|why| why.starts_with("no HAProxy answers: lb1 ("))
+        })
+        .await;
+        right.end().await;
+        let late = site.control_of_map(store, &map, &map);
+        until("nobody answers", || {
+            late.control.unready().is_some_and(|why| why.starts_with("no HAProxy answers: lb1 (cannot connect"))
+        })
+        .await;
+        assert_eq!(late.control.status().unready, late.control.unready());
+        late.end().await;
+    }
+}

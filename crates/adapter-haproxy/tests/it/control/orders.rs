@@ -5,7 +5,7 @@ use std::sync::Arc;
 use adapter_haproxy::control::{ControlError, Order};
 use balancer_core::MemoryStore;
 
-use super::site::{Site, names, until};
+use super::site::{Running, Site, names, until};
 use crate::runtime::live::binaries;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -90,5 +90,61 @@ async fn a_drained_server_keeps_its_rooms_and_says_which() {
         assert_eq!(site.homes(0, &rooms), moved);
         assert!(matches!(running.control.order("mm9", None).await, Err(ControlError::NoServer { .. })));
         running.end().await;
+    }
+}
+
+async fn maint(running: &Running, site: &Site) {
+    running.control.order("mm2", Some(Order::Maint)).await.unwrap();
+    for haproxy in &site.haproxies {
+        for backend in ["rooms", "pages"] {
+            until("it is out", || haproxy.status(backend, "mm2") == "MAINT").await;
+        }
+    }
+}
+
+async fn ready(running: &Running, site: &Site) {
+    running.verdict("mm2", "out").await;
+    running.control.order("mm2", None).await.unwrap();
+    for haproxy in &site.haproxies {
+        for backend in ["rooms", "pages"] {
+            until("it is back", || haproxy.status(backend, "mm2").starts_with("UP")).await;
+        }
+    }
+    running.verdict("mm2", "up").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn maintenance_is_ended_by_the_next_controller_too_unless_it_is_somebody_elses() {
+    for binary in binaries() {
+        let site = Site::start(&binary, 3, 2);
+        let store = Arc::new(MemoryStore::default());
+        let (first, second) = (site.control(store.clone(), |_| ()), site.control(store.clone(), |_| ()));
+        for running in [&first, &second] {
+            running.verdict("mm2", "up").await;
+        }
+        // By the one, and ended by the other.
+        maint(&first, &site).await;
+        ready(&second, &site).await;
+        // Ended by one that came later.
+        maint(&second, &site).await;
+        first.end().await;
+        second.end().await;
+        let third = site.control(store.clone(), |_| ());
+        ready(&third, &site).await;
+        // What an operator has ended is not ours any more, though our order stands.
+        maint(&third, &site).await;
+        let seen = |word: &str| third.server("mm2").seen["lb1"] == word;
+        until("that is seen", || seen("maint")).await;
+        site.haproxies[0].order("set server rooms/mm2 state ready");
+        until("that is seen", || seen("up")).await;
+        site.haproxies[0].order("set server rooms/mm2 state maint");
+        until("that is seen", || seen("maint")).await;
+        let refused = third.control.order("mm2", None).await.unwrap_err();
+        assert!(matches!(&refused, ControlError::Foreign { process, .. } if process == "lb1"), "{refused}");
+        third.end().await;
+        let last = site.control(store, |_| ());
+        last.verdict("mm2", "out").await;
+        assert!(last.control.order("mm2", None).await.is_err(), "nor the next one's");
+        last.end().await;
     }
 }

@@ -112,6 +112,17 @@ impl Site {
         self.control_as(store, options(&self.place), "operator")
     }
 
+    /// A controller that writes this map file, and takes this for the map of all processes.
+    pub(crate) fn control_of_map(&self, store: Arc<dyn StickStore>, map: &str, pins_file: &str) -> Running {
+        let mut options = options(&self.place);
+        options.map = map.to_owned();
+        let process = |(n, haproxy): (usize, &Haproxy)| {
+            let client = Client::new(RuntimeAddress::unix(haproxy.place.path("cli")), ClientOptions::default());
+            ControlledProcess::new(format!("lb{}", n + 1), client).with_pins_file(pins_file)
+        };
+        Running::start(Control::new(options, self.haproxies.iter().enumerate().map(process).collect(), store))
+    }
+
     fn control_as(&self, store: Arc<dyn StickStore>, options: ControlOptions, socket: &str) -> Running {
         let process = |(n, haproxy): (usize, &Haproxy)| {
             let client = Client::new(RuntimeAddress::unix(haproxy.place.path(socket)), ClientOptions::default());
