@@ -15,7 +15,7 @@ use crate::haproxy::Installed;
 use crate::render;
 use crate::run;
 use crate::settings::{self, Settings, WantedKind};
-use crate::steer::Api;
+use crate::steer::{self, Api};
 use console::{Exit, Failure, Outcome, counted, printable};
 
 mod text;
@@ -434,13 +434,6 @@ fn show(output: Output, jobs: &[Job<'_>], moves: Option<&[Value]>, done: Option<
         out.push_str("no controller answers: the rooms that would move are not known\n");
         return out;
     };
-    for one in moves.iter().take(LISTED) {
-        let word = |name: &str| printable(one[name].as_str().unwrap_or("nowhere"));
-        out.push_str(&format!("room {}: {} -> {}\n", word("room"), word("from"), word("to")));
-    }
-    if moves.len() > LISTED {
-        out.push_str(&format!("and {} more rooms\n", moves.len() - LISTED));
-    }
-    out.push_str(&format!("{} would move\n", counted(moves.len(), "room")));
+    out.push_str(&steer::moved(moves));
     out
 }

@@ -10,15 +10,19 @@ use crate::settings::Span;
 
 const EXAMPLES: &str = "\
 Examples:
+  haproxy-control demo edumeet
   haproxy-control check /etc/haproxy/haproxy.cfg --try-binds
   journalctl -u haproxy -n 50 | haproxy-control explain-log
   haproxy-control render edumeet cluster.toml --out haproxy.cfg
   haproxy-control predict --config haproxy.cfg --backend rooms < rooms.txt
   haproxy-control plan --config haproxy.cfg --backend rooms --keys rooms.txt add edumeet4
+  haproxy-control run --example > control.toml; haproxy-control run --config control.toml
+  haproxy-control status
+  haproxy-control drain edumeet2 --wait --deadline 2h
 
 Exit codes: 0 done, 1 failed or found wrong, 2 usage, 3 refused for safety, 4 partly done, 5 timed out.";
 
-/// Checks, renders and explains HAProxy configurations, and says where HAProxy will send a room.
+/// Checks, renders and explains HAProxy configurations, says where HAProxy will send a room, and keeps rooms where they are.
 #[derive(Debug, Parser)]
 #[command(name = "haproxy-control", version, after_help = EXAMPLES, max_term_width = 110)]
 pub(crate) struct Cli {
@@ -68,7 +72,8 @@ pub(crate) enum Command {
     /// Drive running HAProxys: keep rooms where they are, move them when a server dies
     #[command(after_help = "Examples:\n  haproxy-control run --example > control.toml\n  \
         haproxy-control run --config control.toml --check\n  haproxy-control run --config control.toml\n\n\
-        It ends in good order on SIGTERM and SIGINT; HAProxy keeps its pins. Logs are on standard error.")]
+        It ends in good order on SIGTERM and SIGINT; HAProxy keeps its pins. SIGHUP has the settings read again; what is \
+        wrong\nin them stays out, and those of before stay in force. Logs are on standard error.")]
     Run(RunArgs),
     /// Say what the controller sees: servers, processes, rooms, the store
     #[command(after_help = "Examples:\n  haproxy-control status\n  haproxy-control status --watch 2\n  \
@@ -171,6 +176,9 @@ pub(crate) struct SplitsArgs {
 pub(crate) struct OrderArgs {
     /// The server
     pub(crate) server: String,
+    /// Only show what would come of it
+    #[arg(long)]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
     /// How to print
@@ -192,6 +200,9 @@ pub(crate) struct DrainArgs {
     /// Move its rooms away at once, all people of a room together
     #[arg(long)]
     pub(crate) move_rooms: bool,
+    /// Only show what would come of it
+    #[arg(long, conflicts_with = "wait")]
+    pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
     /// How to print

@@ -1,7 +1,7 @@
 //! `run`: the control loop as a service, until it is told to stop.
 
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use adapter_haproxy::control::{
     Control, ControlEvent, ControlOptions, ControlledProcess, ControlledServer, Decide, Placing,
@@ -11,9 +11,8 @@ use balancer_core::{
     FileOptions, FileStore, HealthProbe, HealthRules, HttpProbe, MemoryStore, MonitorOptions, RedisLink, RedisStore,
     StickStore, TcpProbe, stable_hash,
 };
-use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
 
 use crate::cli::RunArgs;
 use crate::settings::{self, EXAMPLE, Format, Level, ProbeKind, Settings, StoreKind};
@@ -22,13 +21,12 @@ use console::{Failure, Notify, Outcome};
 mod http;
 mod metrics;
 mod probes;
+mod service;
 
 use probes::Probes;
+use service::{Draft, Kept, Next};
 
-/// How long requests under way may take after the order to stop.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT; SIGHUP has the settings read again.
 ///
 /// # Errors
 ///
@@ -42,7 +40,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     if args.check {
         return Ok(Outcome::done(settings.effective()?));
     }
-    runtime()?.block_on(serve(settings))
+    runtime()?.block_on(serve(path, settings))
 }
 
 /// Threads for what waits.
@@ -51,65 +49,75 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     runtime.map_err(|e| Failure::failed("no threads can be started").cause(e))
 }
 
-async fn serve(settings: Settings) -> Result<Outcome, Failure> {
+async fn serve(path: &Path, mut settings: Settings) -> Result<Outcome, Failure> {
     log(&settings);
     let notify = Notify::from_env(
         |e| tracing::warn!(error = %e, "NOTIFY_SOCKET cannot be used: the service manager is told nothing"),
     );
-    let probes = Arc::new(Probes::default());
-    let control = control(&settings, &probes)?;
-    let listen = settings.listen().map_err(Failure::failed)?;
-    let listener = match listen {
-        None => None,
-        Some(at) => Some(TcpListener::bind(at).await.map_err(|e| {
-            Failure::failed(format!("{at} cannot be listened at")).cause(e).hint("http.listen names another address")
-        })?),
-    };
-    let (stop, stopping) = watch::channel(false);
-    let logged = tokio::spawn(follow(control.subscribe(), settings.log.rooms));
-    let mut running = tokio::spawn({
-        let (control, mut stopping) = (control.clone(), stopping.clone());
-        async move {
-            // An error means that the sender is gone, which is a stop as well.
-            control.run(async move { drop(stopping.wait_for(|stop| *stop).await) }).await;
-        }
-    });
-    let serving = listener.map(|listener| {
-        if let Ok(at) = listener.local_addr() {
-            tracing::info!(address = %at, "listening");
-        }
-        let shared = http::Shared::new(control.clone(), &settings, probes);
-        tokio::spawn(http::serve(listener, shared, stopping.clone(), GRACE))
-    });
-    let processes = console::counted(settings.haproxy.len(), "HAProxy");
-    notify.ready(&format!("driving {processes}"));
-    tokio::select! {
-        () = console::signalled() => {}
-        () = alive(&notify) => {}
-        // Whoever started this starts it again: a service that controls nothing must not look alive.
-        ended = &mut running => {
-            let why = ended.err().map_or_else(|| "nobody told it to".to_owned(), |e| e.to_string());
-            return Err(Failure::failed("the control loop has ended").cause(why));
+    // From here on SIGHUP ends nothing any more.
+    let mut hangups = signal(SignalKind::hangup()).ok();
+    let mut kept = Kept::open(&settings)?;
+    let mut service = Draft::new(&settings, &kept)?.start();
+    notify.ready(&driving(&settings));
+    let mut stop = std::pin::pin!(console::signalled());
+    let mut alive = std::pin::pin!(alive(&notify));
+    loop {
+        tokio::select! {
+            () = &mut stop => break,
+            () = &mut alive => {}
+            // Whoever started this starts it again: a service that controls nothing must not look alive.
+            ended = &mut service.running => {
+                let why = ended.err().map_or_else(|| "nobody told it to".to_owned(), |e| e.to_string());
+                return Err(Failure::failed("the control loop has ended").cause(why));
+            }
+            () = hung_up(&mut hangups) => {
+                notify.reloading();
+                let mut told = String::new();
+                match Next::read(path, &settings, &kept) {
+                    Ok(None) => tracing::info!("the settings were read again: nothing has changed"),
+                    Ok(Some(next)) => {
+                        service.end().await;
+                        service = next.draft.start();
+                        (settings, kept) = (next.settings, next.kept);
+                        tracing::info!("the settings were read again, and are in force");
+                    }
+                    Err(failure) => {
+                        let why = console::printable(&failure.to_string());
+                        tracing::error!("new settings cannot be used, those of before stay in force: {why}");
+                        told.push_str("; new settings were refused");
+                    }
+                }
+                notify.ready(&format!("{}{told}", driving(&settings)));
+            }
         }
     }
     notify.stopping("pins stay in force");
     tracing::info!("stopping: pins stay in force");
-    let _ = stop.send(true);
-    let _ = running.await;
-    if let Some(serving) = serving {
-        let _ = serving.await;
-    }
-    drop(control);
-    logged.abort();
+    service.end().await;
     Ok(Outcome::done(""))
+}
+
+fn driving(settings: &Settings) -> String {
+    format!("driving {}", console::counted(settings.haproxy.len(), "HAProxy"))
+}
+
+/// Waits for the next SIGHUP.
+async fn hung_up(hangups: &mut Option<Signal>) {
+    let heard = match hangups {
+        Some(hangups) => hangups.recv().await,
+        None => None,
+    };
+    if heard.is_none() {
+        std::future::pending().await
+    }
 }
 
 /// The controller these settings describe.
 ///
 /// # Errors
 ///
-/// Addresses that cannot be, a store that cannot be opened.
-fn control(settings: &Settings, probes: &Arc<Probes>) -> Result<Control, Failure> {
+/// Addresses that cannot be.
+fn control(settings: &Settings, store: Arc<dyn StickStore>, probes: &Arc<Probes>) -> Result<Control, Failure> {
     let rooms = &settings.rooms;
     let mut options = ControlOptions::new(rooms.backend.as_str(), rooms.map.as_str());
     options.with = rooms.with.iter().map(|name| name.as_str().to_owned()).collect();
@@ -133,7 +141,7 @@ fn control(settings: &Settings, probes: &Arc<Probes>) -> Result<Control, Failure
         one.pins_file = process.pins_path(rooms);
         Ok(one)
     });
-    let control = Control::new(options, processes.collect::<Result<_, Failure>>()?, store(settings)?);
+    let control = Control::new(options, processes.collect::<Result<_, Failure>>()?, store);
     Ok(match &settings.probe {
         Some(probe) => control.with_probe(prober(probe), {
             let rules = HealthRules::new(probe.rise, probe.fall, probe.inter.get());

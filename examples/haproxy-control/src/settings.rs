@@ -23,7 +23,7 @@ const MAX_LEN: usize = 1024 * 1024;
 const MAX_PROCESSES: usize = 64;
 
 /// Everything that can be set.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) haproxy: Vec<Process>,
@@ -47,7 +47,7 @@ pub(crate) struct Settings {
 }
 
 /// `[[haproxy]]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Process {
     pub(crate) name: Text,
@@ -67,7 +67,7 @@ pub(crate) struct Process {
 }
 
 /// `[rooms]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Rooms {
     pub(crate) backend: Text,
@@ -94,7 +94,7 @@ pub(crate) enum Place {
 }
 
 /// `[health]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Health {
     pub(crate) decide: Decide,
@@ -119,7 +119,7 @@ pub(crate) enum Decide {
 }
 
 /// `[probe]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Probe {
     pub(crate) kind: ProbeKind,
@@ -150,7 +150,7 @@ pub(crate) enum ProbeKind {
 }
 
 /// `[ask]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AskServers {
     pub(crate) url: Text,
@@ -159,7 +159,7 @@ pub(crate) struct AskServers {
 }
 
 /// `[loop]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Pace {
     pub(crate) every: Span,
@@ -174,7 +174,7 @@ impl Default for Pace {
 }
 
 /// `[http]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Http {
     pub(crate) listen: Text,
@@ -189,7 +189,7 @@ impl Default for Http {
 }
 
 /// `[log]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Log {
     pub(crate) level: Level,
@@ -223,7 +223,7 @@ pub(crate) enum Format {
 }
 
 /// `[apply]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Apply {
     pub(crate) kind: WantedKind,
@@ -365,6 +365,10 @@ impl Settings {
     /// All that is in force, as TOML, without a secret.
     pub(crate) fn effective(&self) -> Result<String, Failure> {
         let mut shown = self.clone();
+        for process in &mut shown.haproxy {
+            let path = process.pins_path(&self.rooms).unwrap_or_default();
+            process.pins_file = Some(Text::from(&*path.to_string_lossy()));
+        }
         shown.store.url = Text::from(without_password(shown.store.url.as_str()).as_str());
         if let Some(ask) = &mut shown.ask {
             ask.url = Text::from(without_password(ask.url.as_str()).as_str());

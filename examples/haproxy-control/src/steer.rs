@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use http::{Method, StatusCode, Uri};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::call::call;
@@ -13,6 +13,8 @@ use crate::settings::Settings;
 use console::{Cell, Exit, Failure, Outcome, counted, printable, table};
 
 mod show;
+
+pub(crate) use show::moved;
 
 /// How long one answer may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -155,6 +157,19 @@ pub(crate) async fn splits(args: &SplitsArgs) -> Result<Outcome, Failure> {
     Ok(Outcome::done(text).ending(exit))
 }
 
+/// What an order would come to.
+async fn would(api: &Api, server: &str, order: &str, output: Output) -> Result<Outcome, Failure> {
+    let left = api.get("/v1/servers", &[("server", server)]).await?;
+    let moves = match order {
+        "maint" => api.get("/v1/moves", &[("server", server)]).await?["moves"].take(),
+        _ => Value::Array(Vec::new()),
+    };
+    Ok(Outcome::done(match output {
+        Output::Table => show::would(order, &left, moves.as_array().map_or(&[], Vec::as_slice)),
+        Output::Json => format!("{:#}\n", json!({ "server": server, "would": order, "left": left, "moves": moves })),
+    }))
+}
+
 /// `cordon`, `uncordon`, `maint`
 ///
 /// # Errors
@@ -162,6 +177,9 @@ pub(crate) async fn splits(args: &SplitsArgs) -> Result<Outcome, Failure> {
 /// No controller that answers, no such server, somebody else's maintenance.
 pub(crate) async fn order(args: &OrderArgs, order: &str) -> Result<Outcome, Failure> {
     let api = Api::of(&args.api)?;
+    if args.dry_run {
+        return would(&api, &args.server, order, args.output).await;
+    }
     let told = api.post("/v1/servers", &[("server", &args.server), ("order", order)]).await?;
     Ok(Outcome::done(match args.output {
         Output::Table => format!("OK {} {order}\n", printable(&args.server)),
@@ -177,6 +195,9 @@ pub(crate) async fn order(args: &OrderArgs, order: &str) -> Result<Outcome, Fail
 pub(crate) async fn drain(args: &DrainArgs) -> Result<Outcome, Failure> {
     let api = Api::of(&args.api)?;
     let order = if args.move_rooms { "maint" } else { "drain" };
+    if args.dry_run {
+        return would(&api, &args.server, order, args.output).await;
+    }
     api.post("/v1/servers", &[("server", &args.server), ("order", order)]).await?;
     let began = Instant::now();
     let (mut said, mut ordered) = (String::new(), false);

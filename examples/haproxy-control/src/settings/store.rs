@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Span, Text};
 
 /// `[store]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Store {
     pub(crate) url: Text,

@@ -148,6 +148,31 @@ pub(super) fn splits(found: &Value) -> String {
     out
 }
 
+/// What an order would come to.
+pub(super) fn would(order: &str, left: &Value, moves: &[Value]) -> String {
+    let server = printable(text(&left["server"]));
+    match order {
+        "maint" => format!("{}{server} would then take nothing\n", moved(moves)),
+        "ready" if left["order"].is_null() => format!("nothing: {server} is under no order\n"),
+        "ready" => format!("{server} would take new rooms again; none returns\n"),
+        _ => format!("{server} would take no new rooms and keep what it has: {}\n", self::left(left)),
+    }
+}
+
+/// Rooms that would move.
+pub(crate) fn moved(moves: &[Value]) -> String {
+    let mut out = String::new();
+    for one in moves.iter().take(LISTED) {
+        let word = |name: &str| printable(one[name].as_str().unwrap_or("nowhere"));
+        out.push_str(&format!("room {}: {} -> {}\n", word("room"), word("from"), word("to")));
+    }
+    if moves.len() > LISTED {
+        out.push_str(&format!("and {} more rooms\n", moves.len() - LISTED));
+    }
+    out.push_str(&format!("{} would move\n", counted(moves.len(), "room")));
+    out
+}
+
 /// What is left, in one line.
 pub(super) fn left(left: &Value) -> String {
     let rooms = counted(list(&left["rooms"]).len(), "room");

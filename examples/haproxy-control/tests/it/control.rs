@@ -18,8 +18,12 @@ use crate::{Folder, Ran, haproxy, run_in};
 struct Running(Child);
 
 impl Running {
+    fn signal(&self, name: &str) {
+        Command::new("kill").arg(name).arg(self.0.id().to_string()).status().unwrap();
+    }
+
     fn end(&mut self) -> Option<i32> {
-        let _ = Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status();
+        self.signal("-TERM");
         let end = Instant::now() + Duration::from_secs(10);
         while Instant::now() < end {
             if let Ok(Some(status)) = self.0.try_wait() {
@@ -255,12 +259,35 @@ fn a_cluster_is_driven_from_the_command_line() {
     assert!(scene.done(&apply).contains("reloaded"));
     assert_eq!(scene.homes(), moved);
 
+    // Other settings are read at work: nothing moves, and all is known.
+    let settings = scene.folder.get("control.toml").replace("resync = \"1s\"", "resync = \"2s\"");
+    scene.folder.put("control.toml", settings);
+    let learned = |scene: &Scene| scene.metrics(api).contains("outcome=\"moved\"");
+    until("moves are counted", || learned(&scene));
+    control.signal("-HUP");
+    until("it has begun anew", || !learned(&scene));
+    until("it knows all rooms", || scene.json(&with(&["status"]))["rooms"] == 30);
+    assert_eq!(scene.homes(), moved);
+
     // A drain that does not end in time names what is left.
     let drain = with(&["drain", "mm2", "--wait", "--deadline", "600ms"]);
     let late = scene.run(&drain);
     let left = moved.iter().find(|(_, home)| *home == "mm2").unwrap().0;
     assert!(late.code == 5 && late.out.contains(left.as_str()), "{late:?}");
+    let shown = scene.done(&with(&["uncordon", "mm2", "--dry-run"]));
+    assert!(shown.starts_with("mm2 would take new rooms again"), "{shown}");
     assert_eq!(scene.done(&with(&["uncordon", "mm2"])), "OK mm2 ready\n");
+    until("it is under no order", || scene.json(&with(&["status"]))["servers"][1]["order"].is_null());
+    for order in [&["maint", "mm2"][..], &["drain", "mm2", "--move-rooms"]] {
+        let shown = scene.done(&with(&[order, &["--dry-run"]].concat()));
+        let theirs = moved.values().filter(|home| *home == "mm2").count();
+        assert!(shown.contains(&format!("room {left}: mm2 -> mm1\n")), "{shown}");
+        assert!(shown.ends_with(&format!("{theirs} rooms would move\nmm2 would then take nothing\n")), "{shown}");
+    }
+    for order in ["drain", "cordon"] {
+        assert!(scene.done(&with(&[order, "mm2", "--dry-run"])).starts_with("mm2 would take no new rooms and keep"));
+    }
+    assert!(scene.json(&with(&["status"]))["servers"][1]["order"].is_null(), "nothing was ordered");
     scene.done(&with(&["drain", "mm2", "--move-rooms", "--wait", "--deadline", "20s"]));
     assert!(scene.homes().values().all(|home| home == "mm1"));
     until("it is out", || scene.order("show servers state rooms").contains(" mm2 127.0.0.1 0 1"));
@@ -345,5 +372,62 @@ fn a_controller_whose_haproxy_is_away_says_so_and_lets_nothing_pass_for_done() {
     let second = start().output().unwrap();
     let said = String::from_utf8_lossy(&second.stderr);
     assert!(second.status.code() == Some(1) && said.contains("cannot be listened at"), "{said}");
+    assert_eq!(control.end(), Some(0));
+}
+
+#[test]
+fn settings_are_read_again_and_bad_ones_stay_out() {
+    let (folder, ports) = (Folder::new("haproxy-control"), [free_port(), free_port()]);
+    let at = folder.display();
+    let settings = |listen: u16, more: &str| {
+        format!(
+            "[[haproxy]]\nname = \"lb1\"\nruntime = \"{at}/admin.sock\"\n{more}[rooms]\nbackend = \"rooms\"\n\
+             map = \"{at}/pins.map\"\n[loop]\nevery = \"50ms\"\n[http]\nlisten = \"127.0.0.1:{listen}\"\n"
+        )
+    };
+    folder.put("control.toml", settings(ports[0], ""));
+    let manager = UnixDatagram::bind(folder.join("notify")).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let hear = || {
+        let mut heard = [0; 256];
+        let count = manager.recv(&mut heard).unwrap();
+        String::from_utf8_lossy(&heard[..count]).into_owned()
+    };
+    let mut command = Command::new(env!("CARGO_BIN_EXE_haproxy-control"));
+    command.args(["run", "--config", "control.toml"]).current_dir(&*folder).stderr(Stdio::null());
+    let mut control = Running(command.env("NOTIFY_SOCKET", folder.join("notify")).spawn().unwrap());
+    assert_eq!(hear(), "READY=1\nSTATUS=driving 1 HAProxy");
+    let reload = |text: String, told: &str| {
+        folder.put("control.toml", text);
+        control.signal("-HUP");
+        assert!(hear().starts_with("RELOADING=1"));
+        assert_eq!(hear(), format!("READY=1\nSTATUS=driving {told}"));
+    };
+    let asked = |port: u16| run_in(&folder, &["status", "-o", "json", "--api", &format!("127.0.0.1:{port}")], "");
+    let two = "[[haproxy]]\nname = \"lb2\"\nruntime = \"/nowhere\"\n";
+    for bad in ["", "[[haproxy", "[rooms]\n"] {
+        reload(bad.to_owned(), "1 HAProxy; new settings were refused");
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    reload(settings(taken.local_addr().unwrap().port(), two), "1 HAProxy; new settings were refused");
+    reload(settings(ports[0], ""), "1 HAProxy");
+    assert_eq!(asked(ports[0]).code, 0);
+    // The same address, then another one.
+    reload(settings(ports[0], two), "2 HAProxys");
+    assert!(asked(ports[0]).out.contains("lb2"));
+    reload(settings(ports[1], ""), "1 HAProxy");
+    assert!(asked(ports[1]).code == 0 && !asked(ports[1]).out.contains("lb2"));
+    assert_eq!(asked(ports[0]).code, 1);
+    // A store that does not answer is none that knows nobody.
+    let away = format!("[store]\nurl = \"redis://127.0.0.1:{}\"\n", ports[0]);
+    reload(settings(ports[1], &away), "1 HAProxy");
+    let here = |args: &[&str]| run_in(&folder, &[args, &["--config", "control.toml"]].concat(), "");
+    let explained = here(&["explain", "algebra"]);
+    assert!(
+        explained.out.starts_with("nobody can say where algebra is: nothing is remembered; the store was not asked")
+    );
+    let splits = here(&["splits"]);
+    assert!(splits.code == 4 && splits.out.contains("not asked: store: "), "{splits:?}");
+    assert!(here(&["status"]).out.contains("nothing is in control: no HAProxy answers"));
     assert_eq!(control.end(), Some(0));
 }

@@ -203,7 +203,8 @@ fn words(line: &str) -> Vec<String> {
 #[test]
 fn the_units_are_good() {
     let (unit, master) = (read("systemd/haproxy-control.service"), read("systemd/master.conf"));
-    for want in ["Restart=always", "NoNewPrivileges=yes", "ProtectSystem=strict"] {
+    for want in ["ExecReload=/bin/kill -HUP $MAINPID", "Restart=always", "NoNewPrivileges=yes", "ProtectSystem=strict"]
+    {
         assert!(unit.lines().any(|line| line == want), "{want}");
     }
     // What the settings of the samples name is what the units allow and make.
