@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use adapter_haproxy::reconcile::{ApplyOptions, Commands, Plan, ReloadGate, Running, Wanted, plan};
-use adapter_haproxy::runtime::{AdminState, Client, ClientOptions, MasterClient, RuntimeAddress, ServerName};
+use adapter_haproxy::runtime::{
+    AdminState, Client, ClientOptions, MasterClient, RuntimeAddress, ServerName, ServerState,
+};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
@@ -197,11 +199,18 @@ fn with_orders(mut wanted: Wanted, orders: &BTreeMap<String, AdminState>) -> Wan
     wanted
 }
 
-/// What the controller has ordered is our own doing.
+/// What the controller has ordered is our own doing; maintenance of what it only drains is not.
 fn held(running: Running, wanted: &Wanted, orders: &BTreeMap<String, AdminState>) -> Running {
+    let out = |name: &ServerName| {
+        let there = running.servers().iter().find(|it| it.backend == name.backend() && it.name == name.server());
+        there.is_some_and(ServerState::is_maintenance)
+    };
     let names = wanted.backends.iter().flat_map(|backend| {
-        orders.keys().filter_map(|server| ServerName::new(&backend.name, server).ok()).collect::<Vec<_>>()
+        let names =
+            orders.iter().filter_map(|(server, order)| Some((ServerName::new(&backend.name, server).ok()?, order)));
+        names.filter(|(name, order)| **order == AdminState::Maint || !out(name)).map(|(name, _)| name)
     });
+    let names: Vec<ServerName> = names.collect();
     running.with_held(names)
 }
 

@@ -304,6 +304,18 @@ fn a_cluster_is_driven_from_the_command_line() {
     assert_eq!(scene.run(&with(&["uncordon", "mm2"])).code, 3);
     let kept = scene.done(&[&apply[..], &["--dry-run"]].concat());
     assert!(kept.contains("nothing is to be done") && kept.contains("kept rooms/mm2: somebody else"), "{kept}");
+    // Nor by `apply`, where we drain it as well.
+    let mm2 = |what: &str| scene.json(&with(&["status"]))["servers"][1][what].clone();
+    scene.done(&with(&["cordon", "mm2"]));
+    until("the order is known", || mm2("order") == "drain");
+    let kept = scene.done(&[&apply[..], &["--dry-run"]].concat());
+    assert!(kept.contains("nothing is to be done") && kept.contains("kept rooms/mm2: somebody else"), "{kept}");
+    scene.order("set server rooms/mm2 state ready");
+    until("it is up", || mm2("verdict") == "up");
+    scene.done(&with(&["uncordon", "mm2"]));
+    until("the order is ended", || mm2("takes_rooms") == true);
+    scene.order("set server rooms/mm2 state maint");
+    until("it is seen", || mm2("verdict") == "out");
     let unknown = scene.run(&with(&["cordon", "mm9"]));
     assert!(unknown.code == 2 && unknown.err.contains("mm1"), "{unknown:?}");
     let stranger = scene.run(&["cordon", "mm1", "--api", &format!("127.0.0.1:{api}")]);
