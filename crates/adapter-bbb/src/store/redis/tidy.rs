@@ -1,4 +1,4 @@
-//! Leftovers of a Scalelite on the same Redis: found and removed.
+//! Leftovers, most of them of a Scalelite on the same Redis: found and removed.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use balancer_core::{RedisReply, StickError};
 
 use super::{RedisMeetings, number, text};
 
-/// Entries of servers that are not there, at once; numbers whose meeting is not there when they were so before, since a
+/// Entries of servers that are not there, at once, and old secrets that are in use again; numbers whose meeting is not there when they were so before, since a
 /// Scalelite takes the number before it stores the meeting. The answer: how many were removed, then such numbers.
 pub(super) const TIDY: &str = "
 local p = ARGV[1]
@@ -40,6 +40,15 @@ for _, id in ipairs(redis.call('SMEMBERS', p..'servers')) do
     if not enabled and state == 'enabled' then removed = removed + redis.call('SADD', p..'server_enabled', id) end
     if state ~= 'enabled' then removed = removed + redis.call('ZREM', p..'server_load', id) end
     if state ~= 'cordoned' then removed = removed + redis.call('ZREM', p..'cordoned_server_load', id) end
+  end
+end
+local old = redis.call('HGETALL', p..'balancer:old_secrets')
+for i = 1, #old, 2 do
+  local id, secret = old[i], old[i + 1]
+  local back = redis.call('HGET', p..'server:'..id, 'secret') == secret
+  if gone(id) or back then
+    removed = removed + redis.call('HDEL', p..'balancer:old_secrets', id)
+    if back then bump(p) end
   end
 end
 for _, id in ipairs(redis.call('SMEMBERS', p..'meetings')) do

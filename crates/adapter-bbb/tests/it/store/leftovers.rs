@@ -1,9 +1,10 @@
 //! What a Scalelite leaves behind in Redis, and what is made of it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use adapter_bbb::testing::MeetingSpec;
-use adapter_bbb::{MeetingStore, ServerState};
+use adapter_bbb::{MeetingStore, Secret, ServerPatch, ServerState};
 use balancer_core::RedisLink;
 
 use super::{bind, order, record};
@@ -70,6 +71,50 @@ async fn entries_of_removed_servers_and_dead_meetings_are_removed() {
     let epoch = |text: &str| text.lines().filter(|l| !l.contains("balancer:epoch")).collect::<Vec<_>>().join("\n");
     assert_eq!(epoch(&dump(&link).await), epoch(&before));
     assert_eq!(store.tidy().await.unwrap(), 0);
+}
+
+/// A server's old secret has no use when a Scalelite removed the server, or gave it that secret again; until the server
+/// answers to the new one it has.
+#[tokio::test]
+async fn old_secrets_without_a_use_are_removed() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let (link, store) = (link(&server), redis_store(&server));
+    for id in ["removed", "back", "half", "changing"] {
+        assert!(store.add_server(&record(id)).await.unwrap());
+        let patch = ServerPatch { secret: Some(Secret::new(format!("new-{id}"))), ..ServerPatch::default() };
+        assert!(store.update_server(&id.into(), &patch).await.unwrap());
+    }
+    let was = record("back").secret.expose().to_owned();
+    assert_eq!((store.tidy().await.unwrap(), kept(&link).await.len()), (0, 4));
+    run(
+        &link,
+        &[
+            "SREM scalelite:servers removed",
+            "DEL scalelite:server:removed",
+            &format!("HSET scalelite:server:back secret {was}"),
+            "DEL scalelite:server:half",
+            "HSET scalelite:balancer:old_secrets never-there x",
+        ],
+    )
+    .await;
+    let epoch = store.servers().await.unwrap().epoch;
+    assert!(store.tidy().await.unwrap() >= 4);
+    assert_eq!(kept(&link).await, ["changing"]);
+    let after = store.servers().await.unwrap();
+    assert!(after.epoch > epoch, "other processes read the servers again");
+    let old = after.servers.iter().map(|r| (r.id.as_str(), r.old_secret.is_some()));
+    assert_eq!(old.collect::<HashMap<_, _>>(), HashMap::from([("back", false), ("changing", true)]));
+    assert_eq!(store.tidy().await.unwrap(), 0);
+    // One that comes again under the same id begins without one, and the last one leaves no key.
+    let proved = ServerPatch { proved: Some(Secret::new("new-changing")), ..ServerPatch::default() };
+    assert!(store.update_server(&"changing".into(), &proved).await.unwrap());
+    assert_eq!(link.call(&["EXISTS", "scalelite:balancer:old_secrets"]).await.unwrap().as_int(), Some(0));
+}
+
+/// The servers whose old secret is kept.
+async fn kept(link: &RedisLink) -> Vec<String> {
+    let ids = link.call(&["HKEYS", "scalelite:balancer:old_secrets"]).await.unwrap();
+    ids.as_list().iter().filter_map(|id| id.as_str().map(str::to_owned)).collect()
 }
 
 /// A Scalelite takes a number first and stores its meeting a moment later.
