@@ -320,8 +320,12 @@ impl BbbService {
     }
 
     async fn ready(&self) -> Response<Bytes> {
-        match self.cluster.store.check().await {
-            Ok(()) => plain(StatusCode::OK, "success"),
+        match self.cluster.readiness().await {
+            Ok(None) => plain(StatusCode::OK, "success"),
+            Ok(Some(away)) => {
+                let limit = "known meetings are answered, new ones are refused";
+                plain(StatusCode::OK, &format!("success, but {limit}: {away}"))
+            }
             Err(e) => plain(StatusCode::SERVICE_UNAVAILABLE, &e.to_string()),
         }
     }

@@ -48,6 +48,9 @@ pub(crate) enum Command {
     #[command(after_help = "Every option can stand in the environment or in the file; options weigh most, then the \
         environment, then the file.\nSecrets have no options, since any user of the \
         machine can read a command line: set LOADBALANCER_SECRET, or LOADBALANCER_SECRETS for several.\n\n\
+        Health, for what stands in front: /livez (200 while it runs), /readyz (200 while it can answer calls, also from \
+        memory while Redis is out of reach; 503 when its own file fails), /health_check (always 200, as Scalelite: read \
+        the text).\n\n\
         Example:\n  LOADBALANCER_SECRET=$(openssl rand -hex 32) bbb-balancer serve --bind 127.0.0.1:3000")]
     Serve(SettingFlags),
     /// Show a balancer and pretended servers at work, on this machine alone

@@ -238,11 +238,14 @@ fn is_get(method: &str) -> bool {
 pub enum Route<'p> {
     /// A call of the BigBlueButton API, or (see [`Call::is_admin`]) of the JSON API.
     Call(Call),
-    /// The health page, in plain text.
+    /// `/` and `/health_check`: the health page, in plain text. Always status 200, as Scalelite answers; the text tells
+    /// whether the store could be written and read.
     Health,
-    /// Is this process alive?
+    /// `/livez`: is this process alive? 200 while it answers at all.
     Live,
-    /// Can this process do its work?
+    /// `/readyz`: can this process do its work? 200, also while a shared store is out of reach: known meetings go on
+    /// being answered, and a balancer in front that took out every process at once would end that; the text tells it.
+    /// 503 when the store of this process alone fails, or the shared one answers something wrong.
     Ready,
     /// The entry to the playback of a recording.
     Playback {

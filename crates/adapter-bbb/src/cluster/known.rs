@@ -69,10 +69,7 @@ impl Cluster {
             return Ok((self.store.look(id).await?, false));
         }
         let asked = if self.last_known.away.load(Relaxed) {
-            let brief = tokio::time::timeout(BRIEF, self.store.look(id)).await;
-            brief.unwrap_or_else(|_| {
-                Err(StickError::Lost { target: self.store.describe(), why: "no answer in time".into(), source: None })
-            })
+            self.briefly(self.store.look(id)).await
         } else {
             self.store.look(id).await
         };
@@ -90,6 +87,31 @@ impl Cluster {
             }
             Err(e) => Err(e),
         }
+    }
+
+    /// Whether calls can be answered; with a shared store out of reach they are, as far as its last known state goes,
+    /// and the answer says what is wrong. Nobody else could answer more: all processes have lost the same store.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store of this process alone fails, or a shared one answers something wrong.
+    pub(crate) async fn readiness(&self) -> Result<Option<StickError>, StickError> {
+        if !self.store.is_shared() {
+            return self.store.check().await.map(|()| None);
+        }
+        // Whoever asks has little patience.
+        match self.briefly(self.store.check()).await {
+            Ok(()) => Ok(None),
+            Err(e) if is_away(&e) => Ok(Some(e)),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// What the store answers at once.
+    async fn briefly<T>(&self, asked: impl Future<Output = Result<T, StickError>>) -> Result<T, StickError> {
+        tokio::time::timeout(BRIEF, asked).await.unwrap_or_else(|_| {
+            Err(StickError::Lost { target: self.store.describe(), why: "no answer in time".into(), source: None })
+        })
     }
 
     /// A meeting that is in the store now.
