@@ -1,17 +1,15 @@
 //! A balancer of our own to measure: started, given servers, ready.
-use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::client::{Connection, Target};
-use crate::process::{Owned, pinned};
+use crate::process::{Owned, Watched, pinned};
+use crate::service::{PATIENCE, Scratch, Service, free_port};
 
-/// Longest wait for a process to be ready.
-const PATIENCE: Duration = Duration::from_secs(20);
 const SECRET: &str = "bbb-load-secret";
 const ADMIN: &str = "/scalelite/api";
 
@@ -26,29 +24,9 @@ pub(crate) enum Store {
 
 /// A running balancer; everything it needs ends with it.
 pub(crate) struct Balancer {
-    pub(crate) target: Target,
-    pub(crate) pid: u32,
-    process: Owned,
-    _redis: Option<Owned>,
-    scratch: Scratch,
-}
-
-/// A directory that is removed when this is dropped.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str) -> Result<Self, String> {
-        let path = std::env::temp_dir().join(format!("bbb-load-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).map_err(|error| format!("cannot make {}: {error}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What is left behind lies in the system's own folder for such things.
-        let _ = fs::remove_dir_all(&self.0);
-    }
+    service: Service,
+    redis: Option<Owned>,
+    _scratch: Scratch,
 }
 
 impl Balancer {
@@ -66,9 +44,6 @@ impl Balancer {
         let scratch = Scratch::new(if store == Store::Redis { "redis" } else { "file" })?;
         let redis = if store == Store::Redis { Some(start_redis(&scratch.0).await?) } else { None };
         let port = free_port()?;
-        let log_path = scratch.0.join("balancer.log");
-        let log = File::create(&log_path).and_then(|log| Ok((log.try_clone()?, log)));
-        let (log, also) = log.map_err(|error| format!("cannot write {}: {error}", log_path.display()))?;
         let mut command = core.map_or_else(|| Command::new(program), |core| pinned(program, core));
         command
             .args(["serve", "--bind", &format!("127.0.0.1:{port}"), "--data-dir"])
@@ -78,18 +53,28 @@ impl Balancer {
         if let Some((_, url)) = &redis {
             command.env("REDIS_URL", url);
         }
-        let process = Owned::spawn(command.stdin(Stdio::null()).stdout(log).stderr(also))?;
         let target = Target::parse(&format!("http://127.0.0.1:{port}"), SECRET)?;
-        let pid = process.pid();
-        let mut balancer = Self { target, pid, process, _redis: redis.map(|(process, _)| process), scratch };
-        let index = balancer.target.get("", "");
-        balancer.wait("answers", &index, |status, body| status == 200 && body.contains("SUCCESS")).await?;
+        let index = target.get("", "");
+        let service = Service::spawn("the balancer", &mut command, target, &scratch.0)?;
+        let mut balancer = Self { service, redis: redis.map(|(process, _)| process), _scratch: scratch };
+        let answers = |status, body: &str| status == 200 && body.contains("SUCCESS");
+        balancer.service.wait("answers", &index, answers).await?;
         Ok(balancer)
+    }
+
+    /// Where it answers.
+    pub(crate) fn target(&self) -> &Target {
+        &self.service.target
+    }
+
+    /// The processes whose time it takes.
+    pub(crate) fn watched(&self) -> Watched {
+        Watched { balancer: self.service.pid(), redis: self.redis.as_ref().map(Owned::pid) }
     }
 
     /// Adds servers, enables them and waits until all are online and have a load.
     pub(crate) async fn register(&mut self, servers: &[(String, String)]) -> Result<(), String> {
-        let mut connection = Connection::new(self.target.addr);
+        let mut connection = Connection::new(self.service.target.addr);
         for (url, secret) in servers {
             let added = json!({"server": {"url": url, "secret": secret}});
             let added = self.admin(&mut connection, "addServer", &added, 201).await?;
@@ -97,61 +82,32 @@ impl Balancer {
             let enable = json!({"id": id, "server": {"state": "enable"}});
             self.admin(&mut connection, "updateServer", &enable, 200).await?;
         }
-        let poll = self.target.post_json("/balancer/api", "poll", "{}");
+        let poll = self.service.target.post_json("/balancer/api", "poll", "{}");
         if let Err(error) = connection.exchange(&poll).await {
-            return Err(self.fault(&format!("the call poll failed: {error}")));
+            return Err(self.service.fault(&format!("the call poll failed: {error}")));
         }
-        let list = self.target.get_at(ADMIN, "getServers", "");
+        let list = self.service.target.get_at(ADMIN, "getServers", "");
         let want = servers.len();
         let ready = |status, body: &str| {
             let list: Value = serde_json::from_str(body).unwrap_or_default();
             let online = |server: &&Value| server["online"] == "online" && server["load"].is_number();
             status == 200 && list.as_array().is_some_and(|list| list.iter().filter(online).count() == want)
         };
-        self.wait("has all servers online", &list, ready).await
+        self.service.wait("has all servers online", &list, ready).await
     }
 
     async fn admin(&self, connection: &mut Connection, call: &str, body: &Value, want: u16) -> Result<Value, String> {
-        let request = self.target.post_json(ADMIN, call, &body.to_string());
+        let request = self.service.target.post_json(ADMIN, call, &body.to_string());
         match connection.exchange(&request).await {
             Ok(reply) if reply.status == want => {
-                serde_json::from_slice(reply.body).map_err(|error| self.fault(&format!("{call}: {error}")))
+                serde_json::from_slice(reply.body).map_err(|error| self.service.fault(&format!("{call}: {error}")))
             }
             Ok(reply) => {
                 let text = String::from_utf8_lossy(reply.body).into_owned();
-                Err(self.fault(&format!("{call}: HTTP {} {text}", reply.status)))
+                Err(self.service.fault(&format!("{call}: HTTP {} {text}", reply.status)))
             }
-            Err(error) => Err(self.fault(&format!("{call}: {error}"))),
+            Err(error) => Err(self.service.fault(&format!("{call}: {error}"))),
         }
-    }
-
-    async fn wait(&mut self, what: &str, request: &[u8], fits: impl Fn(u16, &str) -> bool) -> Result<(), String> {
-        let deadline = Instant::now() + PATIENCE;
-        let mut last = "no connection".to_owned();
-        while Instant::now() < deadline {
-            if let Some(status) = self.process.ended() {
-                return Err(self.fault(&format!("the balancer ended ({status})")));
-            }
-            match Connection::new(self.target.addr).exchange(request).await {
-                Ok(reply) => {
-                    last = String::from_utf8_lossy(reply.body).into_owned();
-                    if fits(reply.status, &last) {
-                        return Ok(());
-                    }
-                }
-                Err(error) => last = error.to_string(),
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Err(self.fault(&format!("waited {PATIENCE:?} until the balancer {what}; last: {last:.400}")))
-    }
-
-    /// The fault and the end of the balancer's log.
-    fn fault(&self, what: &str) -> String {
-        let log = fs::read_to_string(self.scratch.0.join("balancer.log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
-        let tail = lines[lines.len().saturating_sub(15)..].join("\n  ");
-        if tail.is_empty() { what.to_owned() } else { format!("{what}\nlog of the balancer ends with:\n  {tail}") }
     }
 }
 
@@ -169,10 +125,4 @@ async fn start_redis(scratch: &Path) -> Result<(Owned, String), String> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok((process, format!("redis://127.0.0.1:{port}/0")))
-}
-
-fn free_port() -> Result<u16, String> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let addr = listener.and_then(|listener| listener.local_addr());
-    addr.map(|addr| addr.port()).map_err(|error| format!("no free port: {error}"))
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::task::LocalSet;
 
 use crate::client::{Connection, Reply, Target};
-use crate::process::Usage;
+use crate::process::{Usage, Watched};
 
 /// What a right answer looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,10 +86,19 @@ pub(crate) struct Outcome {
     pub(crate) p99: Duration,
     /// CPU time of the balancer, if its process is known.
     pub(crate) cpu: Option<Duration>,
+    /// CPU time of its Redis, if it has one.
+    pub(crate) redis: Option<Duration>,
     /// Resident memory of the balancer afterwards, in KiB.
     pub(crate) resident: Option<u64>,
     /// How many requests of the batch were begun, the warm-up included.
     pub(crate) begun: usize,
+}
+
+impl Outcome {
+    /// CPU time of the balancer and its Redis.
+    pub(crate) fn all_cpu(&self) -> Option<Duration> {
+        Some(self.cpu? + self.redis.unwrap_or_default())
+    }
 }
 
 /// When a run ends.
@@ -116,7 +125,7 @@ pub(crate) async fn drive(
     batch: Batch,
     connections: usize,
     until: Until,
-    pid: Option<u32>,
+    watched: Option<Watched>,
 ) -> Outcome {
     let run = Rc::new(Run {
         batch,
@@ -131,7 +140,11 @@ pub(crate) async fn drive(
         open = round(&run, open, Some(Instant::now() + warm_up)).await;
         run.latencies.borrow_mut().clear();
     }
-    let usage = pid.and_then(Usage::of);
+    let usage = || {
+        let redis = watched.and_then(|watched| watched.redis);
+        (watched.and_then(|watched| Usage::of(watched.balancer)), redis.and_then(Usage::of))
+    };
+    let (before, redis_before) = usage();
     let began = Instant::now();
     let end = match until {
         Until::Time { measured, .. } => Some(began + measured),
@@ -139,7 +152,8 @@ pub(crate) async fn drive(
     };
     drop(round(&run, open, end).await);
     let elapsed = began.elapsed();
-    let after = pid.and_then(Usage::of);
+    let (after, redis_after) = usage();
+    let spent = |before: Option<Usage>, after: Option<Usage>| Some(after?.cpu.saturating_sub(before?.cpu));
     let mut latencies = run.latencies.take();
     latencies.sort_unstable();
     let at = |percent: usize| {
@@ -153,7 +167,8 @@ pub(crate) async fn drive(
         elapsed,
         p50: at(50),
         p99: at(99),
-        cpu: usage.zip(after).map(|(before, after)| after.cpu.saturating_sub(before.cpu)),
+        cpu: spent(before, after),
+        redis: spent(redis_before, redis_after),
         resident: after.map(|after| after.resident),
         begun: run.next.get().min(run.batch.requests.len()),
     }
@@ -214,7 +229,8 @@ mod tests {
     async fn sent(fake: &FakeBbb, call: &str, query: &str, expect: Expect, times: usize) -> Outcome {
         let target = Target::parse(&fake.base(), fake.secret()).unwrap();
         let requests = vec![target.get(call, query); times];
-        drive(&target, Batch { requests, once: true, expect }, 4, Until::Done, Some(std::process::id())).await
+        let watched = Watched { balancer: std::process::id(), redis: Some(std::process::id()) };
+        drive(&target, Batch { requests, once: true, expect }, 4, Until::Done, Some(watched)).await
     }
 
     #[tokio::test]
@@ -230,7 +246,12 @@ mod tests {
             let times = if call == "end" { 1 } else { 50 };
             let outcome = sent(&fake, call, query, expect, times).await;
             assert_eq!((outcome.requests, outcome.errors), (times as u64, 0), "{call} {:?}", outcome.first_error);
-            assert!(outcome.p50 <= outcome.p99 && outcome.cpu.is_some() && outcome.resident > Some(100));
+            assert!(
+                outcome.p50 <= outcome.p99
+                    && outcome.cpu.is_some()
+                    && outcome.redis.is_some()
+                    && outcome.resident > Some(100)
+            );
         }
         assert_eq!(sent(&fake, "create", "meetingID=n", Expect::Created, 1).await.errors, 0);
         assert_eq!(fake.count("isMeetingRunning"), 50);

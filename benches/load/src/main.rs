@@ -1,11 +1,13 @@
 //! Measures a BigBlueButton load balancer: requests per second, latency, CPU time per request, memory.
 mod balancer;
+mod bbblb;
 mod client;
 mod fakes;
 mod load;
 mod many;
 mod process;
 mod report;
+mod service;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,12 +19,15 @@ use balancer::{Balancer, Store};
 use client::Target;
 use fakes::Fakes;
 use load::{Batch, Expect, Until, drive};
+use process::Watched;
 use report::{Kind, Line, print};
 
 /// Meetings that exist while the calls on existing meetings are driven.
 const MEETINGS: usize = 200;
 /// Fake servers behind the balancer.
 const SERVERS: u16 = 3;
+/// Over how many connections meetings are made and ended that are not measured.
+const TOGETHER: usize = 16;
 /// New meetings signed ahead per second of a run; a faster balancer ends its run early.
 const CREATES_PER_SECOND: u64 = 25_000;
 
@@ -36,7 +41,8 @@ Examples:
   bbb-load fakes --count 3 --base-port 29001   fake servers to put behind it
 
 The balancer is started on core 0 (pin a peer yourself: taskset -a -cp 0 PID); this program, the fake servers and
-Redis run on core 1. CPU time is that of the one process, user and system. A line with errors is not a result.";
+Redis run on core 1. CPU time is user and system time of the balancer's process, and of its Redis beside it. A line
+with errors is not a result.";
 
 /// Measures a BigBlueButton load balancer under load: requests per second, latency, CPU per request, memory.
 #[derive(Debug, Parser)]
@@ -87,6 +93,12 @@ struct Measure {
     /// Core of everything else
     #[arg(long, value_name = "CORE", default_value_t = 1)]
     load_core: usize,
+    /// Leave out PyPI's `bbblb`, which is measured after ours where Python 3.13 is at hand
+    #[arg(long)]
+    no_bbblb: bool,
+    /// Python environment of `bbblb`, made when it is not there; beside this program unless given
+    #[arg(long, value_name = "DIR")]
+    bbblb_env: Option<PathBuf>,
     /// Drive a running balancer instead of starting one
     #[arg(long, value_name = "URL", requires = "secret", conflicts_with_all = ["balancer", "store", "balancer_arg"])]
     peer: Option<String>,
@@ -135,37 +147,51 @@ async fn measure(options: Measure) -> Result<(), String> {
         if let Some(pid) = options.pid.filter(|pid| process::Usage::of(*pid).is_none()) {
             return Err(format!("there is no process {pid}"));
         }
-        let lines = cases(&target, options.pid, &options).await?;
-        print(&format!("{url}, {MEETINGS} meetings"), &lines);
+        let watched = options.pid.map(|balancer| Watched { balancer, redis: None });
+        let lines = cases(&target, watched, &options, &options.connections, TOGETHER).await?;
+        print(&format!("{url}, {MEETINGS} meetings"), &lines, true);
         return Ok(());
     }
     let stores = if options.store.is_empty() { vec![Store::File, Store::Redis] } else { options.store.clone() };
+    let core = pinned.then_some(options.core);
+    let mut ours = Vec::new();
     for store in stores {
         let fakes = Fakes::start(SERVERS)?;
-        let core = pinned.then_some(options.core);
         let mut balancer = Balancer::start(&options.balancer, &options.balancer_arg, core, store).await?;
         balancer.register(&fakes.servers).await?;
-        let idle = process::Usage::of(balancer.pid).map(|usage| usage.resident);
-        report::memory(&format!("\n{store:?} store, idle"), idle, 12 << 10);
-        let lines = cases(&balancer.target, Some(balancer.pid), &options).await?;
-        print(&format!("{store:?} store, {MEETINGS} meetings on {SERVERS} servers"), &lines);
+        let idle = process::Usage::of(balancer.watched().balancer).map(|usage| usage.resident);
+        report::memory(&format!("\n{store:?} store, idle"), idle, 12);
+        let lines =
+            cases(balancer.target(), Some(balancer.watched()), &options, &options.connections, TOGETHER).await?;
+        print(&format!("{store:?} store, {MEETINGS} meetings on {SERVERS} servers"), &lines, true);
+        ours.push((format!("{store:?} store"), lines));
         drop((balancer, fakes));
-        many::measure(&options, pinned.then_some(options.core), store).await?;
+        many::measure(&options, core, store).await?;
+    }
+    if !options.no_bbblb {
+        bbblb::measure(&options, core, &ours).await;
     }
     Ok(())
 }
 
-/// Drives every case against one balancer; it is left as it was found.
-async fn cases(target: &Target, pid: Option<u32>, options: &Measure) -> Result<Vec<Line>, String> {
+/// Drives every case against one balancer; it is left as it was found. What has to be there before is made over
+/// `together` connections.
+async fn cases(
+    target: &Target,
+    watched: Option<Watched>,
+    options: &Measure,
+    connections: &[usize],
+    together: usize,
+) -> Result<Vec<Line>, String> {
     let (warm_up, measured) = if options.quick { (200, 1_000) } else { (1_000, 6_000) };
     let until = Until::Time { warm_up: Duration::from_millis(warm_up), measured: Duration::from_millis(measured) };
     let tag = std::process::id();
     let standing: Vec<String> = (0..MEETINGS).map(|index| format!("load-{tag}-{index}")).collect();
-    all(target, "create", &standing).await?;
+    all(target, "create", &standing, together).await?;
     let mut lines = Vec::new();
     // Joins come after the lists: on a server that answers by itself they make the lists longer.
     for kind in Kind::ALL {
-        for &connections in &options.connections {
+        for &connections in connections {
             let run = lines.len();
             let ahead = usize::try_from(CREATES_PER_SECOND * (warm_up + measured) / 1_000).unwrap_or(usize::MAX);
             let fresh: Vec<String> = match kind {
@@ -183,21 +209,22 @@ async fn cases(target: &Target, pid: Option<u32>, options: &Measure) -> Result<V
                 Kind::Create => (signed(&fresh, create), Expect::Created),
             };
             let batch = Batch { requests, once: kind == Kind::Create, expect };
-            let outcome = drive(target, batch, connections.clamp(1, 4_096), until, pid).await;
+            let outcome = drive(target, batch, connections.clamp(1, 4_096), until, watched).await;
             let begun = outcome.begun.min(fresh.len());
             lines.push(Line { kind, connections, outcome });
-            all(target, "end", &fresh[..begun]).await?;
+            all(target, "end", &fresh[..begun], together).await?;
         }
     }
-    all(target, "end", &standing).await?;
+    all(target, "end", &standing, together).await?;
     Ok(lines)
 }
 
-/// Creates or ends these meetings, each once.
-async fn all(target: &Target, call: &str, ids: &[String]) -> Result<(), String> {
+/// Creates or ends these meetings, each once, over so many connections.
+async fn all(target: &Target, call: &str, ids: &[String], together: usize) -> Result<(), String> {
     let query = if call == "create" { create } else { end };
     let requests: Vec<Vec<u8>> = ids.iter().map(|id| target.get(call, &query(id))).collect();
-    let outcome = drive(target, Batch { requests, once: true, expect: Expect::Success }, 16, Until::Done, None).await;
+    let outcome =
+        drive(target, Batch { requests, once: true, expect: Expect::Success }, together, Until::Done, None).await;
     match outcome.first_error {
         // Meetings that could not be created cannot be ended either; that was told where it happened.
         Some(_) if call == "end" => Ok(()),

@@ -28,6 +28,15 @@ impl Usage {
     }
 }
 
+/// The processes that a balancer is made of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Watched {
+    /// The balancer itself.
+    pub(crate) balancer: u32,
+    /// Its Redis, if it has one.
+    pub(crate) redis: Option<u32>,
+}
+
 fn ticks_per_second() -> u64 {
     static TICKS: OnceLock<u64> = OnceLock::new();
     *TICKS.get_or_init(|| {

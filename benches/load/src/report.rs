@@ -51,17 +51,24 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// CPU time of the balancer and its Redis per request.
     fn cpu_per_request(&self) -> Option<Duration> {
+        self.per_request(self.outcome.all_cpu())
+    }
+
+    fn per_request(&self, cpu: Option<Duration>) -> Option<Duration> {
         let requests = u32::try_from(self.outcome.requests).ok().filter(|requests| *requests > 0)?;
-        self.outcome.cpu.map(|cpu| cpu / requests)
+        cpu.map(|cpu| cpu / requests)
     }
 }
 
-/// Prints the lines of one run, then the comparison.
-pub(crate) fn print(title: &str, lines: &[Line]) {
+/// Prints the lines of one run, then, of one of ours, the comparison with its limits.
+pub(crate) fn print(title: &str, lines: &[Line], ours: bool) {
     println!("\n{title}");
-    let mut rows =
-        vec![["CALL", "CONNS", "REQUESTS", "REQ/S", "P50", "P99", "CPU/REQ", "RSS", "ERRORS"].map(str::to_owned)];
+    let mut rows = vec![
+        ["CALL", "CONNS", "REQUESTS", "REQ/S", "P50", "P99", "CPU/REQ", "OWN", "REDIS", "RSS", "ERRORS"]
+            .map(str::to_owned),
+    ];
     for line in lines {
         let out = &line.outcome;
         let rate = precise(out.requests) / out.elapsed.as_secs_f64().max(1e-9);
@@ -72,7 +79,9 @@ pub(crate) fn print(title: &str, lines: &[Line]) {
             format!("{rate:.0}"),
             micros(out.p50),
             micros(out.p99),
-            line.cpu_per_request().map_or_else(|| "<none>".to_owned(), micros),
+            or_none(line.cpu_per_request()),
+            or_none(line.per_request(out.cpu)),
+            or_none(line.per_request(out.redis)),
             out.resident.map_or_else(|| "<none>".to_owned(), |kib| format!("{:.1} MiB", precise(kib) / 1_024.0)),
             out.errors.to_string(),
         ]);
@@ -86,7 +95,35 @@ pub(crate) fn print(title: &str, lines: &[Line]) {
     for line in lines.iter().filter(|line| line.outcome.requests == 0) {
         println!("INVALID: {} at {} connections answered nothing", line.kind.name(), line.connections);
     }
-    compare(lines);
+    if ours {
+        compare(lines);
+    }
+}
+
+/// Ours against another balancer that was measured in the same run.
+pub(crate) fn beside(name: &str, ours: &[Line], theirs: &[Line]) {
+    let mut rows = vec![["CALL", "OURS", "BBBLB", "BBBLB/OURS", "P99", "BBBLB P99"].map(str::to_owned)];
+    for line in ours.iter().filter(|line| line.connections == 64) {
+        let Some(other) = theirs.iter().find(|other| other.connections == 64 && other.kind == line.kind) else {
+            continue;
+        };
+        let (cpu, theirs) = (line.cpu_per_request(), other.cpu_per_request());
+        let failed = line.outcome.errors + other.outcome.errors > 0;
+        let ratio = cpu.zip(theirs).map(|(ours, theirs)| theirs.as_secs_f64() / ours.as_secs_f64().max(1e-9));
+        rows.push([
+            line.kind.name().to_owned(),
+            or_none(cpu),
+            or_none(theirs),
+            ratio.map_or_else(
+                || "<none>".to_owned(),
+                |ratio| format!("{ratio:.1}x{}", if failed { " (errors)" } else { "" }),
+            ),
+            micros(line.outcome.p99),
+            micros(other.outcome.p99),
+        ]);
+    }
+    println!("\n{name} beside bbblb 0.0.18 in this run, CPU time per request at 64 connections");
+    table(&rows);
 }
 
 fn compare(lines: &[Line]) {
@@ -102,7 +139,7 @@ fn compare(lines: &[Line]) {
         rows.push([
             line.kind.name().to_owned(),
             micros(ours),
-            peer.map_or_else(|| "<none>".to_owned(), micros),
+            or_none(peer),
             peer.map_or_else(
                 || "<none>".to_owned(),
                 |peer| format!("{:.1}x", peer.as_secs_f64() / ours.as_secs_f64().max(1e-9)),
@@ -127,12 +164,15 @@ pub(crate) fn verdict(what: &str, ours: Duration, limit: Duration) {
     println!("{what}: {} of at most {}: {word}", micros(ours), micros(limit));
 }
 
-/// Memory against its limit, both in KiB.
+/// Memory in KiB against its limit in MB.
 pub(crate) fn memory(what: &str, ours: Option<u64>, limit: u64) {
     let Some(ours) = ours else { return };
-    let word = if ours <= limit { "met" } else { "not met" };
-    let mib = |kib: u64| precise(kib) / 1_024.0;
-    println!("{what}: {:.1} MiB of at most {:.1} MiB: {word}", mib(ours), mib(limit));
+    let word = if ours * 1_024 <= limit * 1_000_000 { "met" } else { "not met" };
+    println!("{what}: {:.1} MB of at most {limit} MB: {word}", precise(ours) * 1_024.0 / 1e6);
+}
+
+fn or_none(time: Option<Duration>) -> String {
+    time.map_or_else(|| "<none>".to_owned(), micros)
 }
 
 fn micros(time: Duration) -> String {
