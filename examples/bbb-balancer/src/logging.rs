@@ -3,21 +3,35 @@
 use std::io::{self, Write};
 
 use tracing::Level;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Starts logging, as text or as JSON. `RUST_LOG` can name other levels for single targets. A second call changes
-/// nothing.
+/// Starts logging, as text or as JSON. `RUST_LOG` can name other levels for single targets, `TARGET=LEVEL,…`; what
+/// cannot be read of it is passed over. A second call changes nothing.
 pub(crate) fn start(level: Level, json: bool) {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::from_level(level).into()).from_env_lossy();
-    let log = tracing_subscriber::fmt().with_env_filter(filter);
+    let named = std::env::var("RUST_LOG").unwrap_or_default();
+    let log = tracing_subscriber::registry().with(filter(level, &named));
     // Fails only when logging runs already.
     let _ = if json {
-        log.json().try_init()
+        log.with(tracing_subscriber::fmt::layer().json()).try_init()
     } else {
         // Colours are control characters too: a terminal that shows lines needs none.
-        log.with_ansi(false).with_writer(|| Lines(io::stdout())).try_init()
+        log.with(tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Lines(io::stdout()))).try_init()
     };
+}
+
+/// What is logged: this level, or the one that is named for a target. A level alone is one for every other target.
+fn filter(level: Level, named: &str) -> Targets {
+    let parts = named.split(',').filter_map(|part| part.trim().parse::<Targets>().ok());
+    let mut all = Targets::new().with_default(LevelFilter::from_level(level));
+    for part in parts {
+        if let Some(default) = part.default_level() {
+            all = all.with_default(default);
+        }
+        all = all.with_targets(part.iter().map(|(target, level)| (target.to_owned(), level)));
+    }
+    all
 }
 
 /// Writes each event as one line: what came from outside cannot begin another one, nor steer a terminal.
@@ -67,6 +81,21 @@ mod tests {
         fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
+    }
+
+    #[test]
+    fn levels_of_targets_are_read_as_far_as_they_can_be() {
+        let enabled = |named: &str, target: &str, level: Level| filter(Level::INFO, named).would_enable(target, &level);
+        for named in ["", "hyper=warn", "no level here=x,=,", "\u{0},adapter_bbb=", "a[b{c=d}]=debug"] {
+            assert!(enabled(named, "bbb_balancer", Level::INFO), "{named:?}");
+            assert!(!enabled(named, "bbb_balancer", Level::DEBUG), "{named:?}");
+        }
+        let named = "hyper=warn, adapter_bbb::cluster=debug,%%%";
+        assert!(!enabled(named, "hyper::proto", Level::INFO) && enabled(named, "hyper::proto", Level::WARN));
+        assert!(enabled(named, "adapter_bbb::cluster::poll", Level::DEBUG));
+        assert!(!enabled(named, "adapter_bbb::service", Level::DEBUG));
+        assert!(enabled("debug", "any", Level::DEBUG) && !enabled("off,hyper=info", "any", Level::ERROR));
+        assert!(enabled("off,hyper=info", "hyper", Level::INFO));
     }
 
     #[test]
