@@ -29,7 +29,7 @@ impl Expect {
         let fits = match self {
             Self::Redirect => {
                 let known = |url: &str| url.contains("/join?") || url.contains("sessionToken=");
-                reply.status == 302 && reply.location.is_some_and(known)
+                matches!(reply.status, 302 | 303 | 307) && reply.location.is_some_and(known)
             }
             Self::Running => success(reply) && has(reply.body, b"<running>"),
             Self::Created => {
