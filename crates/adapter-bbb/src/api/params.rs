@@ -212,6 +212,16 @@ impl<'a> Params<'a> {
         self.pairs.retain(|pair| !pair.belongs_to(name));
     }
 
+    /// Gives some pairs other names; of those that share one then, the last value counts.
+    pub(crate) fn rename(&mut self, to: impl Fn(&str) -> Option<&'static str>) {
+        for pair in &mut self.pairs {
+            if let Some(name) = to(&pair.name) {
+                pair.name = Cow::Borrowed(name);
+            }
+        }
+        self.collapse();
+    }
+
     /// The pairs in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.pairs.iter().map(|pair| (&*pair.name, pair.value.as_deref()))

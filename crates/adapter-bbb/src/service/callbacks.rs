@@ -15,16 +15,24 @@ const RECORDING_READY: [&str; 3] =
     ["meta_bn-recording-ready-url", "meta_bbb-recording-ready-url", "meta_canvas-recording-ready-url"];
 /// The one that servers themselves know.
 const SERVERS_READY: &str = "meta_bbb-recording-ready-url";
+/// Whom servers call themselves when a meeting is over, under its two names.
+const ENDED: [&str; 2] = ["meta_endCallbackUrl", "meetingEndedURL"];
 const DOCUMENT: &str = "preUploadedPresentation";
+
+/// The name under which an address is looked for, if this parameter holds one. An element of an array reaches the
+/// server under the plain name, and servers take names behind `meta_` in any case.
+fn address(name: &str) -> Option<&'static str> {
+    let name = name.strip_suffix("[]").unwrap_or(name);
+    if let Some(key) = name.strip_prefix("meta_") {
+        let metas = RECORDING_READY.into_iter().chain([ANALYTICS, ENDED[0]]);
+        return metas.into_iter().find(|known| known["meta_".len()..].eq_ignore_ascii_case(key));
+    }
+    [DOCUMENT, ENDED[1]].into_iter().find(|known| *known == name)
+}
 
 /// Whether a `create` names addresses that we have to look at. Most do not, and pay for a few comparisons only.
 pub(super) fn named(params: &Params<'_>) -> bool {
-    params.iter().any(|(name, _)| {
-        name == DOCUMENT
-            || name
-                .strip_prefix("meta_")
-                .is_some_and(|key| key.len() > 20 && (name == ANALYTICS || RECORDING_READY.contains(&name)))
-    })
+    params.iter().any(|(name, _)| address(name).is_some())
 }
 
 /// A document whose address is not allowed.
@@ -32,9 +40,11 @@ pub(super) fn refused_document(why: &str) -> Fault {
     Fault::Passed { key: "invalidDocument".into(), message: format!("The document cannot be used: {why}") }
 }
 
-/// Puts our own addresses in the place of the front-end's, and keeps those; refuses a private address of a document.
+/// Puts our own addresses in the place of the front-end's, and keeps those; leaves out private ones that the server would
+/// call itself; refuses a private address of a document.
 pub(super) async fn take(cluster: &Cluster, meeting: &str, params: &mut Params<'static>) -> Result<(), Fault> {
     let o = cluster.live();
+    params.rename(address);
     if let Some(url) = params.present(DOCUMENT) {
         o.callbacks.allow.check_resolved(url).await.map_err(|e| refused_document(&e.to_string()))?;
     }
@@ -51,8 +61,17 @@ pub(super) async fn take(cluster: &Cluster, meeting: &str, params: &mut Params<'
         }
     };
     // Without a host name of our own, the server calls the front-end itself.
+    let relayed = own("analytics_callback");
+    for name in ENDED.into_iter().chain(relayed.is_none().then_some(ANALYTICS)) {
+        if let Some(url) = params.present(name)
+            && let Err(e) = o.callbacks.allow.check_resolved(url).await
+        {
+            tell(meeting, &e);
+            params.remove(name);
+        }
+    }
     if params.contains(ANALYTICS)
-        && let Some(ours) = own("analytics_callback")
+        && let Some(ours) = relayed
     {
         urls.analytics = usable(params.present(ANALYTICS));
         match urls.analytics {

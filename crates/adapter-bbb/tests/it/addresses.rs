@@ -59,6 +59,56 @@ async fn a_private_callback_of_a_create_is_left_out() {
     }
 }
 
+/// A parameter reaches its server as `name` from `name[]` too, and servers take names behind `meta_` in any case.
+#[tokio::test]
+async fn no_spelling_of_a_name_leads_past_the_rules() {
+    const PRIVATE: &str = "http%3A%2F%2F169.254.169.254%2F";
+    let stage = Stage::memory(1).await;
+    let mut o = patient();
+    o.url_host = Some(HOST.into());
+    let process = stage.process(o).await;
+    for query in [
+        format!("meetingID=d&preUploadedPresentation[]={PRIVATE}"),
+        format!(
+            "meetingID=d&preUploadedPresentation%5B%5D=http%3A%2F%2F8.8.8.8%2F&preUploadedPresentation[]={PRIVATE}"
+        ),
+        format!("meetingID=d&preUploadedPresentation=http%3A%2F%2F8.8.8.8%2F&preUploadedPresentation={PRIVATE}"),
+    ] {
+        assert_eq!(process.call("create", &query).await.text("messageKey"), "invalidDocument", "{query}");
+    }
+    let names = [
+        "meta_analytics-callback-url",
+        "meta_Analytics-Callback-URL",
+        "meta_bbb-recording-ready-url",
+        "meta_BBB-Recording-Ready-Url",
+        "meta_bn-recording-ready-URL",
+        "meta_endCallbackUrl",
+        "meta_endcallbackurl",
+        "meetingEndedURL",
+    ];
+    for (n, name) in names.into_iter().flat_map(|name| [name.to_owned(), format!("{name}[]")]).enumerate() {
+        for url in [PRIVATE.to_owned(), format!("http%3A%2F%2F{NAME}%2F")] {
+            assert!(process.call("create", &format!("meetingID=m{n}&{name}={url}")).await.ok(), "{name}");
+            let sent = stage.fakes[0].calls_of("create").pop().unwrap();
+            let led = sent.params.iter().find(|(_, value)| value.contains("169.254") || value.contains(NAME));
+            assert_eq!(led, None, "{name}");
+        }
+    }
+    // A public one stays as it is.
+    let query =
+        "meetingID=p&meta_endCallbackUrl=http%3A%2F%2F8.8.8.8%2Fend%3Fa%3D1&meetingEndedURL=http%3A%2F%2F8.8.8.8%2F";
+    assert!(process.call("create", query).await.ok());
+    let meeting = stage.fakes[0].meeting("p").unwrap();
+    assert_eq!(meeting.param("meta_endCallbackUrl"), Some("http://8.8.8.8/end?a=1"));
+    assert_eq!(meeting.param("meetingEndedURL"), Some("http://8.8.8.8/"));
+    // Without a host name of our own, servers are told the front-end's address: a public one only.
+    let direct = stage.process(patient()).await;
+    for (id, url, told) in [("q", PRIVATE, None), ("r", "http%3A%2F%2F8.8.8.8%2F", Some("http://8.8.8.8/"))] {
+        assert!(direct.call("create", &format!("meetingID={id}&meta_analytics-callback-url={url}")).await.ok());
+        assert_eq!(stage.fakes[0].meeting(id).unwrap().param("meta_analytics-callback-url"), told);
+    }
+}
+
 fn list(url: &str) -> String {
     format!(
         "<?xml version=\"1.0\"?><modules><module name=\"presentation\"><document url=\"{url}\"/></module></modules>"
