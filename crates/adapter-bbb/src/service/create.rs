@@ -306,7 +306,7 @@ impl Creation<'_> {
         filter: Option<&Filter>,
         wish: Option<&TagWish>,
     ) -> Result<Option<Response<Bytes>>, Fault> {
-        let claimer = CreateClaim::new(self.cluster, self.id, self.params);
+        let claimer = CreateClaim::new(self.cluster, self.id, self.params)?;
         let tried = self.tried.clone();
         let mut ask = Ask::new(&self.key).exclude(&tried);
         ask.filter = filter;

@@ -1,12 +1,13 @@
 //! The claim of a create: the binding with password and voice bridge.
 
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use balancer_core::{Binding, Claim, Claimer, StickError, StickKey, Want, random};
+use rustls::crypto::SecureRandom;
 
-use crate::api::{Params, VoiceBridges};
+use crate::api::{Fault, Params, VoiceBridges};
 use crate::cluster::{Cluster, lock};
 use crate::store::{MeetingClaim, MeetingRecord};
 
@@ -25,24 +26,33 @@ pub(super) struct CreateClaim<'a> {
 }
 
 impl<'a> CreateClaim<'a> {
-    pub(super) fn new(cluster: &'a Cluster, id: &'a str, params: &Params<'_>) -> Self {
-        let moderator_pw = params.present("moderatorPW").map_or_else(password, str::to_owned);
+    pub(super) fn new(cluster: &'a Cluster, id: &'a str, params: &Params<'_>) -> Result<Self, Fault> {
+        let moderator_pw = params.present("moderatorPW").map_or_else(password, |own| Ok(own.to_owned()))?;
         let o = cluster.live();
         let wished = params.present("voiceBridge").filter(|_| o.external_voice_bridge).map(str::to_owned);
         let bridges = wished.into_iter().chain(VoiceBridges::new(id, o.voice_digits)).take(BRIDGES).collect();
-        Self { cluster, id, moderator_pw, bridges, stored: Mutex::default() }
+        Ok(Self { cluster, id, moderator_pw, bridges, stored: Mutex::default() })
     }
 }
 
-/// Eight random letters and digits.
-fn password() -> String {
+/// Eight random letters and digits, drawn from the system: who has seen other random numbers of ours knows nothing of
+/// them.
+fn password() -> Result<String, Fault> {
     const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    (0..8)
-        .map(|_| {
-            let at = usize::try_from(random() % 62).unwrap_or(0);
-            char::from(ALPHABET[at])
-        })
-        .collect()
+    static SOURCE: OnceLock<&'static dyn SecureRandom> = OnceLock::new();
+    let source = SOURCE.get_or_init(|| rustls::crypto::ring::default_provider().secure_random);
+    let mut text = String::with_capacity(8);
+    while text.len() < 8 {
+        let mut bytes = [0_u8; 16];
+        if source.fill(&mut bytes).is_err() {
+            tracing::error!("the system gives no random numbers for a password");
+            return Err(Fault::CreateFailed);
+        }
+        // Four times the alphabet: what lies above would make some letters likelier.
+        let even = bytes.into_iter().filter(|byte| usize::from(*byte) < 4 * ALPHABET.len());
+        text.extend(even.take(8 - text.len()).map(|byte| char::from(ALPHABET[usize::from(byte) % ALPHABET.len()])));
+    }
+    Ok(text)
 }
 
 #[async_trait]
@@ -79,5 +89,24 @@ impl Claimer for CreateClaim<'_> {
         }
         *lock(&self.stored) = claimed.meeting;
         Ok(claimed.claim)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_say_nothing_of_our_other_numbers() {
+        let mut seen = std::collections::HashSet::new();
+        let mut letters = std::collections::HashSet::new();
+        for _ in 0..2_000 {
+            balancer_core::reseed(7);
+            let password = password().unwrap();
+            assert!(password.len() == 8 && password.bytes().all(|byte| byte.is_ascii_alphanumeric()), "{password}");
+            letters.extend(password.chars());
+            assert!(seen.insert(password), "the same seed gives others");
+        }
+        assert_eq!(letters.len(), 62);
     }
 }
