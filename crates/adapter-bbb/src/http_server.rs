@@ -308,10 +308,9 @@ async fn respond(
         caller,
     };
     let plan = service.body_plan(&head);
-    if plan == BodyPlan::Slides
-        && let Some(refusal) = service.refuse_slides(&head)
-    {
-        return refusal.map(Full::new);
+    if plan == BodyPlan::Slides && !service.takes_slides(&head) {
+        // Refused, counted and slowed down like any other, without its body.
+        return service.handle(head, Payload::Whole(Bytes::new())).await.map(Full::new);
     }
     let limit = if plan == BodyPlan::Form { limits.form } else { limits.slides };
     let work = async {

@@ -164,21 +164,14 @@ impl BbbService {
         }
     }
 
-    /// The refusal of a request with slides whose query is wrong already, so that its body need not be read: nobody
-    /// without a secret makes us hold a large one.
-    pub(crate) fn refuse_slides(&self, head: &RequestHead<'_>) -> Option<Response<Bytes>> {
-        let Route::Call(call) = route(head.path, head.method) else { return None };
-        if !self.host_allowed(head) {
-            return Some(forbidden());
-        }
-        match Params::parse(head.query.as_bytes()) {
-            Ok(params) => {
-                let given = params.get("checksum").unwrap_or("");
-                let good = self.cluster.live().checksums.verify(call.name(), head.query, given).is_ok();
-                (!good).then(|| fault(&Fault::Checksum))
-            }
-            Err(e) => Some(plain(StatusCode::BAD_REQUEST, &e.to_string())),
-        }
+    /// Whether the body of a request with slides is worth reading: nobody without a secret makes us hold a large one.
+    pub(crate) fn takes_slides(&self, head: &RequestHead<'_>) -> bool {
+        let Route::Call(call) = route(head.path, head.method) else { return false };
+        let signed = |params: Params<'_>| {
+            let given = params.get("checksum").unwrap_or("");
+            self.cluster.live().checksums.verify(call.name(), head.query, given).is_ok()
+        };
+        self.host_allowed(head) && self.shows(head.path) && Params::parse(head.query.as_bytes()).is_ok_and(signed)
     }
 
     fn refuse_checksum(&self, call: Call, head: &RequestHead<'_>, params: &Params<'_>) -> Option<Response<Bytes>> {
@@ -250,8 +243,12 @@ impl BbbService {
         }
     }
 
-    /// The refusal of a caller who calls too often, if callers are told apart in this way.
+    /// The refusal of a caller who calls too often, if callers are told apart in this way. Whoever calls at the
+    /// operators' own address never is.
     fn refuse_often(&self, caller: Caller) -> Option<Response<Bytes>> {
+        if self.surface == Surface::Operators {
+            return None;
+        }
         let rule = self.cluster.live().rate?;
         let per = if matches!(caller, Caller::Secret(_)) { RatePer::Secret } else { RatePer::Address };
         if rule.per != per {
@@ -334,7 +331,6 @@ impl BbbService {
         // Servers that tell of recordings and statistics sign with tokens, and are not slowed down.
         let of_servers = matches!(call, Call::AnalyticsCallback | Call::RecordingReadyCallback);
         if !of_servers
-            && self.surface != Surface::Operators
             && let Some(ip) = head.caller
             && let Some(refusal) = self.refuse_often(ip.into())
         {

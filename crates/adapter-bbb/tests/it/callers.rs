@@ -106,6 +106,50 @@ async fn a_limit_for_each_secret() {
 }
 
 #[tokio::test]
+async fn operators_are_not_kept_out_by_front_ends() {
+    let stage = Stage::memory(1).await;
+    let status = async |service: &BbbService, secret: &str, caller: &str| {
+        let sum = sign(Algorithm::Sha256, "status", "", secret);
+        let head = RequestHead {
+            method: "GET",
+            path: "/balancer/api/status",
+            query: &format!("checksum={sum}"),
+            host: Some(HOST),
+            caller: caller.parse().ok(),
+            ..RequestHead::default()
+        };
+        text(&service.handle(head, Payload::Whole(Bytes::new())).await)
+    };
+    let mut o = patient();
+    o.rate = Some(RateLimit { per_second: 0.001, burst: 2, per: RatePer::Address });
+    let process = stage.process(o).await;
+    // Who has no secret may not try for ever; who has one gets through, whatever else comes from the address.
+    for want in ["checksumError", "checksumError", "tooManyRequests"] {
+        assert!(status(&process.service, "wrong", "10.0.0.1").await.contains(want));
+    }
+    assert!(status(&process.service, SECRET, "10.0.0.1").await.contains("\"servers\""));
+    // At their own address nobody is counted, also when front-ends use the same secret.
+    let mut o = patient();
+    o.rate = Some(RateLimit { per_second: 0.001, burst: 1, per: RatePer::Secret });
+    let process = stage.process(o).await;
+    for want in ["SUCCESS", "tooManyRequests"] {
+        let answer = ask(&process.service, "getMeetings", "", SECRET, "10.0.0.2").await;
+        assert!(text(&answer).contains(want));
+    }
+    let operators = process.service.clone().with_surface(Surface::Operators);
+    let sum = sign(Algorithm::Sha256, "getServers", "", SECRET);
+    for _ in 0..3 {
+        let head = RequestHead {
+            method: "GET",
+            path: "/scalelite/api/getServers",
+            query: &format!("checksum={sum}"),
+            ..RequestHead::default()
+        };
+        assert!(text(&operators.handle(head, Payload::Whole(Bytes::new())).await).contains("\"s0\""));
+    }
+}
+
+#[tokio::test]
 async fn callers_change_their_secret_one_after_the_other() {
     let stage = Stage::memory(1).await;
     let with = |secrets: &[&str]| {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use adapter_bbb::{Bind, HttpLimits, Secret, ServerPatch, ServerRecord, ServerState};
+use adapter_bbb::{Bind, HttpLimits, RateLimit, RatePer, Secret, ServerPatch, ServerRecord, ServerState};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -207,4 +207,27 @@ async fn slides_are_not_held_without_limit() {
     for id in ["first", "second", "third"] {
         assert!(served.fake().meeting(id).unwrap().body == pattern(700 << 10), "{id}");
     }
+}
+
+/// Without its body, and yet like any other call: counted, slowed down, and with the id of the request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slides_nobody_signed_are_refused_like_other_calls() {
+    let mut o = patient();
+    o.rate = Some(RateLimit { per_second: 0.001, burst: 2, per: RatePer::Address });
+    let served = Served::start(o, HttpLimits::default()).await;
+    let head = post("/bigbluebutton/api/create?meetingID=m&checksum=00", "application/xml", 50 << 20);
+    let head = head.replacen("\r\n\r\n", "\r\nX-Request-Id: lesson-7\r\n\r\n", 1);
+    let mut said = Vec::new();
+    for _ in 0..3 {
+        // Nothing of the body is sent.
+        let reply = served.ask(&head).await;
+        assert_eq!(reply.status, 200, "{reply:?}");
+        assert!(reply.head.contains("x-request-id: lesson-7"), "{reply:?}");
+        said.push(reply.body);
+    }
+    assert!(said[0].contains("checksumError") && said[1].contains("checksumError"), "{said:?}");
+    assert!(said[2].contains("tooManyRequests"), "{said:?}");
+    let figures = served.process.call_metrics().await;
+    assert!(figures.contains("balancer_request_duration_seconds_count{call=\"create\"} 3\n"), "{figures}");
+    assert_eq!(served.fake().count("create"), 0);
 }
