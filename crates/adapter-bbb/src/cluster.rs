@@ -1,7 +1,7 @@
 //! The servers and meetings of a cluster as this process sees them, kept in step with the shared store.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -95,6 +95,8 @@ pub struct Cluster {
     running: AtomicBool,
     /// Servers are to be polled by this process that it holds no lease of.
     leases_due: tokio::sync::Notify,
+    /// How many meetings the last sweep found bound.
+    bound: AtomicUsize,
     /// Meetings as they were last seen in the store.
     last_known: known::LastKnown,
     /// Meetings that were found on two servers.
@@ -190,6 +192,7 @@ impl Cluster {
             polling_now: AtomicU32::new(0),
             running: AtomicBool::new(false),
             leases_due: tokio::sync::Notify::new(),
+            bound: AtomicUsize::new(0),
             last_known: known::LastKnown::default(),
             twice: twice::Log::default(),
             found_first: tokio::sync::Mutex::default(),
@@ -428,6 +431,11 @@ impl Cluster {
     /// was given up. Those with people in them are not ended.
     pub fn strays(&self) -> Vec<Stray> {
         lock(&self.strays).clone()
+    }
+
+    /// How many meetings were bound when the last sweep looked.
+    pub(crate) fn bound_count(&self) -> usize {
+        self.bound.load(Relaxed)
     }
 
     /// The number by which other processes know this one.

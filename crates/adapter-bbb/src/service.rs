@@ -32,7 +32,7 @@ mod pass_on;
 mod plan;
 mod status;
 
-pub(crate) use metrics::Counts;
+pub(crate) use metrics::{ALL, Counts};
 
 use limit::Caller;
 

@@ -143,6 +143,7 @@ impl HealthProbe<BbbServer> for Probe {
 impl ProbeWatch<BbbServer> for Watch {
     async fn seen(&self, outcome: &ProbeOutcome<BbbServer>) {
         let Some(cluster) = self.0.upgrade() else { return };
+        cluster.counts.poll(outcome);
         if outcome.effect != ProbeEffect::Applied {
             return;
         }

@@ -1,6 +1,7 @@
 //! Keeping bindings in step with what the servers say they run.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering::Relaxed;
 
 use balancer_core::{BackendId, Binding, Claim, StickError, StickKey, Token, Want, random};
 use tokio::time::Instant;
@@ -126,6 +127,7 @@ impl Cluster {
                 tracing::warn!(error = %e, "an ended meeting cannot be forgotten");
             }
         }
+        self.bound.store(bound.len().saturating_sub(found.ended.len()), Relaxed);
         let left = self.end_strays(found.strays, &bound).await;
         self.forget_settled(&left, self.store_ms().saturating_sub(TOLD_MS));
         *lock(&self.strays) = left;

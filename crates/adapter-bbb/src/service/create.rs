@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::meeting::only_id;
-use super::{BbbService, Counts, Done, Payload, callbacks, documents, relay, store_fault};
+use super::{ALL, BbbService, Counts, Done, Payload, callbacks, documents, relay, store_fault};
 use crate::api::{Fault, Params, Reply, TagWish, effective_tag};
 use crate::cluster::{Cluster, lock};
 use crate::request_id::carried;
@@ -311,10 +311,15 @@ impl Creation<'_> {
         let mut ask = Ask::new(&self.key).exclude(&tried);
         ask.filter = filter;
         let generation = self.cluster.store.generation();
+        let began = Instant::now();
         let placed = self.cluster.balancer.place_by(&ask, over, &claimer, None).await;
+        self.cluster.counts.decisions.note(ALL, began.elapsed());
         let placement = match placed {
             Ok(Placed::Here(p)) => p,
-            Ok(Placed::Elsewhere(_)) => return Ok(None),
+            Ok(Placed::Elsewhere(_)) => {
+                Counts::one(&self.cluster.counts.conflicts);
+                return Ok(None);
+            }
             Err(RouteError::NoCandidate) => {
                 Counts::one(&self.cluster.counts.refused);
                 return Err(match (self.last.take(), wish) {

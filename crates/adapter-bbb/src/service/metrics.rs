@@ -1,9 +1,10 @@
 //! Figures for Prometheus, in its text format. Labels are servers and states, never meetings or people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use balancer_core::ProbeOutcome;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
@@ -11,11 +12,14 @@ use tokio::time::Instant;
 use super::limit::Limiter;
 use super::{BbbService, with_body};
 use crate::client::host_of;
-use crate::server::MILLI;
-use crate::store::ServerRecord;
+use crate::server::{BbbServer, MILLI};
+use crate::store::{ServerRecord, ServerState};
 use crate::times::{BOUNDS, Times};
 
 const FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+
+/// The label of times that have none.
+pub(crate) const ALL: &str = "";
 
 /// What happened since the process began.
 #[derive(Debug, Default)]
@@ -40,8 +44,18 @@ pub(crate) struct Counts {
     pub(crate) dropped: AtomicU64,
     /// Calls refused because their caller calls too often.
     pub(crate) limited: AtomicU64,
+    /// Creates that found their meeting placed by another one meanwhile.
+    pub(crate) conflicts: AtomicU64,
     /// How long calls took.
     pub(crate) calls: Times,
+    /// How long choosing and claiming a server took, under one label.
+    pub(crate) decisions: Times,
+    /// How long polls took, under one label.
+    pub(crate) polls: Times,
+    /// Polls of each server that it answered, by host.
+    pub(crate) answered: Times,
+    /// Polls of each server that failed, by host.
+    pub(crate) failed: Times,
     /// Who called how often.
     pub(crate) limiter: Limiter,
 }
@@ -49,6 +63,13 @@ pub(crate) struct Counts {
 impl Counts {
     pub(crate) fn one(counter: &AtomicU64) {
         counter.fetch_add(1, Relaxed);
+    }
+
+    /// Notes one poll.
+    pub(crate) fn poll(&self, outcome: &ProbeOutcome<BbbServer>) {
+        self.polls.note(ALL, outcome.took);
+        let of = if outcome.ok() { &self.answered } else { &self.failed };
+        of.note(&host_of(outcome.backend.url()), outcome.took);
     }
 }
 
@@ -74,17 +95,24 @@ impl Page {
 }
 
 impl Page {
+    /// Histograms by label; of an empty label, without any.
     fn histograms(&mut self, name: &str, help: &str, label: &str, times: &Times) {
         self.family(name, "histogram", help);
         for (text, of) in times.all() {
             let mut total = 0;
+            let labels = &[(label, &*text), ("le", "")][usize::from(label.is_empty())..];
             let bounds = BOUNDS.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
             for (count, bound) in of.counts.iter().zip(bounds) {
                 total += count;
-                self.sample(&format!("{name}_bucket"), &[(label, &text), ("le", &bound)], total as f64);
+                let mut labels = labels.to_vec();
+                if let Some(last) = labels.last_mut() {
+                    last.1 = &bound;
+                }
+                self.sample(&format!("{name}_bucket"), &labels, total as f64);
             }
-            self.sample(&format!("{name}_sum"), &[(label, &text)], of.sum);
-            self.sample(&format!("{name}_count"), &[(label, &text)], total as f64);
+            let labels = &labels[..labels.len() - 1];
+            self.sample(&format!("{name}_sum"), labels, of.sum);
+            self.sample(&format!("{name}_count"), labels, total as f64);
         }
     }
 }
@@ -135,6 +163,24 @@ impl BbbService {
         for (outcome, counter) in counts {
             page.sample("balancer_decisions_total", &[("outcome", outcome)], counter.load(Relaxed) as f64);
         }
+        let name = "balancer_decision_duration_seconds";
+        page.histograms(name, "How long choosing and claiming a server took.", "", &c.counts.decisions);
+        page.family("balancer_stick_entries", "gauge", "Meetings known, by the last polls.");
+        page.sample("balancer_stick_entries", &[], c.bound_count() as f64);
+        page.family("balancer_stick_conflicts_total", "counter", "Creates whose meeting another one had just placed.");
+        page.sample("balancer_stick_conflicts_total", &[], c.counts.conflicts.load(Relaxed) as f64);
+        page.family("balancer_split_rooms", "gauge", "Meetings that run on two servers, by the last polls.");
+        let strays = c.strays();
+        let split: BTreeSet<&str> = strays.iter().map(|s| s.meeting.as_str()).collect();
+        page.sample("balancer_split_rooms", &[], split.len() as f64);
+        page.family(
+            "balancer_drain_remaining",
+            "gauge",
+            "Meetings left on a server that is cordoned, by its last poll.",
+        );
+        for r in records.iter().filter(|r| r.state == ServerState::Cordoned) {
+            page.sample("balancer_drain_remaining", &[("backend", &host_of(&r.url))], r.figures.meetings as f64);
+        }
         page.family(
             "balancer_requests_limited_total",
             "counter",
@@ -148,6 +194,15 @@ impl BbbService {
         times.keep(|host| hosts.iter().any(|known| known == host));
         let name = "balancer_backend_request_duration_seconds";
         page.histograms(name, "How long servers took to answer or to fail, by server.", "backend", times);
+        page.family("balancer_probes_total", "counter", "Polls of servers by this process.");
+        for (result, of) in [("ok", &c.counts.answered), ("failed", &c.counts.failed)] {
+            of.keep(|host| hosts.iter().any(|known| known == host));
+            for (host, of) in of.all() {
+                let labels = [("backend", host.as_str()), ("result", result)];
+                page.sample("balancer_probes_total", &labels, of.counts.iter().sum::<u64>() as f64);
+            }
+        }
+        page.histograms("balancer_probe_duration_seconds", "How long polls took.", "", &c.counts.polls);
         page.family("balancer_joins_total", "counter", "Joins sent to a server.");
         page.sample("balancer_joins_total", &[], c.counts.joins.load(Relaxed) as f64);
         page.family("balancer_callbacks_total", "counter", "Callbacks to front-ends by what became of them.");
@@ -173,7 +228,7 @@ impl BbbService {
             page.sample("balancer_meetings_found_twice_total", &[("verdict", verdict.as_str())], n as f64);
         }
         page.family("balancer_stray_meetings", "gauge", "Copies of meetings that run where nobody is led to.");
-        page.sample("balancer_stray_meetings", &[], c.strays().len() as f64);
+        page.sample("balancer_stray_meetings", &[], strays.len() as f64);
         page.family("balancer_polled_servers", "gauge", "Servers that this process polls.");
         page.sample("balancer_polled_servers", &[], c.poll_share() as f64);
         page.family("balancer_processes", "gauge", "Live processes that share the store.");

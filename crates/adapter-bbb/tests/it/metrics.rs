@@ -1,8 +1,11 @@
 //! The figures for Prometheus agree with what happened.
 
-use adapter_bbb::{Payload, RequestHead};
+use std::time::Duration;
 
-use crate::stage::{Stage, patient};
+use adapter_bbb::testing::{MeetingSpec, Mode};
+use adapter_bbb::{Payload, RequestHead, ServerState};
+
+use crate::stage::{Stage, options, patient};
 
 #[tokio::test]
 async fn figures_agree_with_what_happened() {
@@ -44,4 +47,59 @@ async fn figures_agree_with_what_happened() {
         let typed = |name| text.contains(&format!("# TYPE {name} "));
         assert!(typed(name) || typed(family), "{name} has a type");
     }
+}
+
+/// Every name that dashboards of this family of programs are made for.
+#[tokio::test]
+async fn dashboards_find_their_names() {
+    let stage = Stage::memory(2).await;
+    let process = stage.process(options()).await;
+    for n in 0..4 {
+        assert!(process.create(&format!("m{n}")).await.ok());
+    }
+    // One meeting runs on both servers, the second server is drained, and the first one fails a poll.
+    let (home, other) = if stage.having("m0") == [0] { (0, 1) } else { (1, 0) };
+    stage.fakes[other].put_meeting(MeetingSpec::new("m0").people(2, 0, 0).age(Duration::from_secs(600)));
+    process.poll().await;
+    process.poll().await;
+    stage.state(1, ServerState::Cordoned).await;
+    process.poll().await;
+    let page = process.call_metrics().await;
+    let value = |sample: &str| -> f64 {
+        let line = page.lines().find_map(|l| l.strip_prefix(sample)).unwrap_or_else(|| panic!("{sample}: {page}"));
+        line.trim().parse().unwrap()
+    };
+    let host = |n: usize| format!("127.0.0.1:{}", stage.fakes[n].port());
+    for name in [
+        "balancer_backends",
+        "balancer_backend_load",
+        "balancer_backend_data_age_seconds",
+        "balancer_decisions_total",
+        "balancer_decision_duration_seconds",
+        "balancer_probes_total",
+        "balancer_probe_duration_seconds",
+        "balancer_stick_entries",
+        "balancer_stick_conflicts_total",
+        "balancer_split_rooms",
+        "balancer_drain_remaining",
+        "balancer_store_up",
+        "balancer_build_info",
+    ] {
+        assert!(page.contains(&format!("# TYPE {name} ")), "{name}: {page}");
+    }
+    assert_eq!(value("balancer_decision_duration_seconds_count"), 4.0);
+    assert_eq!(value("balancer_decision_duration_seconds_bucket{le=\"+Inf\"}"), 4.0);
+    assert_eq!(value("balancer_stick_entries"), 4.0);
+    assert_eq!(value("balancer_split_rooms"), 1.0, "{home}");
+    let left = stage.fakes[1].meetings().len() as f64;
+    assert_eq!(value(&format!("balancer_drain_remaining{{backend=\"{}\"}}", host(1))), left);
+    for n in 0..2 {
+        assert_eq!(value(&format!("balancer_probes_total{{backend=\"{}\",result=\"ok\"}}", host(n))), 4.0);
+    }
+    assert_eq!(value("balancer_probe_duration_seconds_count"), 8.0);
+    stage.fakes[0].set_mode(Mode::Down).await.unwrap();
+    process.poll().await;
+    let page = process.call_metrics().await;
+    let failed = format!("balancer_probes_total{{backend=\"{}\",result=\"failed\"}} 1\n", host(0));
+    assert!(page.contains(&failed), "{page}");
 }
