@@ -124,7 +124,10 @@ impl BbbService {
         else {
             return Ok(error(StatusCode::BAD_REQUEST, "Server needs a URL and a secret"));
         };
-        let usable = (url.starts_with("http://") || url.starts_with("https://")) && url.parse::<http::Uri>().is_ok();
+        // Calls are written behind it as it is: a query or a fragment would swallow them.
+        let usable = (url.starts_with("http://") || url.starts_with("https://"))
+            && !url.contains(['?', '#'])
+            && url.parse::<http::Uri>().is_ok_and(|u| u.host().is_some_and(|host| !host.is_empty()));
         if !usable {
             let message = format!("{url} is not a URL of a server: write https://HOST/bigbluebutton/api");
             return Ok(error(StatusCode::BAD_REQUEST, message));
@@ -173,9 +176,11 @@ impl BbbService {
     async fn update_server(&self, body: &Value) -> Result<Response<Bytes>, balancer_core::StickError> {
         let id = text(body, "id").unwrap_or("");
         let server = body.get("server").unwrap_or(&Value::Null);
+        // What is null was left out.
+        let given = |name: &str| server.get(name).filter(|value| !value.is_null());
         let Some(_) = self.cluster.fresh_record(id).await? else { return Ok(unknown(id)) };
         let mut patch = ServerPatch::default();
-        if let Some(state) = server.get("state") {
+        if let Some(state) = given("state") {
             let word = state.as_str().map_or_else(|| state.to_string(), str::to_owned);
             patch.state = match word.as_str() {
                 "enable" => Some(ServerState::Enabled),
@@ -184,7 +189,7 @@ impl BbbService {
                 _ => return Ok(error(StatusCode::BAD_REQUEST, format!("Invalid state parameter: {word}"))),
             };
         }
-        if let Some(m) = server.get("load_multiplier") {
+        if let Some(m) = given("load_multiplier") {
             let m = numeral(m).filter(|m| m.parse::<f64>().is_ok_and(|m| m.is_finite() && m > 0.0));
             let Some(m) = m else {
                 return Ok(error(StatusCode::BAD_REQUEST, "Load-multiplier must be a non-zero number"));

@@ -137,6 +137,16 @@ async fn servers_are_added_by_host_name_and_without_user_names() {
         let added: serde_json::Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!((answer.status, added["id"].as_str()), (201, Some(id)));
     }
+    for url in ["http:///api", "https://bbb3.example.com/api?a=1", "https://bbb3.example.com/api#a", "ftp://a/api", "a"]
+    {
+        let answer = process.post("addServer", &format!(r#"{{"server":{{"url":"{url}","secret":"s"}}}}"#)).await;
+        assert!(answer.status == 400 && answer.body.contains("is not a URL of a server"), "{url}: {answer:?}");
+    }
+    // Fields that are null are left as they are.
+    let body = r#"{"id":"bbb1.example.com","server":{"state":null,"load_multiplier":null,"secret":null,"tag":"eu"}}"#;
+    let answer = process.post("updateServer", body).await;
+    assert!(answer.status == 200 && answer.body.contains(r#""tag":"eu""#), "{answer:?}");
+    assert!(answer.body.contains(r#""state":"disabled""#), "{answer:?}");
     let body = r#"{"server":{"url":"https://ann:hunter2@bbb2.example.com/bigbluebutton/api","secret":"s"}}"#;
     let answer = process.post("addServer", body).await;
     assert_eq!(answer.status, 400);
