@@ -241,7 +241,7 @@ pub(crate) struct ListArgs {
 /// Which balancer, and how to print.
 #[derive(Args, Clone)]
 pub(crate) struct Target {
-    /// The running balancer [default: http://127.0.0.1:PORT]
+    /// The running balancer [default: where `serve` listens with this environment, http://127.0.0.1:3000 without]
     #[arg(long, global = true, env = "BALANCER_URL", hide_env_values = true, help_heading = "Balancer")]
     pub(crate) url: Option<String>,
     /// Its secret [default: LOADBALANCER_SECRET, or the first of LOADBALANCER_SECRETS]

@@ -4,7 +4,6 @@ mod date;
 mod report;
 mod server;
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use balancer_core::{RedisLink, RedisOptions, RedisReply};
@@ -22,21 +21,6 @@ use report::Section;
 const ENOUGH: usize = 3;
 /// Servers that are called, at most.
 const MOST: usize = 1000;
-
-/// Where the balancer of these settings is called from its own machine.
-pub(crate) fn address(settings: Option<&Settings>) -> String {
-    let listen = settings.map(|s| s.admin_listen.as_ref().unwrap_or(&s.listen));
-    match listen {
-        Some(Listen::Tcp(at)) => {
-            let mut at = *at;
-            if at.ip().is_unspecified() {
-                at.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
-            }
-            format!("http://{at}")
-        }
-        _ => "http://127.0.0.1:3000".to_owned(),
-    }
-}
 
 /// Looks at the settings, the store, the running balancer and its servers.
 pub(crate) async fn run(settings: &Result<Settings, Vec<String>>, client: Result<Client, Failure>) -> Report {

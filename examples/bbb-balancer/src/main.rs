@@ -58,9 +58,7 @@ fn carry_out(order: Order) -> Result<Outcome, Failure> {
         Order::Doctor(config, flags, target, strict) => {
             let (sources, settings) = settings(config, flags);
             let output = target.output;
-            let local = doctor::address(settings.as_ref().ok());
-            let name = settings.as_ref().ok().and_then(|s| s.url_host.clone());
-            let client = client_of(&sources, target, &local, name.as_deref());
+            let client = client_of(&sources, target);
             let report = runtime(Some(1))?.block_on(doctor::run(&settings, client));
             Ok(output.shaped(report.outcome(output.made_of(), strict)))
         }
@@ -118,20 +116,25 @@ async fn ask(client: &Client, action: Action, view: View, output: Output) -> Res
     }
 }
 
-/// A client for the balancer that is named by options, else by the environment.
+/// A client for the balancer that is named by options, else by the environment and its file.
 fn client(target: Target) -> Result<Client, Failure> {
-    let sources = Sources::new([], environment());
-    let port = sources.env("PORT").unwrap_or("3000").trim();
-    client_of(&sources, target, &format!("http://127.0.0.1:{port}"), sources.env("URL_HOST"))
+    let mut sources = Sources::new([], environment());
+    let config = sources.env("BALANCER_CONFIG").map(PathBuf::from);
+    // Who may not read the file can give everything that is needed.
+    let unread = config.and_then(|path| sources.read_file(&path).err());
+    client_of(&sources, target).map_err(|failure| match unread {
+        Some(errors) => failure.cause(errors.join("; ")),
+        None => failure,
+    })
 }
 
 /// A client for the balancer that is named by options, else for the one of this machine.
-fn client_of(sources: &Sources, target: Target, local: &str, name: Option<&str>) -> Result<Client, Failure> {
+fn client_of(sources: &Sources, target: Target) -> Result<Client, Failure> {
     let given = |text: Option<String>| text.filter(|text| !text.trim().is_empty());
     let url = given(target.url);
     // One on this machine has the same settings, and so the same name.
-    let name = name.filter(|_| url.is_none()).map(str::trim);
-    let url = url.unwrap_or_else(|| local.to_owned());
+    let name = sources.set("url_host").filter(|_| url.is_none());
+    let url = url.map_or_else(|| settings::local(sources), Ok)?;
     let [one, more] = ["loadbalancer_secret", "loadbalancer_secrets"].map(|name| sources.set(name));
     let own = adapter_bbb::secrets(one.as_deref(), more.as_deref());
     let secret = given(target.secret).or_else(|| own.into_iter().next()).unwrap_or_default();
@@ -141,7 +144,7 @@ fn client_of(sources: &Sources, target: Target, local: &str, name: Option<&str>)
         Failure::usage("LOADBALANCER_CHECKSUM_ALGORITHM cannot be read").cause(e.to_string())
     })?;
     let client = Client::new(&url, secret.trim(), algorithms.strongest(), Duration::from_secs(target.timeout))?;
-    Ok(client.named(name))
+    Ok(client.named(name.as_deref()))
 }
 
 fn settings(config: Option<PathBuf>, flags: Vec<(&'static str, String)>) -> (Sources, Result<Settings, Vec<String>>) {

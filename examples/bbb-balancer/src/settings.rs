@@ -14,6 +14,7 @@ use std::time::Duration;
 use adapter_bbb::{AddressRules, Algorithms, Checksums, LoadFormula, LoadKind, ParamRules, RateLimit, RatePer, Secret};
 
 pub(crate) use keys::{KEYS, is_live};
+pub(crate) use place::local;
 pub(crate) use report::{Line, lines as source_lines, masked, weakness};
 pub(crate) use sources::{Source, Sources};
 

@@ -1,11 +1,12 @@
 //! Where to listen, and where to keep things.
 
-use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
 use adapter_bbb::Secret;
+use console::Failure;
 
 use super::read::Reader;
-use super::{Listen, Store};
+use super::{Listen, Sources, Store};
 
 pub(super) fn listen(r: &mut Reader<'_>) -> Listen {
     let port = u16::try_from(r.number("port", 0, 65_535)).unwrap_or_default();
@@ -24,6 +25,35 @@ pub(super) fn admin_listen(r: &mut Reader<'_>) -> Option<Listen> {
         r.refuse("admin_bind", "names no port: write 127.0.0.1:3001");
     }
     Some(found)
+}
+
+/// Where the balancer of these settings is called from its own machine by operators, whatever else is wrong with them.
+///
+/// # Errors
+///
+/// A place that cannot be read, or that only programs of this machine can reach.
+pub(crate) fn local(sources: &Sources) -> Result<String, Failure> {
+    let mut r = Reader::new(sources);
+    let found = admin_listen(&mut r).unwrap_or_else(|| listen(&mut r));
+    let hint = "give the balancer's address with --url or BALANCER_URL";
+    if !r.errors.is_empty() {
+        return Err(Failure::usage("where the balancer listens cannot be read").cause(r.errors.join("; ")).hint(hint));
+    }
+    match found {
+        Listen::Tcp(mut at) => {
+            if at.ip().is_unspecified() {
+                at.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+            }
+            Ok(format!("http://{at}"))
+        }
+        Listen::Unix(path) => {
+            Err(Failure::usage("the balancer listens on a unix socket, which this command cannot call")
+                .cause(path.display().to_string())
+                .hint(format!(
+                    "{hint}: that of the proxy before it, or BALANCER_ADMIN_BIND=127.0.0.1:3001 for `serve`"
+                )))
+        }
+    }
 }
 
 /// `HOST:PORT`, `HOST`, either after `tcp://`, or `unix://PATH`.

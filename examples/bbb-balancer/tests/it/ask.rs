@@ -246,6 +246,38 @@ fn trouble_is_explained() {
 }
 
 #[test]
+fn the_balancer_is_called_where_its_settings_say() {
+    let lb = Canned::start(&[SERVERS]);
+    let (at, secret) = (lb.url().trim_start_matches("http://"), ("LOADBALANCER_SECRET", SECRET));
+    let port = at.rsplit(':').next().unwrap();
+    let any = format!("tcp://0.0.0.0:{port}");
+    for env in [
+        &[("PORT", port)][..],
+        &[("BIND", at), ("PORT", "1")],
+        &[("BIND", &any)],
+        &[("BALANCER_ADMIN_BIND", at), ("BIND", "127.0.0.1:1")],
+        &[("BALANCER_ADMIN_BIND", at), ("BIND", "unix:///run/bbb.sock"), ("URL_HOST", "bbb.example.com")],
+    ] {
+        let ran = crate::run(&["servers"], &[env, &[secret]].concat());
+        assert_eq!(ran.code, 0, "{env:?}: {ran:?}");
+    }
+    let file = std::env::temp_dir().join(format!("bbb-balancer-ask-{}.toml", std::process::id()));
+    std::fs::write(&file, format!("bind = \"{at}\"\nloadbalancer_secret = \"{SECRET}\"\n")).unwrap();
+    let ran = crate::run(&["servers"], &[("BALANCER_CONFIG", file.to_str().unwrap())]);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let gone = crate::run(&["servers"], &[("BALANCER_CONFIG", file.to_str().unwrap())]);
+    assert!(gone.code == 2 && gone.err.contains(file.to_str().unwrap()), "{gone:?}");
+    let socket = crate::run(&["servers"], &[("BIND", "unix:///run/bbb.sock"), secret]);
+    assert!(
+        socket.code == 2 && socket.err.contains("/run/bbb.sock") && socket.err.contains("BALANCER_URL"),
+        "{socket:?}"
+    );
+    let wrong = crate::run(&["servers"], &[("PORT", "many"), secret]);
+    assert!(wrong.code == 2 && wrong.err.contains("environment PORT"), "{wrong:?}");
+}
+
+#[test]
 fn meetings_are_told_of_and_ended() {
     let lb = Canned::start(&[
         SERVERS,
