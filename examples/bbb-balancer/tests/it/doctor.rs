@@ -94,6 +94,13 @@ async fn three_good_servers_are_no_problem() {
         assert_eq!(got, include_str!("../golden/doctor-well.txt"), "{got}");
         assert_eq!((ran.code, ran.err.as_str()), (0, ""));
         assert!(lb.asked().iter().all(|call| call.starts_with("GET ")), "it changes nothing");
+        // One that came up after its poll is offline until the next one.
+        let mut late = servers;
+        late[0]["online"] = "offline".into();
+        let ran = doctor(&balancer(&late), &["--strict"]);
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.out.contains("warning BBB-D33: bbb1: it answers here, and yet it is offline"), "{ran:?}");
+        assert!(ran.out.contains("fix: `bbb-balancer poll` asks it at once"), "{ran:?}");
     });
 }
 
