@@ -13,7 +13,7 @@ use super::{Cluster, lock};
 use crate::api::{Params, Reply, meetings, signed_url};
 use crate::client::{CallError, host_of};
 use crate::secret::Secret;
-use crate::server::{BbbServer, milli};
+use crate::server::{BbbServer, MILLI, milli};
 use crate::store::{Doubt, Fence, Figures, PollRecord, ServerState};
 
 /// What a binding needs to know of a meeting that runs already.
@@ -166,7 +166,9 @@ impl Cluster {
                 record.online = Some(true);
             }
             record.bbb_version.clone_from(&listing.version);
-            record.measured = Some((listing.load, listing.figures));
+            // What landed there after the list was asked for is not in it, and others read this load.
+            let landed = self.expected(id).filter(|expected| *expected > listing.load + 1.0 / MILLI);
+            record.measured = Some((landed.unwrap_or(listing.load), listing.figures));
             record.draining = listing.draining;
             (record.fence, record.began_ms) = (listing.fence, listing.began_ms);
             record.breakouts = listing.breakouts.into_iter().collect();
@@ -221,6 +223,12 @@ impl Cluster {
             failing.published = true;
         }
         Ok(())
+    }
+
+    /// A server's load as new meetings are placed by it.
+    fn expected(&self, id: &BackendId) -> Option<f64> {
+        let view = self.pool.view(Instant::now());
+        view.iter().find(|v| v.backend.id() == id).map(|v| v.expected as f64 / MILLI)
     }
 
     /// Counts a failed poll. Doubted is a server that has failed often enough. It is then to be published as offline,

@@ -108,6 +108,14 @@ async fn a_poll_keeps_what_was_placed_while_it_measured() {
     timeout(PATIENCE, poll).await.unwrap().unwrap().unwrap();
     assert_eq!(expected(&process).await, [15.0]);
     assert!(process.home("m").await.is_some());
+    // Also in the store, where others read it.
+    assert_eq!(stage.store.servers().await.unwrap().servers[0].load, Some(15.0));
+    process.poll().await;
+    assert_eq!(stage.store.servers().await.unwrap().servers[0].load, Some(15.0));
+    assert!(process.join("m").await.location.is_some());
+    stage.fakes[0].remove_meeting("m");
+    process.poll().await;
+    assert_eq!(stage.store.servers().await.unwrap().servers[0].load, Some(0.0), "what was measured since is not kept");
 }
 
 /// There: creates of different meetings abort each other's transactions.
