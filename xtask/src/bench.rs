@@ -10,6 +10,7 @@ pub(crate) fn run_bench(args: &[String]) -> Result<(), String> {
         Some("peers") => peers(&args[1..]),
         Some("haproxy") => haproxy::bench(&args[1..]),
         Some("haproxy-control") => haproxy::bench_control(),
+        Some("haproxy-peers") => haproxy::bench_peers(),
         Some("jitsi") => jitsi::bench(&args[1..]),
         Some("growth") => {
             let mut args = args.to_vec();

@@ -85,6 +85,26 @@ pub(crate) fn soak_control() -> Result<(), String> {
     long("failures around", PROGRAM, None, &["soak::long"])
 }
 
+/// `cargo xtask soak peers`: three HAProxys of both releases and two processes of ours, of which everybody is killed,
+/// stopped or loaded anew in turn, under ten thousand rooms.
+pub(crate) fn soak_peers() -> Result<(), String> {
+    tools::install(&[])?;
+    // Unlike the others this one takes both releases at once: found where they are, not named.
+    programs()?;
+    let mut command = Command::new("cargo");
+    command.args(["test", "--quiet", "-p", "adapter-haproxy", "--features", "peers,runtime", "--test", "it", "--"]);
+    command.args(["--exact", "peers::soak::long_peers", "--ignored", "--nocapture"]);
+    command.env("CI", "true").env_remove("HAPROXY");
+    run("failures among peers", &mut command)
+}
+
+/// `cargo xtask bench haproxy-peers`: a million entries to a HAProxy and back, beside a bare socket.
+pub(crate) fn bench_peers() -> Result<(), String> {
+    tools::install(&[])?;
+    let package = &["-p", "adapter-haproxy", "--features", "peers,runtime"];
+    long("measuring peers of", package, Some("--release"), &["peers::bench::a_million_entries"])
+}
+
 /// `cargo xtask bench haproxy-control`: plans, maps and drains for many servers and rooms; the client's commands a second
 /// beside a bare loop.
 pub(crate) fn bench_control() -> Result<(), String> {

@@ -16,13 +16,14 @@ struct Options {
 type Soak = (&'static str, &'static [&'static str], fn(Options) -> Result<(), String>);
 
 /// The first one runs where none is named.
-const SOAKS: [Soak; 10] = [
+const SOAKS: [Soak; 11] = [
     ("", &["--seconds", "--seed"], |options| balancer("soak::long_soak", options)),
     ("servers", &[], |options| balancer("soak::servers::long_servers", options)),
     ("scalelite", &["--seed"], |options| balancer("soak::scalelite::long_scalelite", options)),
     ("haproxy", &["--seed"], |options| haproxy::soak(options.seed)),
     ("reload", &[], |_| haproxy::soak_reload()),
     ("control", &[], |_| haproxy::soak_control()),
+    ("peers", &[], |_| haproxy::soak_peers()),
     ("jitsi", &[], |_| jitsi::soak()),
     ("jitsi-inputs", &[], |_| jitsi::inputs()),
     ("bridges", &[], |_| jitsi::soak_bridges()),

@@ -22,7 +22,7 @@ const STEPS: [Step; 7] = [
 const FEATURES: [(&str, &[&str]); 4] = [
     ("balancer-core", &["", "probes", "file", "redis", "redis-tls", "redis-sentinel", "redis-cluster", "testing"]),
     ("adapter-bbb", &["", "http", "file", "redis", "redis-tls", "redis-sentinel", "testing"]),
-    ("adapter-haproxy", &["", "certificates", "runtime", "testing"]),
+    ("adapter-haproxy", &["", "certificates", "peers", "peers-tls", "runtime", "testing"]),
     ("adapter-jitsi", &["", "xmpp", "rest", "testing"]),
 ];
 

@@ -5,7 +5,7 @@
 //! crate knows what a given release of HAProxy will do with a request, reads the room out of a request as the
 //! conference systems write it, finds what is wrong with a configuration and mends what is mere writing, and renders
 //! configurations that are right, and asks and changes a live HAProxy. Everything but that last part's connections (the
-//! feature `runtime`) is pure: no sockets, no clock, no files but those a reader is given for.
+//! features `runtime` and `peers`) is pure: no sockets, no clock, no files but those a reader is given for.
 //!
 //! ```
 //! use adapter_haproxy::balance::{BackendSpec, Predictor, Request, ServerSpec, Version};
@@ -48,7 +48,7 @@
 //! | What a failed start meant | [`explain_log`], [`LogFinding`] |
 //! | A live HAProxy | [`runtime`]: [`Command`](runtime::Command), [`ServerState`](runtime::ServerState), and with the feature `runtime` `Client`, `MasterClient`, `MapUpdate`, `RuntimeProbe` |
 //! | Configurations to write | [`render`]: [`EdumeetCluster`](render::EdumeetCluster), [`JitsiShards`](render::JitsiShards), [`HaproxyConfig`](render::HaproxyConfig), [`pin_map`](render::pin_map) |
-//! | Stick tables, heard and taught as a peer | [`peers`]: [`PeerSession`](peers::PeerSession), [`TableDefinition`](peers::TableDefinition), [`Entry`](peers::Entry) |
+//! | Stick tables, heard and taught as a peer | [`peers`]: [`PeerSession`](peers::PeerSession), [`TableDefinition`](peers::TableDefinition), [`Entry`](peers::Entry), and with the feature `peers` `PeerNode` and `PeerStickStore` |
 //! | Requests steered as an agent | [`spoe`]: [`AgentSession`](spoe::AgentSession), [`Action`](spoe::Action) |
 //! | Lines of agent checks | [`AgentReply`], [`AgentOrders`] |
 //! | From what runs to what is wanted, shown first | [`reconcile`]: [`plan`](reconcile::plan), [`Wanted`](reconcile::Wanted), [`Running`](reconcile::Running), [`Plan`](reconcile::Plan), and with the feature `runtime` `Client::apply`, `ReloadGate` |
@@ -61,6 +61,8 @@
 //! | --- | --- | --- |
 //! | `certificates` | no | the doctor looks into certificate files: dates and names |
 //! | `control` | no | the control loop over live HAProxys; with `runtime` |
+//! | `peers` | no | connections of peers, and a stick store that HAProxys share |
+//! | `peers-tls` | no | the same within TLS |
 //! | `runtime` | no | connections to the runtime API of a live HAProxy and of its master |
 //! | `testing` | no | `testing`: room servers that die, hang and drain on command, and people who visit them |
 //!

@@ -155,6 +155,11 @@ impl Entry {
         &self.key
     }
 
+    /// Its key, without the rest.
+    pub fn into_key(self) -> Key {
+        self.key
+    }
+
     /// What is known of this type.
     pub fn get(&self, data: DataType) -> Option<&Datum> {
         self.data.iter().find(|(known, _)| *known == data).map(|(_, datum)| datum)

@@ -11,6 +11,8 @@ use super::table::{DataType, TableDefinition};
 
 mod event;
 mod options;
+#[cfg(feature = "peers")]
+mod pin;
 
 pub use event::{CloseReason, PeerEvent, TeachError};
 pub use options::PeerOptions;
@@ -73,6 +75,8 @@ pub struct PeerSession {
     written: Instant,
     events: VecDeque<PeerEvent>,
     output: Vec<u8>,
+    #[cfg(feature = "peers")]
+    scratch: Vec<u8>,
 }
 
 impl PeerSession {
@@ -109,6 +113,8 @@ impl PeerSession {
             written: now,
             events: VecDeque::new(),
             output: Vec::new(),
+            #[cfg(feature = "peers")]
+            scratch: Vec::new(),
         }
     }
 

@@ -348,3 +348,40 @@ proptest! {
         let _ = HelloStatus::decode(&bytes);
     }
 }
+
+#[cfg(feature = "peers")]
+proptest! {
+    /// The quick way of teaching writes what the general one does, or refuses what it refuses.
+    #[test]
+    fn both_ways_of_teaching_are_one(
+        pins in vec((vec(any::<u8>(), 0..80), 0_u32..300, "[a-c]{0,3}", proptest::option::of(0_u64..100_000)), 1..40),
+        kind in 0_usize..3,
+        bits in 1_u64..4,
+    ) {
+        let now = Instant::now();
+        let (mut quick, _) = pair(now);
+        let (mut general, _) = pair(now);
+        let kind = [KeyType::String, KeyType::Binary, KeyType::Ipv4][kind];
+        let mut table = TableDefinition::new(1, "t", kind, 33, Duration::from_secs(60));
+        for (bit, data) in [(1, DataType::SERVER_ID), (2, DataType::SERVER_KEY)] {
+            if bits & bit != 0 {
+                table = table.with_data(data);
+            }
+        }
+        quick.define(table.clone()).unwrap();
+        general.define(table).unwrap();
+        for (key, id, name, left) in pins {
+            let left = left.map(Duration::from_millis);
+            let entry = match kind {
+                KeyType::Ipv4 => <[u8; 4]>::try_from(&*key).map_or(Key::Binary(key.clone()), |ip| Key::Ipv4(ip.into())),
+                KeyType::String => Key::String(key.clone()),
+                _ => Key::Binary(key.clone()),
+            };
+            let entry = Entry::new(entry).with_server_id(id);
+            let (one, other) =
+                (quick.teach_pin(1, &key, id, name.as_bytes(), left), general.teach(1, &entry, Some(name.as_bytes()), left));
+            prop_assert_eq!(one, other);
+            prop_assert_eq!(quick.take_output(), general.take_output());
+        }
+    }
+}

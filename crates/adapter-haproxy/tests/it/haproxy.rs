@@ -158,6 +158,12 @@ impl Haproxy {
         self.client.ask(method, target, headers, body).served()
     }
 
+    /// Sends it a signal, by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let done = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status().unwrap();
+        assert!(done.success());
+    }
+
     fn try_order(&self, order: &str) -> Option<String> {
         let mut stream = UnixStream::connect(self.place.socket()).ok()?;
         stream.write_all(format!("{order}\n").as_bytes()).ok()?;

@@ -13,6 +13,8 @@ mod edumeet;
 mod haproxy;
 mod health;
 mod inputs;
+#[cfg(all(feature = "peers", feature = "runtime"))]
+mod peers;
 #[cfg(feature = "runtime")]
 mod proof;
 #[cfg(feature = "runtime")]

@@ -1,0 +1,28 @@
+//! Connections of peers: to any number of HAProxys and to each other, for any number of tables.
+
+mod address;
+mod calls;
+mod error;
+mod judge;
+mod line;
+mod link;
+mod mirror;
+mod names;
+mod node;
+mod options;
+mod shelf;
+mod status;
+mod stick;
+#[cfg(test)]
+mod tests;
+#[cfg(feature = "peers-tls")]
+mod tls;
+
+pub use address::{PeerAddress, is_local_peer};
+pub use error::PeerNodeError;
+pub use node::PeerNode;
+pub use options::{MAX_PEERS, PeerNodeOptions, PeerServer, PeerTableOptions};
+pub use status::{NodeEvent, PeerNodeStatus, PeerStatus, PeerTableStatus, PinnedEntry};
+pub use stick::PeerStickStore;
+#[cfg(feature = "peers-tls")]
+pub use tls::PeerTls;

@@ -1,0 +1,8 @@
+//! Nodes of ours among real HAProxys of every release found.
+
+mod bench;
+mod faults;
+mod mesh;
+mod soak;
+mod teach;
+mod types;

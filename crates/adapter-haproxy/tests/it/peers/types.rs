@@ -1,0 +1,179 @@
+//! Keys of every type, several tables at once, TLS, and whom a node refuses.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adapter_haproxy::peers::{KeyType, PeerNode, PeerNodeError, PeerNodeOptions, PeerStickStore, PeerTableOptions};
+use balancer_core::{MemoryStore, StickKey, StickStore, Token, Want};
+
+use super::mesh::{Node, Plan, word};
+use crate::haproxy::until;
+use crate::runtime::live::binaries;
+
+/// A table: its name, how HAProxy is told of it, its type, keys of the store, and as HAProxy shows them.
+type Table = (&'static str, &'static str, KeyType, [&'static str; 2], [&'static str; 2]);
+
+/// One of each type.
+fn tables() -> [Table; 5] {
+    [
+        ("numbers", "integer", KeyType::Integer, ["7", "4294967295"], ["7", "4294967295"]),
+        ("v4", "ip", KeyType::Ipv4, ["10.0.0.1", "192.0.2.7"], ["10.0.0.1", "192.0.2.7"]),
+        ("v6", "ipv6", KeyType::Ipv6, ["2001:db8::1", "::1"], ["2001:db8::1", "::1"]),
+        ("bytes", "binary len 4", KeyType::Binary, ["00010203", "ff00ff00"], ["00010203", "FF00FF00"]),
+        ("words", "string len 8", KeyType::String, ["a", "12345678"], ["a", "12345678"]),
+    ]
+}
+
+#[test]
+fn keys_of_every_type_in_several_tables() {
+    for binary in binaries() {
+        let mut plan = Plan::new(1, 1);
+        for (name, kind, ..) in tables() {
+            plan.more.push_str(&format!(
+                "backend {name}\n stick-table type {kind} size 1k expire 1h store server_id,server_key,gpc0 peers mesh\n"
+            ));
+        }
+        let mut lb = plan.start(0, &binary);
+        let mut stores = Vec::new();
+        let table = Plan::table();
+        let node = Node::start_with(plan.options(0), table, Arc::new(MemoryStore::default()), |node| {
+            for (name, _, kind, ..) in tables() {
+                let options = PeerTableOptions::new(name).with_key_type(kind);
+                stores.push(PeerStickStore::new(node, options, Arc::new(MemoryStore::default())).unwrap());
+            }
+        });
+        node.connected();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for (store, (name, _, kind, keys, shown)) in stores.iter().zip(tables()) {
+            for (n, key) in keys.iter().enumerate() {
+                let want = Want { backend: format!("s{n}").as_str().into(), token: Token(1) };
+                let key = StickKey::new(*key).unwrap();
+                runtime.block_on(store.claim(&key, &want, Duration::from_secs(600))).unwrap();
+            }
+            // What no such table can have is bound in the store alone.
+            let odd = StickKey::new("neither a number nor an address").unwrap();
+            let want = Want { backend: "s1".into(), token: Token(2) };
+            runtime.block_on(store.claim(&odd, &want, Duration::from_secs(600))).unwrap();
+            until(&format!("all of {name} are taught"), 5, || lb.haproxy.entries(name) == keys.len());
+            let told = lb.haproxy.order(&format!("show table {name}"));
+            for (n, key) in shown.iter().enumerate() {
+                let line = told.lines().find(|line| word(line, "key").is_some_and(|k| k.eq_ignore_ascii_case(key)));
+                let line = line.unwrap_or_else(|| panic!("no {key}: {told}"));
+                assert_eq!(word(line, "server_key"), Some(format!("s{n}")), "{line}");
+                let left: u64 = word(line, "exp").unwrap().parse().unwrap();
+                assert!((500_000..=600_000).contains(&left), "{line}");
+            }
+            // The other way; HAProxy cannot be told binary keys.
+            if kind != KeyType::Binary {
+                lb.haproxy.order(&format!("set table {name} key {} data.gpc0 5", shown[0]));
+                let room = if kind == KeyType::Integer { "9" } else { shown[1] };
+                lb.haproxy.order(&format!("set table {name} key {room} data.gpc0 1"));
+            }
+            assert_eq!(node.node.entries(name).len(), keys.len(), "counters are no pins");
+        }
+        assert_eq!(lb.home("x"), lb.home("x"));
+        let untaught: u64 = node.status().tables.iter().map(|table| table.untaught).sum();
+        assert!(untaught >= 5, "{untaught}");
+        node.stop();
+    }
+}
+
+#[test]
+fn what_is_public_is_refused_without_tls() {
+    let public: SocketAddr = "192.0.2.1:10000".parse().unwrap();
+    let everywhere: SocketAddr = "0.0.0.0:10000".parse().unwrap();
+    let node = || PeerNodeOptions::new("rust1");
+    for options in [
+        node().with_listen(public),
+        node().with_listen(everywhere),
+        node().with_peer("lb1", "192.0.2.1:10000".parse().unwrap()),
+        node().with_peer("lb1", "[2001:db8::1]:10000".parse().unwrap()),
+    ] {
+        let error = PeerNode::new(options.clone()).unwrap_err();
+        assert!(matches!(&error, PeerNodeError::Public { .. }), "{error}");
+        assert!(error.to_string().contains("neither password nor encryption"), "{error}");
+        PeerNode::new(options.with_plain_anywhere(true)).unwrap();
+    }
+    let twice = node().with_caller("lb1").with_caller("lb1");
+    assert!(matches!(PeerNode::new(twice), Err(PeerNodeError::Twice { .. })));
+    assert!(matches!(PeerNode::new(node().with_caller("rust1")), Err(PeerNodeError::Twice { .. })));
+    assert!(matches!(PeerNode::new(node().with_caller("a b")), Err(PeerNodeError::Name { .. })));
+}
+
+#[cfg(feature = "peers-tls")]
+mod tls {
+    use adapter_haproxy::peers::PeerTls;
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+
+    use super::*;
+    use crate::haproxy::Place;
+
+    /// An authority, and certificates of it for the loopback address: as PEM, with their keys.
+    fn certificates() -> (String, [(String, String); 2], (String, String)) {
+        let authority = |name: &str| {
+            let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+            params.distinguished_name.push(DnType::CommonName, name);
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let key = KeyPair::generate().unwrap();
+            (params.self_signed(&key).unwrap().pem(), Issuer::new(params, key))
+        };
+        let of = |issuer: &Issuer<'_, KeyPair>| {
+            let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+            params.distinguished_name.push(DnType::CommonName, "a peer");
+            let key = KeyPair::generate().unwrap();
+            (params.signed_by(&key, issuer).unwrap().pem(), key.serialize_pem())
+        };
+        let (pem, ours) = authority("peers");
+        let (_, other) = authority("others");
+        (pem, [of(&ours), of(&ours)], of(&other))
+    }
+
+    #[test]
+    fn both_ways_within_tls_and_nobody_else() {
+        let (authority, [(own, key), (theirs, their_key)], (stranger, stranger_key)) = certificates();
+        let tls = PeerTls::new(authority.as_bytes(), own.as_bytes(), key.as_bytes()).unwrap();
+        for binary in binaries() {
+            let built = std::process::Command::new(&binary).arg("-vv").output().unwrap();
+            if !String::from_utf8_lossy(&built.stdout).contains("Built with OpenSSL") {
+                println!("skipped: {} has no TLS", binary.display());
+                continue;
+            }
+            for called in [true, false] {
+                let files = Place::new();
+                std::fs::write(files.path("lb.pem"), format!("{theirs}{their_key}")).unwrap();
+                std::fs::write(files.path("ca.pem"), &authority).unwrap();
+                let ssl = format!("ssl crt {} ca-file {} verify required", files.path("lb.pem"), files.path("ca.pem"));
+                let mut plan = Plan::new(1, 1);
+                plan.ssl = ssl;
+                let mut lb = plan.start(0, &binary);
+                // Who does not call is called.
+                let options = if called {
+                    plan.options(0)
+                } else {
+                    let port = plan.nodes[0].1;
+                    PeerNodeOptions::new("rust1").with_listen(([127, 0, 0, 1], port).into()).with_caller("lb1")
+                };
+                let node = Node::start(options.with_tls(tls.clone()), Plan::table(), Arc::new(MemoryStore::default()));
+                node.connected();
+                node.claim("secret", "mm2");
+                until("it is taught", 5, || lb.pins().contains_key("secret"));
+                assert_eq!(lb.home("secret"), "mm2");
+                let home = lb.home("other");
+                until("it is learned", 5, || node.stored("other").as_deref() == Some(&home));
+                drop(node);
+
+                // A certificate of another authority is none.
+                let bad = PeerTls::new(authority.as_bytes(), stranger.as_bytes(), stranger_key.as_bytes()).unwrap();
+                let plain = plan.options(0);
+                let node = Node::start(plain.with_tls(bad), Plan::table(), Arc::new(MemoryStore::default()));
+                until("it is refused", 10, || node.status().peers[0].failures > 0);
+                assert_eq!(node.status().peers[0].lessons_in, 0);
+            }
+        }
+        for (authority, own, key) in [("", &*own, &*key), (&authority, "", &key), (&authority, &own, "")] {
+            assert!(PeerTls::new(authority.as_bytes(), own.as_bytes(), key.as_bytes()).is_err());
+        }
+        assert!(PeerTls::new(authority.as_bytes(), own.as_bytes(), stranger_key.as_bytes()).is_err());
+    }
+}
