@@ -59,6 +59,7 @@
 //!
 //! | Feature | Default | Adds |
 //! | --- | --- | --- |
+//! | `agents` | no | `spoe::AgentServer` with `spoe::Placer`, and `AgentCheckServer`: agents that a live HAProxy asks |
 //! | `certificates` | no | the doctor looks into certificate files: dates and names |
 //! | `control` | no | the control loop over live HAProxys; with `runtime` |
 //! | `peers` | no | connections of peers, and a stick store that HAProxys share |
@@ -82,6 +83,8 @@ mod config;
 #[cfg(feature = "control")]
 pub mod control;
 mod doctor;
+#[cfg(feature = "agents")]
+mod listen;
 pub mod peers;
 pub mod reconcile;
 pub mod render;
@@ -105,6 +108,8 @@ pub use doctor::{
     Cured, DOCTOR_RULES, Doctor, FileReader, Finding, Fix, Level, Listener, LogCause, LogFinding, MAX_LOG_LEN,
     RuleInfo, explain_log, haproxy_listeners, listener_clashes, nginx_listeners,
 };
+#[cfg(feature = "agents")]
+pub use listen::{ListenAddress, ListenError};
 pub use room::{
     Affinity, Classified, MAX_BODY_LEN, MAX_TARGET_LEN, Request, RequestKind, RoomRule, SourceRule, classify,
     jitsi_client_room, jitsi_room_key, room_from_state,

@@ -30,6 +30,10 @@
 mod codec;
 mod frame;
 mod hello;
+#[cfg(feature = "agents")]
+mod io;
+#[cfg(feature = "agents")]
+mod placer;
 mod session;
 mod status;
 #[cfg(test)]
@@ -40,5 +44,9 @@ pub use frame::{
     Action, Frame, FrameCutter, FrameError, MAX_ACTIONS, MAX_FRAME, MAX_MESSAGES, MIN_FRAME, Message, Scope,
 };
 pub use hello::{AgentHello, Disconnect, HaproxyHello};
+#[cfg(feature = "agents")]
+pub use io::{AgentCounters, AgentCounts, AgentServer, AgentServerOptions, Answer, EngineCounts, Query};
+#[cfg(feature = "agents")]
+pub use placer::{ArgumentNames, Explanation, PlaceCounts, Placer, PlacerOptions, Wish};
 pub use session::{AgentOptions, AgentSession, AnswerError, Event, Ticket};
 pub use status::Status;

@@ -1,0 +1,200 @@
+//! Where agents listen, and the connections they are given.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::time::{sleep, timeout};
+
+/// How long a connection that was ended is listened to, so that what was said last arrives.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// How many bytes are read meanwhile.
+const LINGER_BYTES: u64 = 1 << 16;
+
+/// Where an agent listens. Nothing is encrypted and nobody is asked who they are: keep to loopback or a unix socket, or
+/// to a network of the HAProxys alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ListenAddress {
+    /// An address and a port; port 0 takes any that is free.
+    Tcp(SocketAddr),
+    /// A socket in the file system.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "unix@{}", path.display()),
+        }
+    }
+}
+
+impl From<SocketAddr> for ListenAddress {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+/// Reads `127.0.0.1:9600`, `[::1]:9600`, `unix@/run/lb/spoe.sock`, `/run/lb/spoe.sock`, as a server line is written.
+impl FromStr for ListenAddress {
+    type Err = ListenError;
+
+    fn from_str(text: &str) -> Result<Self, ListenError> {
+        if let Some(path) = text.strip_prefix("unix@").or_else(|| text.starts_with('/').then_some(text)) {
+            return match path.starts_with('/') {
+                true => Ok(Self::Unix(path.into())),
+                false => Err(ListenError::Address { text: text.chars().take(200).collect() }),
+            };
+        }
+        text.parse().map(Self::Tcp).map_err(|_| ListenError::Address { text: text.chars().take(200).collect() })
+    }
+}
+
+/// Why nobody can listen there.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// Not an address.
+    #[error("{text:?} is no address to listen at: write 127.0.0.1:9600 or unix@/run/lb/spoe.sock")]
+    Address {
+        /// What was given.
+        text: String,
+    },
+    /// The system refuses.
+    #[error("cannot listen at {address}: end whoever listens there, or choose another address")]
+    Bind {
+        /// Where.
+        address: ListenAddress,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A connection of either kind.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A socket that takes connections; its file is removed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    kind: Kind,
+    address: ListenAddress,
+}
+
+impl Listener {
+    /// Listens. A socket file that nobody listens at any more is replaced.
+    pub(crate) async fn bind(address: &ListenAddress) -> Result<Self, ListenError> {
+        let refused = |source| ListenError::Bind { address: address.clone(), source };
+        match address {
+            ListenAddress::Tcp(wanted) => {
+                let listener = TcpListener::bind(wanted).await.map_err(refused)?;
+                let address = ListenAddress::Tcp(listener.local_addr().map_err(refused)?);
+                Ok(Self { kind: Kind::Tcp(listener), address })
+            }
+            ListenAddress::Unix(path) => {
+                let bound = match UnixListener::bind(path) {
+                    Err(e) if e.kind() == io::ErrorKind::AddrInUse && is_left_over(path).await => {
+                        std::fs::remove_file(path).and_then(|()| UnixListener::bind(path))
+                    }
+                    other => other,
+                };
+                Ok(Self { kind: Kind::Unix(bound.map_err(refused)?), address: address.clone() })
+            }
+        }
+    }
+
+    pub(crate) fn address(&self) -> &ListenAddress {
+        &self.address
+    }
+
+    /// The next connection. Where the system is out of descriptors it waits a little.
+    ///
+    /// Dropping the future loses no connection.
+    pub(crate) async fn accept(&self) -> (Box<dyn Duplex>, Option<SocketAddr>) {
+        loop {
+            let accepted: io::Result<(Box<dyn Duplex>, _)> = match &self.kind {
+                Kind::Tcp(listener) => listener.accept().await.and_then(|(stream, from)| {
+                    stream.set_nodelay(true)?;
+                    Ok((Box::new(stream) as Box<dyn Duplex>, Some(from)))
+                }),
+                Kind::Unix(listener) => listener.accept().await.map(|(stream, _)| (Box::new(stream) as _, None)),
+            };
+            match accepted {
+                Ok(connection) => return connection,
+                Err(_) => sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let ListenAddress::Unix(path) = &self.address {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+async fn is_left_over(path: &Path) -> bool {
+    matches!(UnixStream::connect(path).await, Err(e) if e.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// Says that no more will come and hears the other side out, for half a second: closed with bytes unread, the system
+/// would take back what was said last.
+pub(crate) async fn part(mut stream: impl Duplex) {
+    let last = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
+    };
+    let _ = timeout(LINGER, last).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for (text, back) in [
+            ("127.0.0.1:9600", "127.0.0.1:9600"),
+            ("[::1]:9600", "[::1]:9600"),
+            ("/run/a.sock", "unix@/run/a.sock"),
+            ("unix@/run/a.sock", "unix@/run/a.sock"),
+        ] {
+            assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), back);
+        }
+        for bad in ["", "host", "host:1", "unix@a", "127.0.0.1:99999"] {
+            assert!(bad.parse::<ListenAddress>().is_err(), "{bad}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
+        let folder = crate::testing::Folder::new("listen");
+        let address = ListenAddress::Unix(folder.join("a.sock"));
+        // Left behind: bound, and closed without a word to the file system.
+        drop(std::os::unix::net::UnixListener::bind(folder.join("a.sock")).unwrap());
+        let first = Listener::bind(&address).await.unwrap();
+        let error = Listener::bind(&address).await.unwrap_err();
+        assert!(matches!(error, ListenError::Bind { .. }), "{error}");
+        drop(first);
+        assert!(!folder.join("a.sock").exists());
+    }
+}

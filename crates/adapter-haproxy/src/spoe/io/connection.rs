@@ -1,0 +1,237 @@
+//! One connection of a HAProxy.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+
+use super::super::frame::{Action, Message};
+use super::super::hello::Disconnect;
+use super::super::session::{AgentSession, Event, Ticket};
+use super::super::status::Status;
+use super::counts::EngineCounters;
+use super::{Query, Shared};
+use crate::listen::{Duplex, part};
+
+const READ: usize = 32 << 10;
+
+/// Nobody asks over a connection that was silent for so long: it can be left at once.
+const QUIET: Duration = Duration::from_millis(5);
+
+/// Which answer of this connection: HAProxy may use the numbers of a ticket again.
+type Serial = u64;
+
+pub(super) struct Connection {
+    stream: Box<dyn Duplex>,
+    session: AgentSession,
+    shared: Arc<Shared>,
+    engine: Option<(Arc<str>, Arc<EngineCounters>)>,
+    /// Answers that wait for something.
+    tasks: JoinSet<(Ticket, Serial, Option<Vec<Action>>)>,
+    waiting: HashMap<Ticket, Serial>,
+    /// When their time is up, in order.
+    deadlines: VecDeque<(Instant, Ticket, Serial)>,
+    serial: Serial,
+    greeted: bool,
+    /// When something was read last, or the connection began.
+    heard: Instant,
+    /// By when it is left, once the agent ends.
+    leave_by: Option<Instant>,
+    /// When the alarm rings: for the end of this wait or an earlier one, and then looked at again. To arm it for each
+    /// query costs more than to answer one.
+    armed: Instant,
+}
+
+impl Connection {
+    pub(super) fn new(stream: Box<dyn Duplex>, shared: Arc<Shared>) -> Self {
+        let now = Instant::now();
+        Self {
+            stream,
+            session: AgentSession::new(shared.options.session.clone()),
+            shared,
+            engine: None,
+            tasks: JoinSet::new(),
+            waiting: HashMap::new(),
+            deadlines: VecDeque::new(),
+            serial: 0,
+            greeted: false,
+            heard: now,
+            leave_by: None,
+            armed: now,
+        }
+    }
+
+    pub(super) async fn run(mut self, mut leaving: watch::Receiver<bool>) {
+        let mut buffer = Vec::with_capacity(READ);
+        self.armed = self.next_deadline();
+        let mut alarm = std::pin::pin!(sleep_until(self.armed));
+        loop {
+            self.hear().await;
+            while let Some(done) = self.tasks.try_join_next() {
+                self.finish(done);
+            }
+            let quiet = self.waiting.is_empty() && self.heard.elapsed() > QUIET;
+            if self.leave_by.is_some() && quiet {
+                self.session.disconnect(Disconnect::new(Status::NORMAL));
+            }
+            if !self.write().await {
+                break;
+            }
+            if self.session.is_over() {
+                part(&mut self.stream).await;
+                break;
+            }
+            self.arm(alarm.as_mut());
+            tokio::select! {
+                read = self.stream.read_buf(&mut buffer) => match read {
+                    Ok(0) | Err(_) => break,
+                    Ok(_) => {
+                        self.heard = Instant::now();
+                        self.session.receive(&buffer);
+                        buffer.clear();
+                    }
+                },
+                Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => self.finish(done),
+                () = alarm.as_mut() => self.ring(),
+                _ = leaving.changed(), if self.leave_by.is_none() => {
+                    self.leave_by = Some(Instant::now() + self.shared.options.processing);
+                }
+            }
+        }
+        // What was begun is ended, so that it can be undone.
+        self.tasks.detach_all();
+    }
+
+    /// Takes what happened, and answers what can be answered at once.
+    async fn hear(&mut self) {
+        while let Some(event) = self.session.poll_event() {
+            match event {
+                Event::Hello(hello) => {
+                    self.greeted = true;
+                    let name: Arc<str> = hello.engine_id.unwrap_or_default().into();
+                    let counters = self.shared.counters.engine(&name);
+                    self.engine = Some((name, counters));
+                }
+                Event::HealthCheck => self.shared.counters.checked(),
+                Event::Query { ticket, messages } => self.ask(ticket, messages).await,
+                Event::Left(why) => self.shared.counters.left(why.status),
+                Event::Refused { status, .. } => self.shared.counters.refused(status),
+            }
+        }
+    }
+
+    async fn ask(&mut self, ticket: Ticket, messages: Vec<Message>) {
+        let engine = self.engine.as_ref().map(|(name, _)| Arc::clone(name));
+        if let Some((_, counters)) = &self.engine {
+            counters.asked();
+        }
+        let deadline = self.heard + self.shared.options.processing;
+        let query = Query { engine, messages, deadline };
+        let mut answer = Arc::clone(&self.shared.answer).answer(query);
+        // Most answers need nobody: no task is made for them.
+        let at_once = poll_fn(|context| match answer.as_mut().poll(context) {
+            Poll::Ready(actions) => Poll::Ready(Some(actions)),
+            Poll::Pending => Poll::Ready(None),
+        });
+        if let Some(actions) = at_once.await {
+            return self.say(ticket, actions);
+        }
+        match Arc::clone(&self.shared.running).try_acquire_owned() {
+            Ok(place) => {
+                self.serial += 1;
+                let (serial, longest) = (self.serial, self.shared.options.longest);
+                self.waiting.insert(ticket, serial);
+                self.deadlines.push_back((deadline, ticket, serial));
+                self.tasks.spawn(async move {
+                    let actions = timeout(longest, answer).await.ok();
+                    drop(place);
+                    (ticket, serial, actions)
+                });
+            }
+            Err(_) => {
+                self.shared.counters.overloaded();
+                self.say(ticket, Vec::new());
+            }
+        }
+    }
+
+    fn finish(&mut self, done: Result<(Ticket, Serial, Option<Vec<Action>>), JoinError>) {
+        let Ok((ticket, serial, Some(actions))) = done else { return };
+        if self.waiting.get(&ticket) == Some(&serial) {
+            self.waiting.remove(&ticket);
+            self.say(ticket, actions);
+        }
+    }
+
+    fn say(&mut self, ticket: Ticket, actions: Vec<Action>) {
+        if self.session.is_over() {
+            return;
+        }
+        self.shared.counters.answered(!actions.is_empty());
+        if self.session.answer(ticket, actions).is_err() {
+            // Too long for the frames agreed on: better no opinion than none heard.
+            self.shared.counters.too_long();
+            let _ = self.session.answer(ticket, Vec::new());
+        }
+    }
+
+    /// Some time is up.
+    fn ring(&mut self) {
+        let now = Instant::now();
+        while let Some((at, ticket, serial)) = self.deadlines.front().copied() {
+            let open = self.waiting.get(&ticket) == Some(&serial);
+            if open && at > now {
+                break;
+            }
+            self.deadlines.pop_front();
+            if open {
+                self.waiting.remove(&ticket);
+                self.shared.counters.late();
+                self.say(ticket, Vec::new());
+            }
+        }
+        let within = if self.greeted { self.shared.options.idle } else { self.shared.options.hello };
+        if self.leave_by.is_some_and(|at| at <= now) {
+            self.session.disconnect(Disconnect::new(Status::NORMAL));
+        } else if now.saturating_duration_since(self.heard) >= within {
+            self.shared.counters.silent();
+            self.session.disconnect(Disconnect::new(Status::TIMEOUT));
+        }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let within = if self.greeted { self.shared.options.idle } else { self.shared.options.hello };
+        let first = self.deadlines.front().map(|(at, ..)| *at);
+        [first, self.leave_by].into_iter().flatten().fold(self.heard + within, Instant::min)
+    }
+
+    fn arm(&mut self, alarm: Pin<&mut Sleep>) {
+        let next = self.next_deadline();
+        if next < self.armed || alarm.is_elapsed() {
+            self.armed = next;
+            alarm.reset(next);
+        }
+    }
+
+    /// Whether all of it could be written in time.
+    async fn write(&mut self) -> bool {
+        let output = self.session.take_output();
+        if output.is_empty() {
+            return true;
+        }
+        match timeout(self.shared.options.write, self.stream.write_all(&output)).await {
+            Ok(written) => written.is_ok(),
+            Err(_) => {
+                self.shared.counters.stalled();
+                false
+            }
+        }
+    }
+}

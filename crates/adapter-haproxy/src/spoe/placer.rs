@@ -1,0 +1,333 @@
+//! Rooms of messages, placed by the core's balancer.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use balancer_core::{
+    Admin, Ask, Backend, BackendId, Balancer, Claim, Decision, Filter, Health, Outcome, RouteError, StickKey, Token,
+    Want, random,
+};
+use tokio::time::Instant;
+
+use super::codec::Value;
+use super::frame::{Action, Scope};
+use super::io::{Answer, Query};
+
+mod counts;
+mod options;
+#[cfg(test)]
+mod tests;
+mod wish;
+
+pub use counts::PlaceCounts;
+use counts::Tally;
+pub use options::{ArgumentNames, PlacerOptions};
+use wish::Home;
+pub use wish::Wish;
+
+/// Makes the query of a selector out of what HAProxy told.
+type MakeQuery<Q> = dyn Fn(&Wish) -> Q + Send + Sync;
+
+/// A server's number in HAProxy's configuration.
+type ServerNumber<B> = dyn Fn(&B) -> Option<u32> + Send + Sync;
+
+/// Why a room was sent where it was, by the number that HAProxy logs.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// Its number, from 1.
+    pub id: u64,
+    /// The room.
+    pub room: StickKey,
+    /// The server, unless there was no opinion.
+    pub server: Option<BackendId>,
+    /// How the room came there.
+    pub outcome: Outcome,
+    /// Why there was no opinion.
+    pub refusal: Option<String>,
+    /// Every candidate, where [`PlacerOptions::with_decisions`] is on.
+    pub decision: Option<Decision>,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.id, self.room, self.outcome)?;
+        if let Some(server) = &self.server {
+            write!(f, " on {server}")?;
+        }
+        if let Some(refusal) = &self.refusal {
+            write!(f, ", no opinion: {refusal}")?;
+        }
+        self.decision.as_ref().map_or(Ok(()), |decision| write!(f, "\n{decision}"))
+    }
+}
+
+/// What came of one message.
+struct Placed {
+    server: Option<BackendId>,
+    outcome: Outcome,
+    refusal: Option<String>,
+    decision: Option<Decision>,
+}
+
+impl Placed {
+    fn on(server: BackendId, outcome: Outcome) -> Self {
+        Self { server: Some(server), outcome, refusal: None, decision: None }
+    }
+
+    fn nowhere(outcome: Outcome, refusal: impl Into<String>) -> Self {
+        Self { server: None, outcome, refusal: Some(refusal.into()), decision: None }
+    }
+}
+
+/// Answers messages with the server that a [`Balancer`] has for their room: any strategy, any stick table.
+///
+/// A message tells the room, and, where it has them, the tags a server must have, the region it should be of, and who
+/// asks. The answer sets `txn.PREFIX.server` to the id of a server, which is its name in HAProxy, and `txn.PREFIX.why`
+/// to the number of an [`Explanation`]. Where there is nothing to say (no server takes the room, the stick table cannot
+/// be asked, the message names no room) nothing is set: no opinion, and HAProxy goes on as its configuration has it. One
+/// question leads to one claim at most: only its first message counts.
+///
+/// # Rooms that HAProxy placed meanwhile
+///
+/// While no agent answers, HAProxy places new rooms by itself, and everybody in them would be split off once an agent
+/// places them anew. So the rendered messages tell two more things. `home` is the server that HAProxy's own stick table
+/// has for the room: a room that the stick table here does not know is bound there, not placed. `at` is when HAProxy
+/// asked: a question that is older than HAProxy's patience has been decided by HAProxy already, and is left alone; it
+/// was read late by an agent that hung. A claim that was won too late for an answer is taken back. Both clocks must
+/// agree within that patience, so run the agent on HAProxy's host or keep their clocks together. Where `home` and the
+/// stick table disagree, the stick table wins, and a conflict is counted.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use balancer_core::{Backend, BackendId, Balancer, BalancerOptions, LeastLoaded, MemoryStore, Pool, PoolOptions};
+/// # use adapter_haproxy::spoe::{Placer, PlacerOptions};
+/// struct Server { id: BackendId, number: u32 }
+/// impl Backend for Server {
+///     fn id(&self) -> &BackendId { &self.id }
+/// }
+/// let pool = Arc::new(Pool::new(Box::new(LeastLoaded), PoolOptions::default()));
+/// let servers = [("mm1", 1), ("mm2", 2)].map(|(id, number)| Arc::new(Server { id: id.into(), number }));
+/// pool.replace(servers)?;
+/// let balancer = Arc::new(Balancer::new(pool, Arc::new(MemoryStore::default()), BalancerOptions::default()));
+/// let placer = Placer::new(balancer, PlacerOptions::default()).with_server_numbers(|server: &Server| Some(server.number));
+/// # let _ = placer;
+/// # Ok::<(), balancer_core::PoolError>(())
+/// ```
+pub struct Placer<B: Backend, Q = ()> {
+    balancer: Arc<Balancer<B, Q>>,
+    query: Box<MakeQuery<Q>>,
+    number: Option<Box<ServerNumber<B>>>,
+    options: PlacerOptions,
+    tally: Tally,
+    explained: Mutex<(u64, VecDeque<Explanation>)>,
+}
+
+impl<B: Backend, Q> fmt::Debug for Placer<B, Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Placer").field("options", &self.options).finish_non_exhaustive()
+    }
+}
+
+impl<B: Backend> Placer<B> {
+    /// Places by this balancer.
+    pub fn new(balancer: Arc<Balancer<B>>, options: PlacerOptions) -> Self {
+        Self::with_query(balancer, options, |_| ())
+    }
+}
+
+impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
+    /// Places by a balancer whose selector wants to know more; `query` makes it out of what HAProxy told.
+    pub fn with_query(
+        balancer: Arc<Balancer<B, Q>>,
+        options: PlacerOptions,
+        query: impl Fn(&Wish) -> Q + Send + Sync + 'static,
+    ) -> Self {
+        let (query, tally) = (Box::new(query), Tally::default());
+        Self { balancer, query, number: None, options, tally, explained: Mutex::default() }
+    }
+
+    /// Knows servers by their `id` in HAProxy's configuration, as `home` tells it. Without, `home` is heeded only
+    /// where it is a name.
+    #[must_use]
+    pub fn with_server_numbers(mut self, number: impl Fn(&B) -> Option<u32> + Send + Sync + 'static) -> Self {
+        self.number = Some(Box::new(number));
+        self
+    }
+
+    /// The balancer.
+    pub fn balancer(&self) -> &Arc<Balancer<B, Q>> {
+        &self.balancer
+    }
+
+    /// What it has done so far.
+    pub fn counts(&self) -> PlaceCounts {
+        self.tally.read()
+    }
+
+    /// Why a room was sent where it was, as long as it is remembered.
+    pub fn explanation(&self, id: u64) -> Option<Explanation> {
+        let explained = self.explained.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = explained.1.front()?.id;
+        explained.1.get(usize::try_from(id.checked_sub(first)?).ok()?).cloned()
+    }
+
+    async fn place(&self, wish: &Wish, deadline: Instant) -> Placed {
+        if let Some(home) = &wish.home
+            && let Some(placed) = self.at_home(wish, home).await
+        {
+            return placed;
+        }
+        let filter = match wish.filter() {
+            Ok(filter) => filter,
+            Err(why) => {
+                self.tally.unreadable.fetch_add(1, Relaxed);
+                return Placed::nowhere(Outcome::Refused, why.to_string());
+            }
+        };
+        let query = (self.query)(wish);
+        self.route(wish, &query, filter.as_ref(), deadline).await
+    }
+
+    async fn route(&self, wish: &Wish, query: &Q, filter: Option<&Filter>, deadline: Instant) -> Placed {
+        let mut ask = Ask::with_query(&wish.room, query);
+        ask.filter = filter;
+        let (routed, decision) = if self.options.decisions {
+            let (routed, decision) = self.balancer.route_explained(&ask).await;
+            (routed, Some(decision))
+        } else {
+            (self.balancer.route(&ask).await, None)
+        };
+        let mut placed = match routed {
+            Ok(placement) => {
+                let (outcome, binding) = (placement.outcome(), placement.binding().clone());
+                let late = Instant::now() >= deadline || wish.is_stale(&self.options);
+                if late && outcome == Outcome::New {
+                    // HAProxy waits no more and has placed the room elsewhere. Whoever comes next tells where.
+                    drop(placement);
+                    self.tally.taken_back.fetch_add(1, Relaxed);
+                    let _ = self.balancer.store().release(&wish.room, &binding).await;
+                    return Placed::nowhere(Outcome::Refused, "placed too late for HAProxy; taken back");
+                }
+                match outcome {
+                    Outcome::New => &self.tally.placed,
+                    Outcome::Moved => &self.tally.moved,
+                    _ => &self.tally.kept,
+                }
+                .fetch_add(1, Relaxed);
+                if matches!(outcome, Outcome::New | Outcome::Moved) {
+                    placement.land();
+                }
+                Placed::on(binding.backend, outcome)
+            }
+            Err(error) => {
+                self.tally.refused.fetch_add(1, Relaxed);
+                let nobody = matches!(error, RouteError::NoCandidate);
+                Placed::nowhere(if nobody { Outcome::NoCandidate } else { Outcome::Refused }, error.to_string())
+            }
+        };
+        placed.decision = decision;
+        placed
+    }
+
+    /// What becomes of a room that HAProxy's stick table knows; `None` where it is placed as any other.
+    async fn at_home(&self, wish: &Wish, home: &Home) -> Option<Placed> {
+        let pool = self.balancer.pool();
+        match self.balancer.find(&wish.room).await {
+            Ok(Some(bound)) => {
+                let member = pool.member(bound.backend.as_str())?;
+                if !self.is_home(member.backend(), home) {
+                    self.tally.conflicts.fetch_add(1, Relaxed);
+                }
+                pool.lease(&bound.backend, 0).ok()?.cancel();
+                self.tally.kept.fetch_add(1, Relaxed);
+                Some(Placed::on(bound.backend, Outcome::Sticky))
+            }
+            Ok(None) => self.adopt(wish, home).await,
+            // The balancer has its own rule for that.
+            Err(_) => None,
+        }
+    }
+
+    /// Binds a room where HAProxy has put it.
+    async fn adopt(&self, wish: &Wish, home: &Home) -> Option<Placed> {
+        let pool = self.balancer.pool();
+        let member = match home {
+            Home::Name(name) => pool.member(name)?,
+            Home::Number(_) => pool.members().into_iter().find(|member| self.is_home(member.backend(), home))?,
+        };
+        if member.admin() == Admin::Maint || member.health() == Health::Dead {
+            return None;
+        }
+        let id = member.backend().id().clone();
+        let want = Want { backend: id.clone(), token: Token(random()) };
+        match self.balancer.store().claim(&wish.room, &want, self.options.ttl).await {
+            Ok(Claim::Won(_)) => {
+                self.tally.adopted.fetch_add(1, Relaxed);
+                Some(Placed::on(id, Outcome::Adopted))
+            }
+            // A draining server keeps its rooms, by HAProxy's own table.
+            Ok(Claim::Closed) => {
+                self.tally.left_alone.fetch_add(1, Relaxed);
+                Some(Placed::nowhere(Outcome::Refused, format!("HAProxy has it on {id}, which takes nothing new")))
+            }
+            Ok(Claim::Held(_)) | Err(_) => None,
+        }
+    }
+
+    fn is_home(&self, server: &B, home: &Home) -> bool {
+        match home {
+            Home::Name(name) => server.id().as_str() == name,
+            Home::Number(number) => self.number.as_ref().and_then(|of| of(server)) == Some(*number),
+        }
+    }
+
+    /// Remembers it; its number.
+    fn explain(&self, room: StickKey, placed: &mut Placed) -> Option<u64> {
+        if self.options.explanations == 0 {
+            return None;
+        }
+        let mut explained = self.explained.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, kept) = &mut *explained;
+        *last += 1;
+        if kept.len() >= self.options.explanations {
+            kept.pop_front();
+        }
+        let (server, refusal) = (placed.server.clone(), placed.refusal.take());
+        let (outcome, decision) = (placed.outcome, placed.decision.take());
+        kept.push_back(Explanation { id: *last, room, server, outcome, refusal, decision });
+        Some(*last)
+    }
+}
+
+#[async_trait]
+impl<B: Backend, Q: Send + Sync + 'static> Answer for Placer<B, Q> {
+    async fn answer(self: Arc<Self>, query: Query) -> Vec<Action> {
+        let message = query.messages.iter().find(|message| message.name == self.options.message.as_bytes());
+        let Some(message) = message else { return Vec::new() };
+        let Some(wish) = Wish::read(message, &self.options) else {
+            self.tally.unreadable.fetch_add(1, Relaxed);
+            return Vec::new();
+        };
+        let mut placed = if wish.is_stale(&self.options) {
+            self.tally.stale.fetch_add(1, Relaxed);
+            Placed::nowhere(Outcome::Refused, "asked too long ago: HAProxy has decided meanwhile")
+        } else {
+            self.place(&wish, query.deadline).await
+        };
+        let server = placed.server.clone();
+        let number = self.explain(wish.room, &mut placed);
+        let Some(server) = server else { return Vec::new() };
+        let set = |name: &str, value: String| Action::set(Scope::Transaction, name, Value::string(value));
+        let mut actions = vec![set(&self.options.server, server.as_str().to_owned())];
+        actions.extend(number.map(|number| set(&self.options.why, number.to_string())));
+        actions
+    }
+}
+
+/// HAProxy's patience as rendered.
+const PATIENCE: Duration = Duration::from_millis(50);

@@ -1,0 +1,217 @@
+use balancer_core::{
+    BalancerOptions, Candidates, LeastLoaded, MemoryStore, Plain, Pool, PoolOptions, Selector, Slot, Tag, Turn,
+};
+
+use super::*;
+use crate::spoe::{Argument, Message};
+
+#[derive(Debug)]
+struct Server {
+    id: BackendId,
+    number: u32,
+    tags: Vec<Tag>,
+}
+
+impl Backend for Server {
+    fn id(&self) -> &BackendId {
+        &self.id
+    }
+
+    fn tags(&self) -> &[Tag] {
+        &self.tags
+    }
+}
+
+fn servers() -> Vec<Arc<Server>> {
+    [("mm1", 1, "eu"), ("mm2", 2, "eu"), ("mm3", 33, "us")]
+        .map(|(id, number, tag)| Arc::new(Server { id: id.into(), number, tags: vec![tag.into()] }))
+        .into()
+}
+
+fn placer(options: PlacerOptions) -> Arc<Placer<Server>> {
+    let pool = Arc::new(Pool::new(Box::new(LeastLoaded), PoolOptions::default().load(balancer_core::ByRooms)));
+    pool.replace(servers()).unwrap();
+    let balancer = Balancer::new(pool, Arc::new(MemoryStore::default()), BalancerOptions::default());
+    Arc::new(Placer::new(Arc::new(balancer), options).with_server_numbers(|server: &Server| Some(server.number)))
+}
+
+/// A message of this room and these other arguments.
+fn message(room: &str, more: &[(&str, Value)]) -> Message {
+    let more = more.iter().map(|(name, value)| Argument::new(*name, value.clone()));
+    Message::new("place", [Argument::new("room", Value::string(room))].into_iter().chain(more).collect())
+}
+
+fn soon() -> Instant {
+    Instant::now() + Duration::from_secs(100)
+}
+
+async fn actions<Q: Send + Sync + 'static>(placer: &Arc<Placer<Server, Q>>, message: Message) -> Vec<Action> {
+    Arc::clone(placer).answer(Query::new(vec![message], soon())).await
+}
+
+/// Server and number of the explanation.
+async fn told<Q: Send + Sync + 'static>(placer: &Arc<Placer<Server, Q>>, message: Message) -> Option<(String, u64)> {
+    let text = |action: &Action, wanted: &str| match action {
+        Action::SetVar { scope: Scope::Transaction, name, value } if name == wanted.as_bytes() => {
+            value.as_str().unwrap().to_owned()
+        }
+        other => panic!("{other:?}"),
+    };
+    let actions = actions(placer, message).await;
+    let [server, why] = &actions[..] else {
+        assert_eq!(actions, []);
+        return None;
+    };
+    Some((text(server, "server"), text(why, "why").parse().unwrap()))
+}
+
+#[tokio::test]
+async fn rooms_are_placed_kept_and_explained() {
+    let placer = placer(PlacerOptions::default().with_decisions(true).with_explanations(4));
+    let mut homes = Vec::new();
+    for room in ["a", "b", "c"] {
+        homes.push(told(&placer, message(room, &[])).await.unwrap().0);
+    }
+    let mut sorted = homes.clone();
+    sorted.sort();
+    assert_eq!(sorted, ["mm1", "mm2", "mm3"]);
+    for (room, home) in ["a", "b", "c"].iter().zip(&homes) {
+        assert_eq!(&told(&placer, message(room, &[])).await.unwrap().0, home);
+    }
+    assert_eq!((placer.counts().placed, placer.counts().kept), (3, 3));
+    // The last four are remembered.
+    assert!(placer.explanation(2).is_none() && placer.explanation(7).is_none());
+    let why = placer.explanation(3).unwrap();
+    assert_eq!((why.room.as_str(), why.outcome, why.server.unwrap().as_str()), ("c", Outcome::New, &*homes[2]));
+    assert_eq!(why.decision.unwrap().candidate_count, 3);
+    assert!(placer.explanation(6).unwrap().to_string().starts_with("6 c: sticky hit on mm"));
+    // One question, one claim.
+    let both = Query::new(vec![message("x", &[]), message("y", &[])], soon());
+    assert_eq!(Arc::clone(&placer).answer(both).await.len(), 2);
+    assert_eq!(placer.counts().placed, 4);
+    let key = StickKey::new("y").unwrap();
+    assert!(placer.balancer().store().get(&key, None).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_names_no_room_gets_no_opinion() {
+    let placer = placer(PlacerOptions::default());
+    let many = (0..20).map(|n| n.to_string()).collect::<Vec<_>>().join(",");
+    for unreadable in [
+        Message::new("place", vec![]),
+        message("", &[]),
+        message(&"x".repeat(1025), &[]),
+        Message::new("place", vec![Argument::new("room", Value::Null)]),
+        Message::new("place", vec![Argument::new("room", Value::String(vec![0xFF]))]),
+        message("a", &[("tags", Value::string(many))]),
+    ] {
+        assert_eq!(actions(&placer, unreadable).await, []);
+    }
+    assert_eq!(placer.counts().unreadable, 6);
+    let other = Message::new("other", message("a", &[]).args);
+    assert_eq!(actions(&placer, other).await, []);
+    assert_eq!(placer.counts().unreadable, 6);
+    // Nobody is there to take it.
+    placer.balancer().pool().replace([]).unwrap();
+    assert_eq!(actions(&placer, message("a", &[])).await, []);
+    assert_eq!(placer.counts().refused, 1);
+    let why = placer.explanation(2).unwrap();
+    assert!(why.refusal.as_deref().is_some_and(|why| why.contains("no server may take")), "{why}");
+}
+
+#[tokio::test]
+async fn tags_are_needed_and_regions_preferred() {
+    let placer = placer(PlacerOptions::default());
+    for n in 0..6 {
+        let us = message(&format!("us{n}"), &[("tags", Value::string("us"))]);
+        assert_eq!(told(&placer, us).await.unwrap().0, "mm3");
+        let eu = message(&format!("eu{n}"), &[("region", Value::string("eu"))]);
+        assert_ne!(told(&placer, eu).await.unwrap().0, "mm3");
+        let far = message(&format!("far{n}"), &[("region", Value::string("asia")), ("tags", Value::string("us, "))]);
+        assert_eq!(told(&placer, far).await.unwrap().0, "mm3");
+    }
+    assert_eq!(told(&placer, message("x", &[("tags", Value::string("us,eu"))])).await, None);
+}
+
+#[tokio::test]
+async fn rooms_that_haproxy_placed_stay_where_they_are() {
+    let placer = placer(PlacerOptions::default());
+    for n in 0..5 {
+        let (room, home) = (format!("r{n}"), [("home", Value::Int64(33))]);
+        assert_eq!(told(&placer, message(&room, &home)).await.unwrap().0, "mm3");
+        assert_eq!(told(&placer, message(&room, &[])).await.unwrap().0, "mm3");
+    }
+    let by_name = message("named", &[("home", Value::string("mm2"))]);
+    assert_eq!(told(&placer, by_name).await.unwrap().0, "mm2");
+    assert_eq!((placer.counts().adopted, placer.counts().placed), (6, 0));
+    // The stick table here wins, and the conflict is counted.
+    assert_eq!(told(&placer, message("r0", &[("home", Value::Int64(1))])).await.unwrap().0, "mm3");
+    assert_eq!(placer.counts().conflicts, 1);
+    // Unknown numbers, and none at all: a room as any other.
+    for (n, home) in [Value::Int64(0), Value::Int64(77), Value::Int64(-1), Value::Null].into_iter().enumerate() {
+        assert!(told(&placer, message(&format!("n{n}"), &[("home", home)])).await.is_some());
+    }
+    assert_eq!(placer.counts().placed, 4);
+    // A draining server keeps what HAProxy has there; one in maintenance does not.
+    let store = placer.balancer().store();
+    store.close(&"mm1".into(), true).await.unwrap();
+    assert_eq!(told(&placer, message("drained", &[("home", Value::Int64(1))])).await, None);
+    assert_eq!(placer.counts().left_alone, 1);
+    store.close(&"mm1".into(), false).await.unwrap();
+    placer.balancer().pool().set_admin(&"mm1".into(), Admin::Maint).unwrap();
+    assert_ne!(told(&placer, message("down", &[("home", Value::Int64(1))])).await.unwrap().0, "mm1");
+}
+
+#[tokio::test]
+async fn what_haproxy_waits_for_no_more_binds_nothing() {
+    let placer = placer(PlacerOptions::default().with_wall_clock(|| 1_000_000));
+    let at = |ms| [("at", Value::Int64(ms))];
+    assert_eq!(actions(&placer, message("old", &at(999_950))).await, []);
+    assert_eq!(placer.counts().stale, 1);
+    assert!(told(&placer, message("young", &at(999_951))).await.is_some());
+    assert!(told(&placer, message("ahead", &at(1_000_100))).await.is_some());
+    // Placed, and then found to be late.
+    let late = Query::new(vec![message("late", &[])], Instant::now());
+    assert_eq!(Arc::clone(&placer).answer(late).await, []);
+    let store = placer.balancer().store();
+    for (room, bound) in [("old", false), ("young", true), ("late", false)] {
+        let binding = store.get(&StickKey::new(room).unwrap(), None).await.unwrap();
+        assert_eq!(binding.is_some(), bound, "{room}");
+    }
+    assert_eq!((placer.counts().taken_back, placer.counts().placed), (1, 2));
+    let in_flight: u32 = placer.balancer().pool().view(Instant::now()).iter().map(|server| server.in_flight).sum();
+    assert_eq!(in_flight, 0);
+}
+
+/// Chooses by who asks.
+#[derive(Clone)]
+struct BySource;
+
+impl Selector<Server, Option<std::net::IpAddr>> for BySource {
+    fn pick(
+        &self,
+        among: &Candidates<'_, Server>,
+        ask: &Ask<'_, Option<std::net::IpAddr>>,
+        _turn: &mut Turn<'_>,
+    ) -> Option<Slot> {
+        let wanted = if ask.query.is_some_and(|source| source.is_ipv6()) { "mm3" } else { "mm1" };
+        among.iter().find(|slot| among.member(*slot).is_some_and(|member| member.backend().id.as_str() == wanted))
+    }
+}
+
+#[tokio::test]
+async fn any_selector_is_asked_with_what_it_wants_to_know() {
+    let pool = Arc::new(Pool::with_query(Box::new(Plain::new("by-source", BySource)), PoolOptions::default()));
+    pool.replace(servers()).unwrap();
+    let balancer = Balancer::new(pool, Arc::new(MemoryStore::default()), BalancerOptions::default());
+    let placer = Placer::with_query(Arc::new(balancer), PlacerOptions::default(), |wish| wish.source);
+    let placer = Arc::new(placer);
+    for (room, source, home) in [
+        ("a", Value::Ipv4([192, 0, 2, 1].into()), "mm1"),
+        ("b", Value::Ipv6("2001:db8::1".parse().unwrap()), "mm3"),
+        ("c", Value::string("2001:db8::1"), "mm3"),
+        ("d", Value::Null, "mm1"),
+    ] {
+        assert_eq!(told(&placer, message(room, &[("source", source)])).await.unwrap().0, home);
+    }
+}
