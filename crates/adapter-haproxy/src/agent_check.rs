@@ -5,7 +5,11 @@
 //! dangerous one: it lifts what an operator ordered as well. [`AgentOrders`] keeps who ordered what, and chooses the
 //! word that leaves the operator's order alone.
 
+#[cfg(feature = "agents")]
+mod io;
 mod orders;
+#[cfg(feature = "agents")]
+mod pool;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +17,11 @@ use std::fmt;
 
 use thiserror::Error;
 
+#[cfg(feature = "agents")]
+pub use io::{AgentCheckCounters, AgentCheckCounts, AgentCheckOptions, AgentCheckServer, AgentSource};
 pub use orders::{AgentOrders, Order, ReadyRule};
+#[cfg(feature = "agents")]
+pub use pool::{PoolAgent, PoolAgentOptions};
 
 /// The longest line read, in bytes: HAProxy's own buffer.
 pub const MAX_AGENT_LINE: usize = 16_384;

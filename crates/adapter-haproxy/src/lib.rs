@@ -100,6 +100,10 @@ pub use agent_check::{
     AgentAdmin, AgentHealth, AgentLineError, AgentOrders, AgentReply, MAX_AGENT_LINE, MAX_AGENT_REASON, Order,
     ReadyRule,
 };
+#[cfg(feature = "agents")]
+pub use agent_check::{
+    AgentCheckCounters, AgentCheckCounts, AgentCheckOptions, AgentCheckServer, AgentSource, PoolAgent, PoolAgentOptions,
+};
 pub use config::{
     ConfigError, ConfigFile, ConfigLine, ConfigSection, Edit, LineFault, MAX_CONFIG_LEN, MAX_CONFIG_LINES,
     MAX_LINE_WORDS, SectionKind, Word, apply_edits, quote_word,

@@ -16,6 +16,7 @@ mod jitsi;
 mod pins;
 mod samples;
 mod server;
+mod spoe;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ pub use jitsi::JitsiShards;
 pub use pins::{pin_key, pin_map};
 pub use samples::{cookie_sample, source_sample};
 pub use server::{AgentCheck, ServerLine, ServerTls};
+pub use spoe::{AgentPlace, AgentsSection, Offload, OnNoAnswer};
 pub use table::{PeerLine, PeersSection, ResolversSection, StickRule, StickTable, TableKey};
 pub use users::{StatsPage, User, Userlist};
 
@@ -115,6 +117,8 @@ pub struct HaproxyConfig {
     pub frontends: Vec<FrontendSection>,
     /// Where they are sent.
     pub backends: Vec<BackendSection>,
+    /// Agents that choose the servers of backends, each a backend of its own.
+    pub agents: Vec<AgentsSection>,
     /// Statistics pages, each with a listener of its own.
     pub stats: Vec<StatsPage>,
 }
@@ -131,6 +135,7 @@ impl HaproxyConfig {
             resolvers: Vec::new(),
             frontends: Vec::new(),
             backends: Vec::new(),
+            agents: Vec::new(),
             stats: Vec::new(),
         }
     }
@@ -169,6 +174,14 @@ impl HaproxyConfig {
         for page in &self.stats {
             page.write(&mut out, self)?;
         }
+        if !self.agents.is_empty() {
+            // What the defaults above say of requests is not for them.
+            out.head("defaults", None);
+            out.line(["mode", "tcp"])?;
+        }
+        for agents in &self.agents {
+            agents.write(&mut out)?;
+        }
         Ok(out.finish())
     }
 
@@ -184,7 +197,9 @@ impl HaproxyConfig {
         }
         let fronts = self.frontends.iter().map(|frontend| &frontend.name);
         let backs = self.backends.iter().map(|backend| &backend.name);
-        once("proxy", fronts.chain(backs).chain(self.stats.iter().map(|page| &page.name)))?;
+        let agents = self.agents.iter().map(|agents| &agents.name);
+        once("engine", self.backends.iter().filter_map(|backend| Some(&backend.offload.as_ref()?.engine)))?;
+        once("proxy", fronts.chain(backs).chain(agents).chain(self.stats.iter().map(|page| &page.name)))?;
         let locals: BTreeSet<&str> = self.peers.iter().filter_map(|peers| peers.local.as_deref()).collect();
         match locals.iter().nth(1) {
             Some(other) => Err(RenderError::Value {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::frontend::{map_path, variable_name};
 use super::server::ServerLine;
+use super::spoe::Offload;
 use super::table::{StickRule, StickTable};
 use super::writer::{Writer, format_text, header_text, name, solid, time};
 use super::{HaproxyConfig, RenderError};
@@ -104,6 +105,8 @@ pub struct BackendSection {
     pub sticks: Vec<StickRule>,
     /// Stickiness by cookie.
     pub cookie: Option<CookieStick>,
+    /// An agent that chooses servers.
+    pub offload: Option<Offload>,
     /// Pins of single keys.
     pub pins: Option<UseServer>,
     /// The health check; a TCP connect if absent.
@@ -134,6 +137,7 @@ impl BackendSection {
             shared_table: None,
             sticks: Vec::new(),
             cookie: None,
+            offload: None,
             pins: None,
             check: None,
             check_times: (Duration::from_secs(2), 3, 2),
@@ -168,6 +172,9 @@ impl BackendSection {
             out.line(["fullconn", &count.to_string()])?;
         }
         out.extra(&self.extra)?;
+        if let Some(offload) = &self.offload {
+            offload.write(out, config, self.rooms_table())?;
+        }
         if let Some(pins) = &self.pins {
             let key = format!("var({}),url_enc,map({})", variable_name(&pins.variable)?, map_path(&pins.file)?);
             if pins.hold {
@@ -182,6 +189,12 @@ impl BackendSection {
             server.write(out)?;
         }
         Ok(())
+    }
+
+    /// The table that knows where its rooms are, if it has one.
+    pub(super) fn rooms_table(&self) -> Option<&str> {
+        let own = self.table.as_ref().map(|_| self.name.as_str());
+        self.shared_table.as_deref().or(own).filter(|_| !self.sticks.is_empty())
     }
 
     fn check_servers(&self, config: &HaproxyConfig) -> Result<(), RenderError> {

@@ -8,6 +8,8 @@ use super::*;
 use crate::config::ConfigFile;
 use crate::doctor::Doctor;
 
+mod spoe;
+
 const V26: HaproxyVersion = HaproxyVersion::new(2, 6);
 
 fn servers() -> Vec<ServerLine> {

@@ -1,6 +1,8 @@
 //! Against a real HAProxy.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(all(feature = "agents", feature = "runtime"))]
+mod agent_check;
 mod balance;
 #[path = "../../src/testing/base64.rs"]
 mod base64;
@@ -25,5 +27,7 @@ mod rooms;
 #[cfg(feature = "runtime")]
 mod runtime;
 mod sessions;
+#[cfg(all(feature = "agents", feature = "runtime"))]
+mod spoe;
 mod stickiness;
 mod vectors;

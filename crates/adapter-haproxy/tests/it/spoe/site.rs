@@ -1,0 +1,221 @@
+//! A HAProxy with three servers, and the agent that it asks.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use adapter_haproxy::HaproxyVersion;
+use adapter_haproxy::render::{
+    AgentPlace, AgentsSection, BackendSection, Balance, Bind, ControlSocket, FrontendSection, HaproxyConfig, Offload,
+    OnNoAnswer, ServerLine, SetVar, StickRule, StickTable,
+};
+use adapter_haproxy::spoe::{AgentCounters, AgentServer, AgentServerOptions, Placer, PlacerOptions};
+use async_trait::async_trait;
+use balancer_core::{
+    Backend, BackendId, Balancer, BalancerOptions, Binding, ByRooms, Claim, LeastLoaded, MemoryStore, Pool,
+    PoolOptions, StickError, StickKey, StickPage, StickStore, Want,
+};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use crate::client::{Answer, Client};
+use crate::haproxy::{Haproxy, Place, free_port, until};
+use crate::responder;
+
+pub(super) fn rooms(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{prefix}{n}")).collect()
+}
+
+#[derive(Debug)]
+pub(super) struct Server {
+    id: BackendId,
+    number: u32,
+}
+
+impl Backend for Server {
+    fn id(&self) -> &BackendId {
+        &self.id
+    }
+}
+
+/// A stick table whose claims take their time when told to.
+#[derive(Default)]
+pub(super) struct SlowStore {
+    inner: MemoryStore,
+    pub(super) slow: AtomicBool,
+}
+
+/// How long they take: longer than an agent has.
+pub(super) const SLOW: Duration = Duration::from_millis(120);
+
+#[async_trait]
+impl StickStore for SlowStore {
+    async fn get(&self, key: &StickKey, extend: Option<Duration>) -> Result<Option<Binding>, StickError> {
+        self.inner.get(key, extend).await
+    }
+
+    async fn claim(&self, key: &StickKey, want: &Want, ttl: Duration) -> Result<Claim, StickError> {
+        if self.slow.load(Ordering::SeqCst) {
+            tokio::time::sleep(SLOW).await;
+        }
+        self.inner.claim(key, want, ttl).await
+    }
+
+    async fn rebind(&self, key: &StickKey, seen: &Binding, want: &Want, ttl: Duration) -> Result<Claim, StickError> {
+        self.inner.rebind(key, seen, want, ttl).await
+    }
+
+    async fn renew(&self, key: &StickKey, seen: &Binding, ttl: Duration) -> Result<bool, StickError> {
+        self.inner.renew(key, seen, ttl).await
+    }
+
+    async fn release(&self, key: &StickKey, seen: &Binding) -> Result<bool, StickError> {
+        self.inner.release(key, seen).await
+    }
+
+    async fn close(&self, backend: &BackendId, closed: bool) -> Result<(), StickError> {
+        self.inner.close(backend, closed).await
+    }
+
+    async fn list(&self, backend: &BackendId, from: Option<&str>) -> Result<StickPage, StickError> {
+        self.inner.list(backend, from).await
+    }
+
+    async fn count(&self, backend: &BackendId) -> Result<u64, StickError> {
+        self.inner.count(backend).await
+    }
+}
+
+/// An agent on one thread of its own, over a stick table that outlives it.
+pub(super) struct Agent {
+    pub(super) port: u16,
+    pub(super) store: Arc<SlowStore>,
+    pub(super) placer: Arc<Placer<Server>>,
+    pub(super) counters: Arc<AgentCounters>,
+    task: JoinHandle<()>,
+    // Before the runtime, whose end would wait for it.
+    frozen: Option<mpsc::Sender<()>>,
+    runtime: Runtime,
+}
+
+impl Agent {
+    pub(super) fn start() -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let pool = Arc::new(Pool::new(Box::new(LeastLoaded), PoolOptions::default().load(ByRooms)));
+        let servers = (1..=3).map(|number| Arc::new(Server { id: format!("web{number}").into(), number }));
+        pool.replace(servers).unwrap();
+        let store = Arc::new(SlowStore::default());
+        let balancer = Arc::new(Balancer::new(pool, store.clone(), BalancerOptions::default()));
+        let placer = Placer::new(balancer, PlacerOptions::default());
+        let placer = Arc::new(placer.with_server_numbers(|server: &Server| Some(server.number)));
+        let port = free_port();
+        let (counters, task) = serve(&runtime, port, &placer);
+        Self { port, store, placer, counters, task, frozen: None, runtime }
+    }
+
+    /// Ends at once: every connection is closed, nobody listens.
+    pub(super) fn kill(&mut self) {
+        self.task.abort();
+        until("the agent ends", 10, || self.task.is_finished());
+    }
+
+    /// On the same port, with the same stick table.
+    pub(super) fn restart(&mut self) {
+        self.kill();
+        (self.counters, self.task) = serve(&self.runtime, self.port, &self.placer);
+    }
+
+    /// Does nothing any more, as if it were stopped: the system still takes connections and bytes for it.
+    pub(super) fn freeze(&mut self) {
+        let (thaw, thawed) = mpsc::channel::<()>();
+        let (began, has_begun) = mpsc::channel::<()>();
+        self.runtime.spawn(async move {
+            let _ = began.send(());
+            // The one thread there is.
+            let _ = thawed.recv();
+        });
+        has_begun.recv().unwrap();
+        self.frozen = Some(thaw);
+    }
+
+    pub(super) fn thaw(&mut self) {
+        self.frozen = None;
+    }
+}
+
+fn serve(runtime: &Runtime, port: u16, placer: &Arc<Placer<Server>>) -> (Arc<AgentCounters>, JoinHandle<()>) {
+    let address = SocketAddr::from(([127, 0, 0, 1], port)).into();
+    let server = runtime.block_on(AgentServer::bind(&address, AgentServerOptions::default(), placer.clone())).unwrap();
+    (server.counters(), runtime.spawn(server.run(std::future::pending())))
+}
+
+/// A HAProxy with three servers whose rooms the agents at these ports place.
+pub(super) struct Site {
+    pub(super) version: HaproxyVersion,
+    pub(super) haproxy: Haproxy,
+    client: Client,
+}
+
+impl Site {
+    pub(super) fn start(binary: &Path, agents: &[u16], on_no_answer: OnNoAnswer) -> Self {
+        let out = Command::new(binary).arg("-v").output().unwrap();
+        let version = String::from_utf8_lossy(&out.stdout).parse().unwrap();
+        let place = Place::new();
+        let config = config(version, &place, agents, on_no_answer);
+        std::fs::write(place.folder.join("spoe.conf"), config.engine_file("placement").unwrap()).unwrap();
+        let text = config.render().unwrap();
+        let client = Client::of(place.port);
+        let haproxy = Haproxy::run(binary, place, &text);
+        let site = Self { version, haproxy, client };
+        site.until_agent("UP");
+        site
+    }
+
+    /// Waits until HAProxy holds the first agent for up or down.
+    pub(super) fn until_agent(&self, status: &str) {
+        until(&format!("the agent is {status}"), 20, || self.haproxy.status("spoe-agents", "a1") == status);
+    }
+
+    pub(super) fn get(&mut self, target: &str) -> Answer {
+        self.client.get(target)
+    }
+
+    pub(super) fn ask(&mut self, room: &str) -> Answer {
+        self.get(&format!("/?room={}", room.replace(' ', "%20")))
+    }
+
+    pub(super) fn ask_with_tags(&mut self, room: &str, tags: &str) -> Answer {
+        self.get(&format!("/?room={room}&tags={tags}"))
+    }
+}
+
+fn config(version: HaproxyVersion, place: &Place, agents: &[u16], on_no_answer: OnNoAnswer) -> HaproxyConfig {
+    let mut config = HaproxyConfig::new(version);
+    config.global.sockets.push(ControlSocket::admin(place.socket()));
+    config.global.threads = Some(1);
+    let mut front = FrontendSection::new("web", "rooms");
+    front.binds.push(Bind::port(place.port).on("127.0.0.1"));
+    front.variables =
+        vec![SetVar::new("room", "url_param(room),url_dec"), SetVar::new("tags", "url_param(tags),url_dec")];
+    front.extra.push("http-response set-header X-Why %[var(txn.lb.why)]".into());
+    let mut back = BackendSection::new("rooms", Balance::Variable("room".into()));
+    back.table = Some(StickTable::rooms());
+    back.sticks = vec![StickRule::Variable("room".into())];
+    let ports = responder::start((1..=3).map(|n| format!("web{n}")));
+    let servers = (1..).zip(ports).map(|(n, port)| ServerLine::new(n, format!("web{n}"), "127.0.0.1", port));
+    back.servers = servers.collect();
+    let file = place.path("spoe.conf");
+    let mut offload = Offload::new("placement", file, "spoe-agents", "room").on_no_answer(on_no_answer);
+    offload.tags = Some("tags".into());
+    back.offload = Some(offload);
+    let places = agents.iter().enumerate();
+    let places = places.map(|(n, port)| (format!("a{}", n + 1), AgentPlace::Tcp("127.0.0.1".into(), *port)));
+    config.agents.push(AgentsSection::new("spoe-agents", places.collect()));
+    config.frontends.push(front);
+    config.backends.push(back);
+    config
+}
