@@ -11,6 +11,7 @@ pub(crate) fn run_bench(args: &[String]) -> Result<(), String> {
         Some("haproxy") => haproxy::bench(&args[1..]),
         Some("haproxy-control") => haproxy::bench_control(),
         Some("haproxy-peers") => haproxy::bench_peers(),
+        Some("haproxy-spoe") => haproxy::bench_spoe(),
         Some("jitsi") => jitsi::bench(&args[1..]),
         Some("growth") => {
             let mut args = args.to_vec();

@@ -113,6 +113,13 @@ pub(crate) fn bench_control() -> Result<(), String> {
     long("measuring control of", ADAPTER, Some("--release"), &names)
 }
 
+/// `cargo xtask bench haproxy-spoe`: what an agent adds to a request, beside the least there can be in C.
+pub(crate) fn bench_spoe() -> Result<(), String> {
+    tools::install(&[])?;
+    let agents = &["-p", "adapter-haproxy", "--features", "agents,runtime"];
+    long("an agent of", agents, Some("--release"), &["spoe::bench::added_latency"])
+}
+
 /// `cargo xtask bench haproxy`: the lookup beside a binary search, and `predict` and `plan` for many servers and rooms.
 pub(crate) fn bench(args: &[String]) -> Result<(), String> {
     let mut lookup = Command::new("cargo");

@@ -46,6 +46,8 @@ Tasks of this repository.
   cargo xtask bench haproxy-control
                                 maps, drains and plans on real HAProxies, 1,000 servers and 100,000 pins; commands a
                                 second beside a bare loop
+  cargo xtask bench haproxy-spoe
+                                what asking an agent adds to a request, beside the least agent there can be in C
   cargo xtask bench jitsi [--bridges N] [--conferences N]
                                 a choice among 5,000 bridges beside sorting them, with 100,000 conferences; presences
                                 taken in, memory

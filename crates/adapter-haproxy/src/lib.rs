@@ -4,8 +4,8 @@
 //! when it does not, it does not complain: two halves of a class wait for each other in two rooms of one name. This
 //! crate knows what a given release of HAProxy will do with a request, reads the room out of a request as the
 //! conference systems write it, finds what is wrong with a configuration and mends what is mere writing, and renders
-//! configurations that are right, and asks and changes a live HAProxy. Everything but that last part's connections (the
-//! features `runtime` and `peers`) is pure: no sockets, no clock, no files but those a reader is given for.
+//! configurations that are right, asks and changes a live HAProxy, and answers what it asks. Everything but the connections
+//! (the features `runtime`, `peers` and `agents`) is pure: no sockets, no clock, no files but those a reader is given for.
 //!
 //! ```
 //! use adapter_haproxy::balance::{BackendSpec, Predictor, Request, ServerSpec, Version};
@@ -49,8 +49,8 @@
 //! | A live HAProxy | [`runtime`]: [`Command`](runtime::Command), [`ServerState`](runtime::ServerState), and with the feature `runtime` `Client`, `MasterClient`, `MapUpdate`, `RuntimeProbe` |
 //! | Configurations to write | [`render`]: [`EdumeetCluster`](render::EdumeetCluster), [`JitsiShards`](render::JitsiShards), [`HaproxyConfig`](render::HaproxyConfig), [`pin_map`](render::pin_map) |
 //! | Stick tables, heard and taught as a peer | [`peers`]: [`PeerSession`](peers::PeerSession), [`TableDefinition`](peers::TableDefinition), [`Entry`](peers::Entry), and with the feature `peers` `PeerNode` and `PeerStickStore` |
-//! | Requests steered as an agent | [`spoe`]: [`AgentSession`](spoe::AgentSession), [`Action`](spoe::Action) |
-//! | Lines of agent checks | [`AgentReply`], [`AgentOrders`] |
+//! | Requests steered as an agent | [`spoe`]: [`AgentSession`](spoe::AgentSession), [`Action`](spoe::Action), and with the feature `agents` `AgentServer`, `Placer` |
+//! | Agent checks | [`AgentReply`], [`AgentOrders`], and with the feature `agents` `AgentCheckServer`, `PoolAgent` |
 //! | From what runs to what is wanted, shown first | [`reconcile`]: [`plan`](reconcile::plan), [`Wanted`](reconcile::Wanted), [`Running`](reconcile::Running), [`Plan`](reconcile::Plan), and with the feature `runtime` `Client::apply`, `ReloadGate` |
 //! | Rooms kept where they are, whatever happens | with the feature `control`: `control::Control` |
 //! | The version a configuration is for | [`HaproxyVersion`] |

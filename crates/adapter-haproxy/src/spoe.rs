@@ -5,8 +5,10 @@
 //! any cookie, stick table or algorithm. No answer, late answers and dead agents cost waiting only: requests are served
 //! all the same. Answer without actions where there is nothing to say, and affinity stays HAProxy's.
 //!
-//! Everything here is pure. [`Frame`] is what goes over the connection, [`FrameCutter`] finds frames in bytes, and
-//! [`AgentSession`] is one connection seen from the agent.
+//! [`Frame`] is what goes over the connection, [`FrameCutter`] finds frames in bytes, and [`AgentSession`] is one
+//! connection seen from the agent; these are pure. With the feature `agents` there are sockets as well: `AgentServer`
+//! listens, and `Placer` answers with the server that the core's balancer has for a room. What HAProxy needs is written
+//! by [`render::Offload`](crate::render::Offload).
 //!
 //! ```
 //! use adapter_haproxy::spoe::{Action, AgentOptions, AgentSession, Event, Frame, HaproxyHello, Scope, Value};

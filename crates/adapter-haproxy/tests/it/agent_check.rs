@@ -182,7 +182,8 @@ fn weights_follow_load_drain_keeps_rooms_and_maintenance_stays() {
             // An agent that is gone changes nothing.
             site.task.abort();
             until("HAProxy notices", 20, || site.stat("web1", "agent_status") == "L4CON");
-            assert!(NAMES.iter().all(|name| site.stat(name, "status") == "UP"));
+            let statuses = NAMES.map(|name| site.stat(name, "status"));
+            assert!(statuses.iter().all(|status| status.starts_with("UP")), "{statuses:?}");
             assert_eq!(site.stat("web1", "weight"), "25");
             println!(
                 "{}: weights by load, {} rooms kept over a drain, maintenance kept: {astray} astray",

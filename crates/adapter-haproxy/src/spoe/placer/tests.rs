@@ -215,3 +215,36 @@ async fn any_selector_is_asked_with_what_it_wants_to_know() {
         assert_eq!(told(&placer, message(room, &[("source", source)])).await.unwrap().0, home);
     }
 }
+
+mod any {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value() -> impl proptest::strategy::Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<i64>().prop_map(Value::Int64),
+            any::<u64>().prop_map(Value::Uint64),
+            any::<std::net::Ipv4Addr>().prop_map(Value::Ipv4),
+            vec(any::<u8>(), 0..40).prop_map(Value::String),
+            "[a-z, ]{0,60}".prop_map(Value::string),
+            "(2001:db8::1|192.0.2.1|.{0,10})".prop_map(Value::string),
+        ]
+    }
+
+    proptest! {
+        /// Whatever the arguments are: a wish with a room that can be a key, or none.
+        #[test]
+        fn arguments(args in vec((0..7_usize, value()), 0..9)) {
+            let names = ["room", "tags", "region", "source", "home", "at", "x"];
+            let named = args.into_iter().map(|(name, value)| Argument::new(names[name], value)).collect();
+            let options = PlacerOptions::default();
+            if let Some(wish) = Wish::read(&Message::new("place", named), &options) {
+                prop_assert!(!wish.room.as_str().is_empty());
+                let _ = (wish.is_stale(&options), wish.filter());
+            }
+        }
+    }
+}

@@ -162,11 +162,24 @@ pub(super) struct Site {
 
 impl Site {
     pub(super) fn start(binary: &Path, agents: &[u16], on_no_answer: OnNoAnswer) -> Self {
+        Self::start_changed(binary, agents, on_no_answer, |_| {})
+    }
+
+    /// The same, with another configuration.
+    pub(super) fn start_changed(
+        binary: &Path,
+        agents: &[u16],
+        on_no_answer: OnNoAnswer,
+        change: impl FnOnce(&mut HaproxyConfig),
+    ) -> Self {
         let out = Command::new(binary).arg("-v").output().unwrap();
         let version = String::from_utf8_lossy(&out.stdout).parse().unwrap();
         let place = Place::new();
-        let config = config(version, &place, agents, on_no_answer);
-        std::fs::write(place.folder.join("spoe.conf"), config.engine_file("placement").unwrap()).unwrap();
+        let mut config = config(version, &place, agents, on_no_answer);
+        change(&mut config);
+        if let Ok(engine) = config.engine_file("placement") {
+            std::fs::write(place.folder.join("spoe.conf"), engine).unwrap();
+        }
         let text = config.render().unwrap();
         let client = Client::of(place.port);
         let haproxy = Haproxy::run(binary, place, &text);
