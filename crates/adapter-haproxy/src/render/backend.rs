@@ -173,7 +173,7 @@ impl BackendSection {
         }
         out.extra(&self.extra)?;
         if let Some(offload) = &self.offload {
-            offload.write(out, config, self.rooms_table())?;
+            offload.write(out, config, self.rooms_table(&offload.room))?;
         }
         if let Some(pins) = &self.pins {
             let key = format!("var({}),url_enc,map({})", variable_name(&pins.variable)?, map_path(&pins.file)?);
@@ -191,10 +191,14 @@ impl BackendSection {
         Ok(())
     }
 
-    /// The table that knows where its rooms are, if it has one.
-    pub(super) fn rooms_table(&self) -> Option<&str> {
+    /// The table that knows where rooms are, by the variable that names them, if it has one.
+    pub(super) fn rooms_table(&self, room: &str) -> Option<&str> {
+        let of_rooms = self.sticks.iter().any(|rule| match rule {
+            StickRule::Variable(key) | StickRule::StoredWhen { key, .. } => key == room,
+            StickRule::Source => false,
+        });
         let own = self.table.as_ref().map(|_| self.name.as_str());
-        self.shared_table.as_deref().or(own).filter(|_| !self.sticks.is_empty())
+        self.shared_table.as_deref().or(own).filter(|_| of_rooms)
     }
 
     fn check_servers(&self, config: &HaproxyConfig) -> Result<(), RenderError> {

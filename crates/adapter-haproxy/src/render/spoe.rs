@@ -252,6 +252,6 @@ impl HaproxyConfig {
             let (user, name) = ("an engine file".to_owned(), engine.to_owned());
             return Err(RenderError::Unknown { user, what: "engine", name });
         };
-        offload.engine_file(self.version, backend.rooms_table())
+        offload.engine_file(self.version, backend.rooms_table(&offload.room))
     }
 }

@@ -6,15 +6,15 @@ mod simulation;
 mod site;
 
 use adapter_haproxy::render::OnNoAnswer;
-use site::{Agent, Site, rooms};
+use site::{Agent, PATIENT, Site, rooms};
 
 use crate::runtime::live::binaries;
 
 #[test]
 fn a_selector_places_rooms_and_they_stay() {
     for binary in binaries() {
-        let agent = Agent::start();
-        let mut site = Site::start(&binary, &[agent.port], OnNoAnswer::Balance);
+        let agent = Agent::start(PATIENT);
+        let mut site = Site::start(&binary, &agent, OnNoAnswer::Balance);
         let rooms = rooms("r", 30);
         let homes: Vec<String> = rooms.iter().map(|room| site.ask(room).served()).collect();
         // By the fewest rooms: exactly as many on each, which no hash does.
@@ -42,10 +42,10 @@ fn a_selector_places_rooms_and_they_stay() {
 /// Several engines and several processes, one agent: each room is on one server for all of them.
 #[test]
 fn several_haproxys_ask_one_agent() {
-    let agent = Agent::start();
+    let agent = Agent::start(PATIENT);
     let found = binaries();
     let mut sites: Vec<Site> =
-        found.iter().chain(&found).map(|binary| Site::start(binary, &[agent.port], OnNoAnswer::Balance)).collect();
+        found.iter().chain(&found).map(|binary| Site::start(binary, &agent, OnNoAnswer::Balance)).collect();
     let (mut astray, rooms) = (0, rooms("shared", 40));
     for room in &rooms {
         let servers: Vec<String> = sites.iter_mut().map(|site| site.ask(room).served()).collect();
@@ -65,16 +65,16 @@ fn several_haproxys_ask_one_agent() {
 #[test]
 fn fail_closed_refuses_new_rooms_and_serves_known_ones() {
     for binary in binaries() {
-        let mut agent = Agent::start();
-        let mut site = Site::start(&binary, &[agent.port], OnNoAnswer::Refuse);
+        let mut agent = Agent::start(PATIENT);
+        let mut site = Site::start(&binary, &agent, OnNoAnswer::Refuse);
         let rooms = rooms("r", 12);
         let homes: Vec<String> = rooms.iter().map(|room| site.ask(room).served()).collect();
         agent.kill();
+        site.until_agent("DOWN");
         assert_eq!(rooms.iter().map(|room| site.ask(room).served()).collect::<Vec<_>>(), homes);
         assert_eq!(site.ask("new").status, 503);
         // What has no room is nobody's matter.
         assert_eq!(site.get("/").status, 200);
-        site.until_agent("DOWN");
         agent.restart();
         site.until_agent("UP");
         assert_eq!(site.ask("new").status, 200);

@@ -64,6 +64,14 @@ fn both_forms_are_as_expected() {
             "force-persist if { var(txn.lb.server) -m found }",
         ]
     );
+    // A table of addresses knows no rooms.
+    let mut by_source = cluster(old, "/etc/haproxy/spoe.conf", OnNoAnswer::Refuse);
+    by_source.backends[0].sticks = vec![StickRule::Source];
+    by_source.backends[0].table = Some(StickTable::sources());
+    assert!(
+        !by_source.engine_file("placement").unwrap().contains("home=")
+            && !by_source.render().unwrap().contains("table_server_id")
+    );
     assert!(open.contains("    use-server %[var(txn.lb.server)] if { var(txn.lb.server) -m found }\n"));
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use adapter_haproxy::render::{HaproxyConfig, OnNoAnswer};
 
-use super::site::{Agent, Site};
+use super::site::{Agent, PATIENT, Site};
 use crate::client::Client;
 use crate::haproxy::{free_port, until};
 use crate::runtime::live::binaries;
@@ -105,16 +105,16 @@ impl Measured {
 fn added_latency() {
     for binary in binaries() {
         let folder = real_servers::Folder::new("spoe-bench");
-        let (ours, least) = (Agent::start(), Least::start(&folder));
-        let start = |agents: &[u16], asks: bool| {
-            Site::start_changed(&binary, agents, OnNoAnswer::Balance, |config| {
+        let (ours, least) = (Agent::start(PATIENT), Least::start(&folder));
+        let start = |agent: u16, asks: bool| {
+            Site::start_changed(&binary, agent, PATIENT, OnNoAnswer::Balance, |config| {
                 answered_at_once(config);
                 if !asks {
                     config.backends[0].offload = None;
                 }
             })
         };
-        let sites = [start(&[ours.port], false), start(&[ours.port], true), start(&[least.port], true)];
+        let sites = [start(ours.port, false), start(ours.port, true), start(least.port, true)];
         let mut measured = [Measured::default(), Measured::default(), Measured::default()];
         for _ in 0..TURNS {
             for (site, measured) in sites.iter().zip(&mut measured) {

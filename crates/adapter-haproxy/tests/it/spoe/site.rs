@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -47,10 +47,19 @@ impl Backend for Server {
 pub(super) struct SlowStore {
     inner: MemoryStore,
     pub(super) slow: AtomicBool,
+    /// Claims on the way.
+    pub(super) claiming: AtomicU64,
 }
 
-/// How long they take: longer than an agent has.
-pub(super) const SLOW: Duration = Duration::from_millis(120);
+/// How long HAProxy waits for an agent where waiting is looked at; the agent allows itself less than half of it. On a
+/// busy host the 50 ms that are rendered would be too short to tell a failure from a crowd.
+pub(super) const PATIENCE: Duration = Duration::from_millis(150);
+
+/// Where it is not.
+pub(super) const PATIENT: Duration = Duration::from_secs(4);
+
+/// How long slow claims take: longer than HAProxy waits.
+const SLOW: Duration = Duration::from_millis(400);
 
 #[async_trait]
 impl StickStore for SlowStore {
@@ -59,10 +68,13 @@ impl StickStore for SlowStore {
     }
 
     async fn claim(&self, key: &StickKey, want: &Want, ttl: Duration) -> Result<Claim, StickError> {
+        self.claiming.fetch_add(1, Ordering::SeqCst);
         if self.slow.load(Ordering::SeqCst) {
             tokio::time::sleep(SLOW).await;
         }
-        self.inner.claim(key, want, ttl).await
+        let claimed = self.inner.claim(key, want, ttl).await;
+        self.claiming.fetch_sub(1, Ordering::SeqCst);
+        claimed
     }
 
     async fn rebind(&self, key: &StickKey, seen: &Binding, want: &Want, ttl: Duration) -> Result<Claim, StickError> {
@@ -93,6 +105,7 @@ impl StickStore for SlowStore {
 /// An agent on one thread of its own, over a stick table that outlives it.
 pub(super) struct Agent {
     pub(super) port: u16,
+    patience: Duration,
     pub(super) store: Arc<SlowStore>,
     pub(super) placer: Arc<Placer<Server>>,
     pub(super) counters: Arc<AgentCounters>,
@@ -103,18 +116,19 @@ pub(super) struct Agent {
 }
 
 impl Agent {
-    pub(super) fn start() -> Self {
+    /// For a HAProxy that waits so long.
+    pub(super) fn start(patience: Duration) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let pool = Arc::new(Pool::new(Box::new(LeastLoaded), PoolOptions::default().load(ByRooms)));
         let servers = (1..=3).map(|number| Arc::new(Server { id: format!("web{number}").into(), number }));
         pool.replace(servers).unwrap();
         let store = Arc::new(SlowStore::default());
         let balancer = Arc::new(Balancer::new(pool, store.clone(), BalancerOptions::default()));
-        let placer = Placer::new(balancer, PlacerOptions::default());
+        let placer = Placer::new(balancer, PlacerOptions::default().with_patience(patience));
         let placer = Arc::new(placer.with_server_numbers(|server: &Server| Some(server.number)));
         let port = free_port();
-        let (counters, task) = serve(&runtime, port, &placer);
-        Self { port, store, placer, counters, task, frozen: None, runtime }
+        let (counters, task) = serve(&runtime, port, patience, &placer);
+        Self { port, patience, store, placer, counters, task, frozen: None, runtime }
     }
 
     /// Ends at once: every connection is closed, nobody listens.
@@ -126,7 +140,7 @@ impl Agent {
     /// On the same port, with the same stick table.
     pub(super) fn restart(&mut self) {
         self.kill();
-        (self.counters, self.task) = serve(&self.runtime, self.port, &self.placer);
+        (self.counters, self.task) = serve(&self.runtime, self.port, self.patience, &self.placer);
     }
 
     /// Does nothing any more, as if it were stopped: the system still takes connections and bytes for it.
@@ -147,13 +161,19 @@ impl Agent {
     }
 }
 
-fn serve(runtime: &Runtime, port: u16, placer: &Arc<Placer<Server>>) -> (Arc<AgentCounters>, JoinHandle<()>) {
+fn serve(
+    runtime: &Runtime,
+    port: u16,
+    patience: Duration,
+    placer: &Arc<Placer<Server>>,
+) -> (Arc<AgentCounters>, JoinHandle<()>) {
+    let options = AgentServerOptions::default().with_processing(patience * 2 / 5);
     let address = SocketAddr::from(([127, 0, 0, 1], port)).into();
-    let server = runtime.block_on(AgentServer::bind(&address, AgentServerOptions::default(), placer.clone())).unwrap();
+    let server = runtime.block_on(AgentServer::bind(&address, options, placer.clone())).unwrap();
     (server.counters(), runtime.spawn(server.run(std::future::pending())))
 }
 
-/// A HAProxy with three servers whose rooms the agents at these ports place.
+/// A HAProxy with three servers whose rooms an agent places.
 pub(super) struct Site {
     pub(super) version: HaproxyVersion,
     pub(super) haproxy: Haproxy,
@@ -161,21 +181,23 @@ pub(super) struct Site {
 }
 
 impl Site {
-    pub(super) fn start(binary: &Path, agents: &[u16], on_no_answer: OnNoAnswer) -> Self {
-        Self::start_changed(binary, agents, on_no_answer, |_| {})
+    pub(super) fn start(binary: &Path, agent: &Agent, on_no_answer: OnNoAnswer) -> Self {
+        Self::start_changed(binary, agent.port, agent.patience, on_no_answer, |_| {})
     }
 
     /// The same, with another configuration.
     pub(super) fn start_changed(
         binary: &Path,
-        agents: &[u16],
+        agent: u16,
+        patience: Duration,
         on_no_answer: OnNoAnswer,
         change: impl FnOnce(&mut HaproxyConfig),
     ) -> Self {
         let out = Command::new(binary).arg("-v").output().unwrap();
         let version = String::from_utf8_lossy(&out.stdout).parse().unwrap();
         let place = Place::new();
-        let mut config = config(version, &place, agents, on_no_answer);
+        let mut config = config(version, &place, agent, on_no_answer);
+        config.backends[0].offload.as_mut().unwrap().processing = patience;
         change(&mut config);
         if let Ok(engine) = config.engine_file("placement") {
             std::fs::write(place.folder.join("spoe.conf"), engine).unwrap();
@@ -188,7 +210,7 @@ impl Site {
         site
     }
 
-    /// Waits until HAProxy holds the first agent for up or down.
+    /// Waits until HAProxy holds the agent for up or down.
     pub(super) fn until_agent(&self, status: &str) {
         until(&format!("the agent is {status}"), 20, || self.haproxy.status("spoe-agents", "a1") == status);
     }
@@ -206,7 +228,7 @@ impl Site {
     }
 }
 
-fn config(version: HaproxyVersion, place: &Place, agents: &[u16], on_no_answer: OnNoAnswer) -> HaproxyConfig {
+fn config(version: HaproxyVersion, place: &Place, agent: u16, on_no_answer: OnNoAnswer) -> HaproxyConfig {
     let mut config = HaproxyConfig::new(version);
     config.global.sockets.push(ControlSocket::admin(place.socket()));
     config.global.threads = Some(1);
@@ -225,9 +247,8 @@ fn config(version: HaproxyVersion, place: &Place, agents: &[u16], on_no_answer: 
     let mut offload = Offload::new("placement", file, "spoe-agents", "room").on_no_answer(on_no_answer);
     offload.tags = Some("tags".into());
     back.offload = Some(offload);
-    let places = agents.iter().enumerate();
-    let places = places.map(|(n, port)| (format!("a{}", n + 1), AgentPlace::Tcp("127.0.0.1".into(), *port)));
-    config.agents.push(AgentsSection::new("spoe-agents", places.collect()));
+    let place = AgentPlace::Tcp("127.0.0.1".into(), agent);
+    config.agents.push(AgentsSection::new("spoe-agents", vec![("a1".into(), place)]));
     config.frontends.push(front);
     config.backends.push(back);
     config
