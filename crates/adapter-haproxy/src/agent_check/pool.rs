@@ -154,7 +154,7 @@ impl<B: Backend, Q: ?Sized + 'static> PoolAgent<B, Q> {
     fn figures(&self, server: &str) -> Option<Figures> {
         let now = Instant::now();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if !seen.at.is_some_and(|at| now.saturating_duration_since(at) < self.options.fresh) {
+        if seen.at.is_none_or(|at| now.saturating_duration_since(at) >= self.options.fresh) {
             seen.servers = self.look(now);
             seen.at = Some(now);
         }

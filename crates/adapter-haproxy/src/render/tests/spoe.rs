@@ -111,11 +111,10 @@ fn second_haproxy() -> Option<PathBuf> {
 
 #[test]
 fn what_cannot_be_is_refused() {
-    type Change = fn(&mut HaproxyConfig);
     let offload = |config: &mut HaproxyConfig, change: fn(&mut Offload)| {
         change(config.backends[0].offload.as_mut().unwrap());
     };
-    let changes: [(&str, Box<dyn Fn(&mut HaproxyConfig)>); 8] = [
+    let changes: [(&str, Change<'_>); 8] = [
         ("agents' backend spoe-agents", Box::new(|c| c.agents.clear())),
         ("engine file", Box::new(move |c| offload(c, |o| o.file = "a b".into()))),
         ("cannot be a name", Box::new(move |c| offload(c, |o| o.engine = "a]b".into()))),
@@ -131,7 +130,7 @@ fn what_cannot_be_is_refused() {
         let said = config.render().unwrap_err().to_string();
         assert!(said.contains(part), "{said} / {part}");
     }
-    let changes: [Change; 2] = [
+    let changes: [fn(&mut HaproxyConfig); 2] = [
         |c| c.backends[0].offload = None,
         |c| {
             if let Some(offload) = &mut c.backends[0].offload {
