@@ -180,7 +180,7 @@ struct Shared {
 ///
 /// # async fn example() -> Result<(), adapter_haproxy::ListenError> {
 /// let agent = AgentServer::bind(&"127.0.0.1:9600".parse()?, AgentServerOptions::default(), Arc::new(Fixed)).await?;
-/// agent.run(async { tokio::signal::ctrl_c().await.unwrap_or_default() }).await;
+/// agent.run(std::future::pending()).await;
 /// # Ok(())
 /// # }
 /// ```
