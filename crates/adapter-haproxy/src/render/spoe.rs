@@ -11,7 +11,9 @@ use crate::version::HaproxyVersion;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OnNoAnswer {
-    /// HAProxy goes on by itself: its stick table, else its `balance` line. No request fails for want of an agent.
+    /// HAProxy goes on by itself: its stick table, else its `balance` line. No request fails for want of an agent. Where
+    /// several HAProxys ask, let them share the stick table (`peers`) and balance by a hash of the room: one that gets no
+    /// answer in time would else send a room elsewhere than the others do.
     #[default]
     Balance,
     /// A room that HAProxy's stick table does not know gets status 503, and a room goes to the agent's server though
