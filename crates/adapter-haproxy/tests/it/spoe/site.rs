@@ -119,13 +119,7 @@ impl Agent {
     /// For a HAProxy that waits so long.
     pub(super) fn start(patience: Duration) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let pool = Arc::new(Pool::new(Box::new(LeastLoaded), PoolOptions::default().load(ByRooms)));
-        let servers = (1..=3).map(|number| Arc::new(Server { id: format!("web{number}").into(), number }));
-        pool.replace(servers).unwrap();
-        let store = Arc::new(SlowStore::default());
-        let balancer = Arc::new(Balancer::new(pool, store.clone(), BalancerOptions::default()));
-        let placer = Placer::new(balancer, PlacerOptions::default().with_patience(patience));
-        let placer = Arc::new(placer.with_server_numbers(|server: &Server| Some(server.number)));
+        let (store, placer) = placer(patience);
         let port = free_port();
         let (counters, task) = serve(&runtime, port, patience, &placer);
         Self { port, patience, store, placer, counters, task, frozen: None, runtime }
@@ -159,6 +153,17 @@ impl Agent {
     pub(super) fn thaw(&mut self) {
         self.frozen = None;
     }
+}
+
+/// Three servers, new rooms on the one with the fewest.
+pub(super) fn placer(patience: Duration) -> (Arc<SlowStore>, Arc<Placer<Server>>) {
+    let pool = Arc::new(Pool::new(Box::new(LeastLoaded), PoolOptions::default().load(ByRooms)));
+    let servers = (1..=3).map(|number| Arc::new(Server { id: format!("web{number}").into(), number }));
+    pool.replace(servers).unwrap();
+    let store = Arc::new(SlowStore::default());
+    let balancer = Arc::new(Balancer::new(pool, store.clone(), BalancerOptions::default()));
+    let placer = Placer::new(balancer, PlacerOptions::default().with_patience(patience));
+    (store, Arc::new(placer.with_server_numbers(|server: &Server| Some(server.number))))
 }
 
 fn serve(
