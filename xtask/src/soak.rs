@@ -20,6 +20,7 @@ const SOAKS: [Soak; 11] = [
     ("", &["--seconds", "--seed"], |options| balancer("soak::long_soak", options)),
     ("servers", &[], |options| balancer("soak::servers::long_servers", options)),
     ("scalelite", &["--seed"], |options| balancer("soak::scalelite::long_scalelite", options)),
+    ("tenants", &[], |_| tenants()),
     ("haproxy", &["--seed"], |options| haproxy::soak(options.seed)),
     ("reload", &[], |_| haproxy::soak_reload()),
     ("control", &[], |_| haproxy::soak_control()),
@@ -71,6 +72,14 @@ fn balancer(name: &str, options: Options) -> Result<(), String> {
         };
     }
     run("soaking", &mut test)
+}
+
+/// Two tenants beside one alone, in many more schedules than the test has.
+fn tenants() -> Result<(), String> {
+    let mut test = Command::new("cargo");
+    test.args(["test", "--quiet", "-p", "adapter-bbb", "--all-features", "--test", "it", "--"]);
+    test.args(["tenants::property", "--nocapture"]).env("TENANT_CASES", "2000");
+    run("soaking tenants", &mut test)
 }
 
 #[cfg(test)]

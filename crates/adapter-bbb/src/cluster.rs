@@ -30,6 +30,7 @@ mod rotate;
 mod share;
 mod strays;
 mod sweep;
+mod tenants;
 mod twice;
 
 pub(crate) use known::is_away;
@@ -99,6 +100,8 @@ pub struct Cluster {
     bound: AtomicUsize,
     /// Meetings as they were last seen in the store.
     last_known: known::LastKnown,
+    /// The tenants as they were last read.
+    tenants: tenants::Known,
     /// Meetings that were found on two servers.
     twice: twice::Log,
     /// Meetings that first lists showed since the last sweep, and their bindings.
@@ -194,6 +197,7 @@ impl Cluster {
             leases_due: tokio::sync::Notify::new(),
             bound: AtomicUsize::new(0),
             last_known: known::LastKnown::default(),
+            tenants: tenants::Known::default(),
             twice: twice::Log::default(),
             found_first: tokio::sync::Mutex::default(),
             ahead_ms: AtomicI64::new(0),
@@ -355,7 +359,7 @@ impl Cluster {
 
     /// Takes over settings while it runs: secrets and algorithms of callers, rules for parameters, the longest meeting,
     /// `url_host`, whether recordings' news is relayed, signed forms, the build, `get_meetings_disabled`,
-    /// `id_is_hostname`, `external_voice_bridge` and the rate limit. Everything else stays as it was at the start: the
+    /// `id_is_hostname`, `external_voice_bridge`, dial-in and the rate limit. Everything else stays as it was at the start: the
     /// client, the pool and the store were built with it. Requests under way end with the settings they began with.
     pub fn reload(&self, options: BbbOptions) {
         let mut now = self.options.clone();
@@ -371,6 +375,7 @@ impl Cluster {
         now.id_is_hostname = options.id_is_hostname;
         now.external_voice_bridge = options.external_voice_bridge;
         now.rate = options.rate;
+        now.dial_in = options.dial_in;
         self.live.store(Arc::new(now));
     }
 

@@ -10,8 +10,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::Full;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -116,6 +117,23 @@ impl Egress {
 
     /// Posts a message; the answer is its status. A redirect is an answer like any other.
     pub(crate) async fn post(&self, message: Message<'_>) -> Result<StatusCode, EgressError> {
+        self.send(message).await.map(|answer| answer.status())
+    }
+
+    /// Posts a message; the answer is its status and what it says, of at most so many bytes.
+    pub(crate) async fn ask(&self, message: Message<'_>, most: usize) -> Result<(StatusCode, Bytes), EgressError> {
+        let host = host_of(message.url);
+        let answer = self.send(message).await?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), most).collect();
+        match tokio::time::timeout(self.limit, body).await {
+            Ok(Ok(body)) => Ok((status, body.to_bytes())),
+            Ok(Err(e)) => Err(EgressError::Lost { host, why: e.to_string() }),
+            Err(_) => Err(EgressError::Timeout { host, limit: self.limit }),
+        }
+    }
+
+    async fn send(&self, message: Message<'_>) -> Result<Response<Incoming>, EgressError> {
         // Addresses written as numbers are never resolved, so they are checked here.
         let uri = self.rules.check(message.url)?;
         let host = host_of(message.url);
@@ -132,7 +150,7 @@ impl Egress {
         }
         let request = request.body(Full::new(message.body)).map_err(|e| lost(e.to_string()))?;
         match tokio::time::timeout(self.limit, self.client.request(request)).await {
-            Ok(Ok(answer)) => Ok(answer.status()),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(e)) => Err(lost(root(&e))),
             Err(_) => Err(EgressError::Timeout { host, limit: self.limit }),
         }

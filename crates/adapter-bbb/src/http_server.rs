@@ -308,7 +308,7 @@ async fn respond(
         caller,
     };
     let plan = service.body_plan(&head);
-    if plan == BodyPlan::Slides && !service.takes_slides(&head) {
+    if plan == BodyPlan::Slides && !service.takes_slides(&head).await {
         // Refused, counted and slowed down like any other, without its body.
         return service.handle(head, Payload::Whole(Bytes::new())).await.map(Full::new);
     }

@@ -91,8 +91,8 @@ pub use api::{
     Algorithm, Algorithms, AlgorithmsError, BodyKind, BodyRule, Call, ChecksumFault, Checksums, Child, CreateContext,
     Fault, LoadFormula, LoadKind, MAX_DEPTH, MAX_MEETINGS, MAX_PARAMS, MeetingEntry, ParamError, ParamRules, Params,
     Reply, ReplyError, Route, RuleError, ServerFigures, StaticPath, TagWish, VoiceBridges, check_content_type,
-    create_params, effective_tag, join_params, meetings, meetings_up_to, route, secrets, sign, signed_url, static_path,
-    write_empty_recordings, write_index, write_meetings, write_no_meetings, write_running,
+    create_params, effective_tag, is_fixed_for_tenants, join_params, meetings, meetings_up_to, route, secrets, sign,
+    signed_url, static_path, write_empty_recordings, write_index, write_meetings, write_no_meetings, write_running,
 };
 #[cfg(all(feature = "http", feature = "testing"))]
 pub use client::Transport;
@@ -105,7 +105,7 @@ pub use egress::{AddressRuleError, AddressRules, UrlRefusal};
 #[cfg(feature = "http")]
 pub use http_server::{Bind, BindError, HttpLimits, HttpServer};
 #[cfg(feature = "http")]
-pub use options::{BbbOptions, CallbackOptions, RateLimit, RatePer};
+pub use options::{BbbOptions, CallbackOptions, DialInOptions, RateLimit, RatePer};
 pub use secret::Secret;
 pub use server::{BbbLoad, BbbServer};
 #[cfg(feature = "http")]
@@ -114,6 +114,7 @@ pub use service::{BbbService, BodyPlan, Payload, RequestHead, Surface};
 pub use store::RedisMeetings;
 pub use store::{
     CallbackStore, CallbackUrls, Claimed, Delivery, DeliveryKind, Doubt, Fence, Figures, Hook, HookAdded, HookBook,
-    LocalStore, Look, MAX_HOOKS, MeetingClaim, MeetingRecord, MeetingStore, Peer, PollRecord, Registry, ServerPatch,
-    ServerRecord, ServerState, SharedPoll,
+    LRS_FIELDS, LocalStore, Look, MAX_HOOKS, MeetingClaim, MeetingRecord, MeetingStore, Peer, PollRecord, Registry,
+    ServerPatch, ServerRecord, ServerState, SharedPoll, TenantLimits, TenantPatch, TenantRecord, TenantSaved,
+    TenantSetting, TenantStore, tenant_meeting_id,
 };

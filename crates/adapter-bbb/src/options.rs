@@ -7,6 +7,7 @@ use balancer_core::WallClock;
 use crate::api::{Algorithm, Checksums, LoadFormula, ParamRules};
 use crate::client::CallLimits;
 use crate::egress::AddressRules;
+use crate::secret::Secret;
 
 /// How callbacks reach front-ends.
 #[derive(Clone, Debug)]
@@ -67,6 +68,24 @@ pub struct RateLimit {
     pub per: RatePer,
 }
 
+/// Dial-in: telephones that reach meetings by a number.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DialInOptions {
+    /// The password of the user `fsapi`; an empty one lets everybody in. Default: the first of the balancer's secrets.
+    pub password: Option<Secret>,
+    /// Least and most digits of the number that callers type. Default 5 and 9.
+    pub digits: (u32, u32),
+    /// The longest call in minutes; 0 is no limit. Default: [`BbbOptions::max_duration`].
+    pub max_minutes: Option<u32>,
+}
+
+impl Default for DialInOptions {
+    fn default() -> Self {
+        Self { password: None, digits: (5, 9), max_minutes: None }
+    }
+}
+
 /// Settings of a balancer; defaults are Scalelite's.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -113,6 +132,11 @@ pub struct BbbOptions {
     /// How often one caller may call; who calls more is refused with `tooManyRequests` and `Retry-After`. Health pages,
     /// figures and what servers call are not limited. Default: no limit.
     pub rate: Option<RateLimit>,
+    /// Whether front-ends are those of tenants, told apart by the first label of the host name they call: each has its
+    /// own secrets and sees its own meetings alone. Default off.
+    pub multitenancy: bool,
+    /// Dial-in.
+    pub dial_in: DialInOptions,
     /// What the index answers as `build`.
     pub build: Option<String>,
     /// Whether `getMeetings` answers that there are none.
@@ -147,6 +171,8 @@ impl BbbOptions {
             callbacks: CallbackOptions::default(),
             signed_forms: false,
             rate: None,
+            multitenancy: false,
+            dial_in: DialInOptions::default(),
             build: None,
             get_meetings_disabled: false,
             id_is_hostname: false,

@@ -22,8 +22,10 @@ use crate::request_id;
 mod admin;
 mod callbacks;
 mod create;
+mod dial_in;
 mod documents;
 mod hooks;
+mod learning;
 mod limit;
 mod meeting;
 mod metrics;
@@ -31,10 +33,13 @@ mod operate;
 mod pass_on;
 mod plan;
 mod status;
+mod tenant_admin;
+mod tenants;
 
 pub(crate) use metrics::{ALL, Counts};
 
 use limit::Caller;
+use tenants::Scope;
 
 use pass_on::SessionBody;
 
@@ -131,6 +136,7 @@ pub enum Surface {
 pub struct BbbService {
     cluster: Arc<Cluster>,
     surface: Surface,
+    scope: Scope,
 }
 
 /// What the work on a call came to: a whole document, or a failure.
@@ -139,7 +145,7 @@ type Done = Result<Response<Bytes>, Fault>;
 impl BbbService {
     /// A service for this cluster.
     pub fn new(cluster: Arc<Cluster>) -> Self {
-        Self { cluster, surface: Surface::Whole }
+        Self { cluster, surface: Surface::Whole, scope: Scope::All }
     }
 
     /// The same for an address where only a part is answered.
@@ -165,20 +171,23 @@ impl BbbService {
     }
 
     /// Whether the body of a request with slides is worth reading: nobody without a secret makes us hold a large one.
-    pub(crate) fn takes_slides(&self, head: &RequestHead<'_>) -> bool {
+    pub(crate) async fn takes_slides(&self, head: &RequestHead<'_>) -> bool {
         let Route::Call(call) = route(head.path, head.method) else { return false };
-        let signed = |params: Params<'_>| {
-            let given = params.get("checksum").unwrap_or("");
-            self.cluster.live().checksums.verify(call.name(), head.query, given).is_ok()
-        };
-        self.host_allowed(head) && self.shows(head.path) && Params::parse(head.query.as_bytes()).is_ok_and(signed)
+        if !self.host_allowed(head) || !self.shows(head.path) {
+            return false;
+        }
+        let Ok(params) = Params::parse(head.query.as_bytes()) else { return false };
+        let Ok(me) = self.for_host(head.host).await else { return false };
+        let o = self.cluster.live();
+        let given = params.get("checksum").unwrap_or("");
+        me.checksums(call, &o.checksums).verify(call.name(), head.query, given).is_ok()
     }
 
     fn refuse_checksum(&self, call: Call, head: &RequestHead<'_>, params: &Params<'_>) -> Option<Response<Bytes>> {
         let given = params.get("checksum").unwrap_or("");
         let o = self.cluster.live();
-        match o.checksums.fitting(call.name(), head.query, given) {
-            Ok(secret) => self.refuse_often(Caller::Secret(secret)),
+        match self.checksums(call, &o.checksums).fitting(call.name(), head.query, given) {
+            Ok(secret) => self.refuse_signed(call, secret),
             Err(why) => {
                 tracing::info!(call = call.name(), reason = %why, "checksum refused");
                 Some(fault(&Fault::Checksum))
@@ -197,14 +206,14 @@ impl BbbService {
         let o = self.cluster.live();
         let given = params.get("checksum").unwrap_or("");
         if !o.signed_forms
-            && let Ok(secret) = o.checksums.fitting(call.name(), head.query, given)
+            && let Ok(secret) = self.checksums(call, &o.checksums).fitting(call.name(), head.query, given)
         {
-            return self.refuse_often(Caller::Secret(secret));
+            return self.refuse_signed(call, secret);
         }
         let form = String::from_utf8_lossy(form);
         let both = if head.query.is_empty() { form } else { format!("{}&{form}", head.query).into() };
-        match o.checksums.fitting(call.name(), &both, given) {
-            Ok(secret) => self.refuse_often(Caller::Secret(secret)),
+        match self.checksums(call, &o.checksums).fitting(call.name(), &both, given) {
+            Ok(secret) => self.refuse_signed(call, secret),
             Err(why) => {
                 tracing::info!(call = call.name(), reason = %why, "checksum of a form refused");
                 Some(fault(&Fault::Checksum))
@@ -238,6 +247,7 @@ impl BbbService {
             Route::Call(call) if call.name().is_empty() => "index",
             Route::Call(call) => call.name(),
             Route::Health | Route::Live | Route::Ready => "health",
+            Route::Dialplan => "fsapi",
             _ if head.path == "/metrics" => "metrics",
             _ => "other",
         }
@@ -250,7 +260,8 @@ impl BbbService {
             return None;
         }
         let rule = self.cluster.live().rate?;
-        let per = if matches!(caller, Caller::Secret(_)) { RatePer::Secret } else { RatePer::Address };
+        let per =
+            if matches!(caller, Caller::Secret(_) | Caller::Tenant(..)) { RatePer::Secret } else { RatePer::Address };
         if rule.per != per {
             return None;
         }
@@ -273,7 +284,11 @@ impl BbbService {
             return self.metrics().await;
         }
         match route(head.path, head.method) {
-            Route::Call(call) => self.call(call, &head, body).await,
+            Route::Call(call) => match self.for_host(head.host).await {
+                Ok(me) => me.in_own_words(me.call(call, &head, body).await),
+                Err(e) => fault(&store_fault(&e)),
+            },
+            Route::Dialplan => self.dial_in(&head, body).await,
             Route::Health => self.health().await,
             Route::Live => plain(StatusCode::OK, "success"),
             Route::Ready => self.ready().await,
@@ -302,11 +317,9 @@ impl BbbService {
             return true;
         }
         let host = head.host.unwrap_or("");
-        let name = match host.strip_prefix('[') {
-            Some(v6) => v6.split(']').next().unwrap_or(v6),
-            None => host.split(':').next().unwrap_or(host),
-        };
-        name.eq_ignore_ascii_case(wanted.trim_start_matches('[').trim_end_matches(']'))
+        let name = tenants::host_name(host);
+        let wanted = wanted.trim_start_matches('[').trim_end_matches(']');
+        name.eq_ignore_ascii_case(wanted) || (o.multitenancy && tenants::is_below(name, wanted))
     }
 
     async fn health(&self) -> Response<Bytes> {
@@ -394,6 +407,8 @@ impl BbbService {
             }
             Call::RecordingReadyCallback => return self.recording_ready_callback(&params).await,
             Call::SendChatMessage => self.send_chat_message(&params).await,
+            // A session says nothing of its tenant, and any server may be asked for it.
+            Call::GetJoinUrl | Call::Feedback if self.tenant().is_some() => Err(Fault::UnsupportedRequest),
             Call::GetJoinUrl | Call::Feedback => {
                 self.about_session(call.name(), &params, SessionBody::of(kind, &whole)).await
             }

@@ -13,12 +13,16 @@ mod local;
 mod polls;
 #[cfg(feature = "redis")]
 mod redis;
+pub(crate) mod tenants;
 
 pub use callbacks::{CallbackStore, CallbackUrls, Delivery, DeliveryKind, Hook, HookAdded, HookBook, MAX_HOOKS};
 pub use local::LocalStore;
 pub use polls::{Doubt, Fence, Peer, PollRecord, SharedPoll};
 #[cfg(feature = "redis")]
 pub use redis::RedisMeetings;
+pub use tenants::{
+    LRS_FIELDS, TenantLimits, TenantPatch, TenantRecord, TenantSaved, TenantSetting, TenantStore, tenant_meeting_id,
+};
 
 /// How many entries a page of a listing has.
 const PAGE: usize = 500;
@@ -179,6 +183,8 @@ pub struct MeetingRecord {
     pub voice_bridge: String,
     /// An end is under way.
     pub ending: bool,
+    /// The id of its tenant; empty without one.
+    pub tenant: String,
 }
 
 impl fmt::Debug for MeetingRecord {
@@ -219,6 +225,10 @@ pub struct MeetingClaim<'a> {
     pub load: f64,
     /// The meeting runs there already: that the server is closed to new ones does not matter.
     pub adopt: bool,
+    /// The tenant whose meeting a new one is; empty for none.
+    pub tenant: &'a str,
+    /// At most so many meetings of that tenant at once; further ones are refused as [`StickError::Full`]. 0 is no limit.
+    pub most: u32,
     /// The server must be a registered one, and enabled unless it runs the meeting already. Without this, only orders
     /// that are known close a server: a plain stick store knows no servers.
     pub registered: bool,
@@ -439,6 +449,9 @@ pub trait MeetingStore: StickStore {
 
     /// Hooks, callback addresses and waiting deliveries, beside the meetings.
     fn callback_store(&self) -> &dyn CallbackStore;
+
+    /// Tenants, beside the meetings.
+    fn tenant_store(&self) -> &dyn TenantStore;
 
     /// Writes and reads something, for a health check.
     ///

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::commands::{Wait, Wanted};
+use crate::commands::{TenantOrder, Wait, Wanted};
 
 /// An order for a running balancer.
 #[derive(Clone, PartialEq)]
@@ -118,10 +118,14 @@ pub(crate) enum Action {
     },
     /// Say what a change of servers would do.
     Plan(Wanted),
+    /// Something about tenants.
+    Tenants(TenantOrder),
     /// List the known meetings.
     Meetings {
         /// Of these servers only; of all when empty.
         servers: Vec<String>,
+        /// Of this tenant only, by id or name.
+        tenant: Option<String>,
     },
     /// List the meetings of each server.
     MeetingsByServer {
@@ -230,6 +234,7 @@ impl fmt::Debug for Action {
             Self::Watch { .. } => "Watch",
             Self::Explain { .. } => "Explain",
             Self::Plan(_) => "Plan",
+            Self::Tenants(_) => "Tenants",
             Self::Meetings { .. } => "Meetings",
             Self::AddAll { .. } => "AddAll",
             Self::Sync { .. } => "Sync",

@@ -7,17 +7,19 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::action::{Action, Wish};
-use crate::commands::Wanted;
+use crate::commands::{TenantOrder, Wanted};
 use crate::rake;
 use console::{Failure, Outcome};
 
 mod flags;
 mod meetings;
 mod servers;
+mod tenants;
 
 pub(crate) use flags::SettingFlags;
 use meetings::Meetings;
 use servers::{DrainArgs, Dry, Servers};
+use tenants::Tenants;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -213,8 +215,24 @@ that tag.")]
         /// Of this server only: id, host name or URL
         #[arg(long, global = true)]
         server: Vec<String>,
+        /// Of this tenant only: id or name
+        #[arg(long, global = true, value_name = "TENANT")]
+        tenant: Option<String>,
         #[command(flatten)]
         watch: Watch,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// List, add and change tenants, with limits and settings of their own
+    #[command(after_help = "Examples:\n  bbb-balancer tenants\n  \
+        bbb-balancer tenants add school $(openssl rand -hex 32) --meetings 50\n  \
+        bbb-balancer tenants set school welcome 'Good morning' --override\n\n\
+        Tenants need MULTITENANCY_ENABLED=true and URL_HOST; they are named by id or name.")]
+    Tenants {
+        #[command(subcommand)]
+        what: Option<Tenants>,
+        #[command(flatten)]
+        list: ListArgs,
         #[command(flatten)]
         target: Target,
     },
@@ -408,8 +426,13 @@ impl Command {
                 let wanted = Wanted::read(changes, (multiplier, server_tag), meetings, tag)?;
                 Order::Ask(Action::Plan(wanted), target)
             }
-            Self::Meetings { what, server, watch, target } => {
-                let list = Action::Meetings { servers: server };
+            Self::Tenants { what, list, target } => {
+                let list = TenantOrder::List { show_secrets: list.show_secrets };
+                let order = what.map_or(Ok(list.clone()), |what| what.order(list))?;
+                Order::Ask(Action::Tenants(order), target)
+            }
+            Self::Meetings { what, server, tenant, watch, target } => {
+                let list = Action::Meetings { servers: server, tenant };
                 let what = what.map_or(list.clone(), |what| what.action(list));
                 Order::Ask(what.watched(watch.every()), target)
             }

@@ -7,6 +7,7 @@ mod poll;
 mod servers;
 mod status;
 mod sync;
+mod tenants;
 
 use serde_json::Value;
 
@@ -18,6 +19,7 @@ use console::{Failure, Outcome};
 
 pub(crate) use drain::Wait;
 pub(crate) use plan::Wanted;
+pub(crate) use tenants::{Limits, TenantOrder};
 
 /// Said where a list would be.
 const NO_SERVERS: &str = "No servers are configured";
@@ -62,7 +64,8 @@ pub(crate) async fn run(client: &Client, action: Action, view: View) -> Result<O
         Action::Watch { what, .. } => Box::pin(run(client, *what, view)).await,
         Action::Explain { meeting, tag } => meetings::explain(client, &meeting, tag.as_deref(), view).await,
         Action::Plan(wanted) => plan::plan(client, &wanted, view).await,
-        Action::Meetings { servers } => meetings::list(client, &servers, view).await,
+        Action::Meetings { servers, tenant } => meetings::list(client, &servers, tenant.as_deref(), view).await,
+        Action::Tenants(order) => tenants::run(client, order, view).await,
         Action::MeetingsByServer { servers } => meetings::by_server(client, &servers, view).await,
         Action::MeetingInfo { meetings } => meetings::info(client, &meetings, view).await,
         Action::EndMeetings { meetings, agreed, dry } => meetings::end(client, &meetings, agreed, dry, view).await,
@@ -83,7 +86,9 @@ fn mask(value: &mut Value) {
         Value::Object(fields) => {
             for (name, value) in fields {
                 match value {
-                    Value::String(text) if name.contains("secret") => *text = masked(text),
+                    Value::String(text) if name.contains("secret") || name.contains("password") => {
+                        *text = text.split(':').map(masked).collect::<Vec<_>>().join(":");
+                    }
                     _ => mask(value),
                 }
             }

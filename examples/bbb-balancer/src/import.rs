@@ -61,7 +61,8 @@ pub(crate) async fn run(
     match settings {
         Ok(s) => {
             found.idle = s.notices().to_vec();
-            found.weak = s.warnings().to_vec();
+            found.weak.extend_from_slice(s.warnings());
+            found.serves_tenants = s.multitenancy;
         }
         Err(errors) => found.refused.clone_from(errors),
     }
@@ -178,6 +179,15 @@ async fn read(link: &RedisLink, prefix: &str) -> Result<Found, StickError> {
     for (number, meeting) in bridges.iter().filter(|(_, meeting)| !meetings.contains(*meeting)) {
         found.left_over.push(format!("the voice bridge {number} belongs to {meeting}, which is over"));
     }
-    found.tenants = redis.set("tenants").await?.len();
+    let tenants = redis.set("tenants").await?;
+    found.tenants = tenants.len();
+    let mut names: BTreeMap<String, &String> = BTreeMap::new();
+    for (id, hash) in tenants.iter().zip(redis.hashes("tenant:", &tenants).await?) {
+        let name = hash.get("name").map(|name| name.to_lowercase()).unwrap_or_default();
+        if let Some(other) = names.insert(name.clone(), id) {
+            let why = "only the one that tenant_name leads to is served; rename or remove one";
+            found.weak.push(format!("the tenants {other} and {id} have one name, {name}: {why}"));
+        }
+    }
     Ok(found)
 }

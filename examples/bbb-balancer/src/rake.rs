@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::action::{Absent, Action, Agreed, Change, Wish};
+use crate::commands::{Limits, TenantOrder};
 use console::Failure;
 
 /// Every task that is understood, with its arguments.
@@ -31,20 +32,27 @@ const TASKS: &[(&str, &str)] = &[
     ("meetings:list", "id:id"),
     ("meetings:info", "id"),
     ("meetings:end", "id:id"),
+    ("tenants", ""),
+    ("tenants:showall", ""),
+    ("tenants:add", "name,secrets"),
+    ("tenants:update", "id,name,secrets"),
+    ("tenants:remove", "id"),
+    ("tenants:update_lrs_basic", "id,lrs_endpoint,lrs_username,lrs_password"),
+    ("tenants:update_lrs_kc", "id,lrs_endpoint,kc_token_url,kc_client_id,kc_client_secret,kc_username,kc_password"),
+    ("tenantSettings", ""),
+    ("tenantSettings:add", "tenant_id,param,value,override"),
+    ("tenantSettings:remove", "id"),
     ("liveness", ""),
 ];
 
 /// Families of tasks that this balancer does not have, and why.
-const ABSENT: &[(&str, &str)] = &[
-    ("recordings", "recordings are not served yet"),
-    ("tenants", "tenants are not supported yet"),
-    ("tenantSettings", "tenants are not supported yet"),
-];
+const ABSENT: &[(&str, &str)] = &[("recordings", "recordings are not served yet")];
 
 /// Whether the first word of a command line is a rake spelling rather than a command of ours.
 pub(crate) fn is_task(word: &str) -> bool {
     let family = word.split([':', '[']).next().unwrap_or_default();
-    !word.starts_with('-') && (word.contains([':', '[']) || ABSENT.iter().any(|(absent, _)| *absent == family))
+    !word.starts_with('-')
+        && (word == "tenantSettings" || word.contains([':', '[']) || ABSENT.iter().any(|(absent, _)| *absent == family))
 }
 
 /// What a rake spelling asks for. Arguments are split at commas; blanks around them and quotes around the whole do
@@ -144,6 +152,7 @@ pub(crate) fn parse(text: &str) -> Result<Action, Failure> {
         }
         "status" => Ok(Action::Status),
         "liveness" => Ok(Action::Liveness),
+        _ if family.starts_with("tenant") => of_tenants(task, &need, &given),
         "meetings:info" => Ok(Action::MeetingInfo { meetings: vec![need(0)?] }),
         "meetings:end" => {
             // Ids may hold colons no more than Scalelite's own task allows.
@@ -152,8 +161,40 @@ pub(crate) fn parse(text: &str) -> Result<Action, Failure> {
         }
         "servers:meeting_list" => Ok(Action::MeetingsByServer { servers: ids() }),
         // The remaining ones list meetings, of some servers or of all.
-        _ => Ok(Action::Meetings { servers: ids() }),
+        _ => Ok(Action::Meetings { servers: ids(), tenant: None }),
     }
+}
+
+/// The tasks about tenants.
+fn of_tenants(
+    task: &str,
+    need: &dyn Fn(usize) -> Result<String, Failure>,
+    given: &dyn Fn(usize) -> Option<String>,
+) -> Result<Action, Failure> {
+    let lrs = |names: &[&'static str]| -> Result<TenantOrder, Failure> {
+        let fields = names.iter().zip(1..).map(|(name, at)| Ok((*name, need(at)?))).collect::<Result<_, Failure>>()?;
+        Ok(TenantOrder::Update { tenant: need(0)?, fields, limits: Limits::default() })
+    };
+    let order = match task {
+        "tenants:add" => TenantOrder::Add { name: need(0)?, secrets: need(1)?, limits: Limits::default() },
+        "tenants:update" => {
+            let fields = [("name", given(1)), ("secrets", given(2))];
+            let fields: Vec<_> = fields.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+            TenantOrder::Update { tenant: need(0)?, fields, limits: Limits::default() }
+        }
+        "tenants:remove" => TenantOrder::Remove { tenant: need(0)? },
+        "tenants:update_lrs_basic" => lrs(&["lrs_endpoint", "lrs_username", "lrs_password"])?,
+        "tenants:update_lrs_kc" => {
+            lrs(&["lrs_endpoint", "kc_token_url", "kc_client_id", "kc_client_secret", "kc_username", "kc_password"])?
+        }
+        "tenantSettings" => TenantOrder::Settings,
+        "tenantSettings:add" => {
+            TenantOrder::Set { tenant: need(0)?, param: need(1)?, value: need(2)?, overrides: need(3)? == "true" }
+        }
+        "tenantSettings:remove" => TenantOrder::Unset { id: need(0)? },
+        _ => TenantOrder::List { show_secrets: false },
+    };
+    Ok(Action::Tenants(order))
 }
 
 /// A switch of a task; its own name counts as yes.
@@ -170,7 +211,9 @@ fn unknown(task: &str) -> Failure {
     let failure = Failure::usage(format!("there is no task {task:?}"));
     match crate::nearest::nearest(task, TASKS.iter().map(|(name, _)| *name)) {
         Some(near) => failure.hint(format!("did you mean {near:?}?")),
-        None => failure.hint("the tasks are those of `rake servers`, `rake poll`, `rake status` and `rake meetings`"),
+        None => failure.hint(
+            "the tasks are those of `rake servers`, `rake tenants`, `rake poll`, `rake status` and `rake meetings`",
+        ),
     }
 }
 

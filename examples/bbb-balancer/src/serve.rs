@@ -176,6 +176,8 @@ pub(crate) fn options(s: &Settings) -> BbbOptions {
     o.callbacks.allow = s.callback_allow.clone();
     o.callbacks.relay_recording_ready = s.relay_recording_ready;
     o.rate = s.rate;
+    o.multitenancy = s.multitenancy;
+    o.dial_in = s.dial_in.clone();
     o.build.clone_from(&s.build);
     o.get_meetings_disabled = s.get_meetings_disabled;
     o.id_is_hostname = s.id_is_hostname;

@@ -11,7 +11,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use adapter_bbb::{AddressRules, Algorithms, Checksums, LoadFormula, LoadKind, ParamRules, RateLimit, RatePer, Secret};
+use adapter_bbb::{
+    AddressRules, Algorithms, Checksums, DialInOptions, LoadFormula, LoadKind, ParamRules, RateLimit, RatePer, Secret,
+};
 
 pub(crate) use keys::{KEYS, is_live};
 pub(crate) use place::local;
@@ -83,6 +85,10 @@ pub(crate) struct Settings {
     pub(crate) signed_forms: bool,
     /// Which addresses callbacks and documents may have.
     pub(crate) callback_allow: AddressRules,
+    /// Whether front-ends are those of tenants.
+    pub(crate) multitenancy: bool,
+    /// Dial-in.
+    pub(crate) dial_in: DialInOptions,
     /// Whether servers tell the balancer of recordings that are ready.
     pub(crate) relay_recording_ready: bool,
     /// Worker threads; `None` is one per processor.
@@ -153,12 +159,6 @@ impl Settings {
     /// One line for each wrong setting: its name, value unless secret, source, and what it should be.
     pub(crate) fn read(sources: &Sources) -> Result<Self, Vec<String>> {
         let mut r = Reader::new(sources);
-        if let Some(text) = sources.env("MULTITENANCY_ENABLED").filter(|text| read::boolean(text) != Ok(false)) {
-            r.errors.push(format!(
-                "MULTITENANCY_ENABLED is {text:?}: tenants are not supported yet, and without them every tenant's \
-                 calls would be refused; remove it, or set it to false"
-            ));
-        }
         let algorithms = r.with("loadbalancer_checksum_algorithm", |t| t.parse::<Algorithms>().map_err(say));
         let list =
             adapter_bbb::secrets(r.text("loadbalancer_secret").as_deref(), r.text("loadbalancer_secrets").as_deref());
@@ -169,7 +169,8 @@ impl Settings {
                     .to_owned(),
             );
         }
-        let warnings = report::weak(&list);
+        let mut warnings = report::weak(&list);
+        let dial_in = dial_in(&mut r, sources, &mut warnings);
         let secrets = list.iter().map(|secret| Secret::new(secret.as_str())).collect();
         let checksums = Checksums::new(list, checked_algorithms(sources, algorithms));
         let mut notices = report::idle(sources);
@@ -197,6 +198,8 @@ impl Settings {
             admin_listen: place::admin_listen(&mut r),
             signed_forms: r.switch("signed_forms"),
             callback_allow: r.with("callback_allow", |t| t.parse::<AddressRules>().map_err(say)).unwrap_or_default(),
+            multitenancy: r.switch("multitenancy_enabled"),
+            dial_in,
             relay_recording_ready: r.switch("relay_recording_ready"),
             threads: Some(r.count("threads", 0, 1024)).filter(|n| *n > 0),
             checksums,
@@ -309,6 +312,24 @@ fn rate(r: &mut Reader<'_>) -> Option<RateLimit> {
     // Below one call in an hour there is no limit to speak of.
     let per_second = per_second.filter(|n| *n > 1.0 / 3600.0)?;
     Some(RateLimit { per_second, burst, per: per.unwrap_or_default() })
+}
+
+fn dial_in(r: &mut Reader<'_>, sources: &Sources, warnings: &mut Vec<String>) -> DialInOptions {
+    let mut o = DialInOptions::default();
+    o.password = r.text("fsapi_password").map(Secret::new);
+    if o.password.is_none() && sources.env("FSAPI_PASSWORD").is_some() {
+        warnings.push("FSAPI_PASSWORD is empty: everybody who reaches /fsapi learns where meetings are".to_owned());
+        o.password = Some(Secret::new(""));
+    }
+    if r.text("fsapi_max_duration").is_some() {
+        o.max_minutes = Some(r.number("fsapi_max_duration", 0, 525_600));
+    }
+    let (least, most) = (r.number("voice_bridge_min", 1, 32), r.number("voice_bridge_max", 1, 32));
+    if least > most {
+        r.refuse("voice_bridge_min", "must not be more than voice_bridge_max");
+    }
+    o.digits = (least, most);
+    o
 }
 
 fn level(r: &mut Reader<'_>) -> tracing::Level {

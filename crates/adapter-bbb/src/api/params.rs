@@ -212,6 +212,11 @@ impl<'a> Params<'a> {
         self.pairs.retain(|pair| !pair.belongs_to(name));
     }
 
+    /// Like [`remove`](Self::remove), in whatever case the name was written.
+    pub(crate) fn remove_any_case(&mut self, name: &str) {
+        self.pairs.retain(|pair| !pair.base().eq_ignore_ascii_case(name));
+    }
+
     /// Gives some pairs other names; of those that share one then, the last value counts.
     pub(crate) fn rename(&mut self, to: impl Fn(&str) -> Option<&'static str>) {
         for pair in &mut self.pairs {

@@ -10,6 +10,17 @@ pub(crate) const SERVER_TAG: &str = "meta_server-tag";
 const VOICE_BRIDGE: &str = "voiceBridge";
 const MEETING_ID: &str = "meetingID";
 const CHECKSUM: &str = "checksum";
+const TENANT_ID: &str = "meta_tenant-id";
+const TENANT_NAME: &str = "meta_tenant-name";
+const LRS_PAYLOAD: &str = "meta_secret-lrs-payload";
+
+/// Whether a tenant's setting must not touch this parameter: servers and this balancer tell meetings apart by it.
+#[must_use]
+pub fn is_fixed_for_tenants(param: &str) -> bool {
+    let fixed = [MEETING_ID, CHECKSUM, VOICE_BRIDGE, TENANT_ID, TENANT_NAME, LRS_PAYLOAD];
+    let name = param.strip_suffix("[]").unwrap_or(param);
+    name.trim().is_empty() || fixed.iter().any(|own| own.eq_ignore_ascii_case(name))
+}
 
 /// Parameter rules that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,6 +79,25 @@ impl ParamRules {
             return Err(RuleError::Fixed { list: "exclusions", name: MEETING_ID });
         }
         Ok(Self { defaults: pairs("defaults", defaults)?, overrides: pairs("overrides", overrides)?, exclude })
+    }
+
+    /// The same with the settings of a tenant: parameter, value, and whether it counts whatever is sent. Its overrides
+    /// count more than those for everybody, its defaults less; of `meta_server-tag` its default counts more as well.
+    #[must_use]
+    pub fn with_tenant<'s>(&self, settings: impl IntoIterator<Item = (&'s str, &'s str, bool)>) -> Self {
+        let mut rules = self.clone();
+        for (param, value, overrides) in settings {
+            if is_fixed_for_tenants(param) {
+                continue;
+            }
+            let list = if overrides { &mut rules.overrides } else { &mut rules.defaults };
+            match list.iter_mut().find(|(own, _)| own == param) {
+                Some((_, own)) if overrides || param == SERVER_TAG => value.clone_into(own),
+                Some(_) => {}
+                None => list.push((param.to_owned(), value.to_owned())),
+            }
+        }
+        rules
     }
 
     fn default_of(&self, name: &str) -> Option<&str> {
@@ -130,6 +160,10 @@ pub struct CreateContext<'c> {
     pub server_tag: Option<&'c str>,
     /// The longest duration allowed, in minutes; 0 means any.
     pub max_duration_minutes: u32,
+    /// Id and name of the tenant, which the front-end cannot change.
+    pub tenant: Option<(&'c str, &'c str)>,
+    /// Where learning records go, encrypted for the server.
+    pub lrs_payload: Option<&'c str>,
 }
 
 impl<'c> CreateContext<'c> {
@@ -174,7 +208,19 @@ pub fn create_params<'p>(client: &'p Params<'_>, context: &CreateContext<'p>, ru
     if max > 0 && !params.get("duration").is_some_and(|asked| within(asked, max)) {
         params.set("duration", max.to_string());
     }
-    rules.apply(params)
+    let mut params = rules.apply(params);
+    if let Some((id, name)) = context.tenant {
+        // Servers do not tell upper from lower case in names of metadata.
+        for own in [TENANT_ID, TENANT_NAME, LRS_PAYLOAD] {
+            params.remove_any_case(own);
+        }
+        params.push(TENANT_ID, id);
+        params.push(TENANT_NAME, name);
+        if let Some(payload) = context.lrs_payload {
+            params.push(LRS_PAYLOAD, payload);
+        }
+    }
+    params
 }
 
 /// Whether a duration in minutes is a number from 1 to `max`. Anything else means "unlimited" to a server.

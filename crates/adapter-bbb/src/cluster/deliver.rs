@@ -1,5 +1,6 @@
 //! Callbacks to front-ends: kept until they arrive, tried again with growing pauses, given up after a day.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::api::{Algorithm, TokenKind, signed_token};
 use crate::client::{ClientError, host_of};
 use crate::egress::{Egress, EgressError, Message};
 use crate::service::Counts;
-use crate::store::{Delivery, DeliveryKind};
+use crate::store::{Delivery, DeliveryKind, tenant_meeting_id};
 
 /// Callbacks under way at once.
 const AT_ONCE: usize = 32;
@@ -46,15 +47,24 @@ impl Cluster {
     ///
     /// Dropping the future may leave the news handed in or not.
     pub async fn recording_ready(&self, meeting: &str, record: &str) -> Result<bool, StickError> {
-        let Some(url) = self.store.callback_store().urls(meeting).await?.recording_ready else { return Ok(false) };
-        let body = json!({ "meeting_id": meeting, "record_id": record }).to_string();
-        self.hand_in(DeliveryKind::RecordingReady, url, body).await?;
+        let kept = self.store.callback_store().urls(meeting).await?;
+        let Some(url) = kept.recording_ready else { return Ok(false) };
+        let known_as = kept.tenant.as_deref().map_or(meeting, |tenant| tenant_meeting_id(tenant, meeting));
+        let body = json!({ "meeting_id": known_as, "record_id": record }).to_string();
+        self.hand_in(DeliveryKind::RecordingReady, url, body, kept.tenant).await?;
         Ok(true)
     }
 
     /// Puts a callback into the queue.
-    pub(crate) async fn hand_in(&self, kind: DeliveryKind, url: String, body: String) -> Result<(), StickError> {
-        let delivery = Delivery::new(kind, url, body, self.store_ms());
+    pub(crate) async fn hand_in(
+        &self,
+        kind: DeliveryKind,
+        url: String,
+        body: String,
+        tenant: Option<String>,
+    ) -> Result<(), StickError> {
+        let mut delivery = Delivery::new(kind, url, body, self.store_ms());
+        delivery.tenant = tenant;
         if self.store.callback_store().enqueue(&delivery, self.options.callbacks.queue).await? {
             self.handed_in.notify_one();
         } else {
@@ -100,7 +110,7 @@ impl Cluster {
         self.options.callbacks.timeout.saturating_mul(secrets.max(1)) + Duration::from_secs(30)
     }
 
-    fn egress(&self) -> Result<&Egress, ClientError> {
+    pub(crate) fn egress(&self) -> Result<&Egress, ClientError> {
         if let Some(egress) = self.egress.get() {
             return Ok(egress);
         }
@@ -160,7 +170,16 @@ impl Cluster {
         };
         let mut failed = String::from("no secret is configured");
         let live = self.live();
-        for secret in live.checksums.secrets() {
+        let mut checksums = Cow::Borrowed(&live.checksums);
+        if let Some(id) = &delivery.tenant {
+            // Nobody but the tenant signs what its front-ends are told.
+            match self.tenant_of_id(id).await {
+                Ok(Some(t)) => checksums = Cow::Owned(checksums.with_secrets(t.secret_list().map(str::to_owned))),
+                Ok(None) => return Attempt::Hopeless("its tenant was removed".to_owned()),
+                Err(e) => return Attempt::Failed(e.to_string()),
+            }
+        }
+        for secret in checksums.secrets() {
             match self.send_callback(egress, delivery, secret).await {
                 Ok(status) if status.is_success() => return Attempt::Arrived,
                 Ok(status)

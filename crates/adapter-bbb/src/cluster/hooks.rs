@@ -76,7 +76,16 @@ impl Cluster {
     /// once, or those that this process polls. What fails is tried again the next time.
     pub(crate) async fn match_hooks(self: &Arc<Self>, all: bool) {
         let book = match self.store.callback_store().hooks().await {
-            Ok(book) => Arc::new(book),
+            Ok(mut book) => {
+                if self.live().multitenancy {
+                    // Asked for before there were tenants, they would hear of everybody's meetings.
+                    let (own, others): (Vec<_>, Vec<_>) =
+                        book.hooks.into_iter().partition(|hook| hook.tenant.is_some());
+                    book.hooks = own;
+                    book.removed.extend(others.into_iter().map(|hook| hook.url));
+                }
+                Arc::new(book)
+            }
             Err(e) => {
                 tracing::warn!(error = %e, "the hooks cannot be read from the store");
                 return;

@@ -21,6 +21,8 @@ use crate::store::{Doubt, Fence, Figures, PollRecord, ServerState};
 pub(crate) struct Adoptable {
     pub(super) moderator_pw: Secret,
     pub(super) voice_bridge: String,
+    /// The id of its tenant; empty without one.
+    pub(super) tenant: String,
     /// When the server made it by its own clock, in milliseconds since the epoch; as late as can be when it does not say.
     pub(super) created_ms: u64,
 }
@@ -37,6 +39,8 @@ pub(crate) struct Listing {
     pub(super) adoptable: HashMap<String, Adoptable>,
     /// Breakout rooms.
     pub(super) breakouts: HashSet<String>,
+    /// People by tenant.
+    pub(super) tenants: HashMap<String, u32>,
     /// Load by the formula.
     pub(crate) load: f64,
     /// The figures of the status table.
@@ -98,6 +102,7 @@ impl HealthProbe<BbbServer> for Probe {
         let list = meetings(&bytes).map_err(|e| ProbeError::Answer(format!("getMeetings: {e}")))?;
         let figures = o.formula.figures(&list, now_ms, target.multiplier());
         let people = list.iter().map(|m| (m.id.to_string(), m.participants)).collect();
+        let tenants_on = cluster.live().multitenancy;
         let adoptable = list.iter().filter(|m| !m.breakout && !m.forcibly_ended).map(|m| {
             let moderator_pw = Secret::new(&*m.moderator_pw);
             (
@@ -105,11 +110,17 @@ impl HealthProbe<BbbServer> for Probe {
                 Adoptable {
                     moderator_pw,
                     voice_bridge: m.voice_bridge.trim().to_owned(),
+                    tenant: m.tenant.as_deref().filter(|_| tenants_on).unwrap_or_default().to_owned(),
                     created_ms: m.created_ms.unwrap_or(u64::MAX),
                 },
             )
         });
         let adoptable = adoptable.collect();
+        let mut tenants: HashMap<String, u32> = HashMap::new();
+        for m in list.iter().filter(|m| m.tenant.is_some()) {
+            let people = tenants.entry(m.tenant.as_deref().unwrap_or_default().to_owned()).or_default();
+            *people = people.saturating_add(m.participants);
+        }
         let breakouts = list.iter().filter(|m| m.breakout).map(|m| m.id.to_string()).collect();
         let known = cluster.record(target.id()).and_then(|r| r.bbb_version);
         let up = cluster.pool.verdict(target.id()).is_some_and(|v| v.health == Health::Up);
@@ -127,8 +138,18 @@ impl HealthProbe<BbbServer> for Probe {
             videos: figures.videos,
         };
         let load = figures.load;
-        let listing =
-            Listing { began_ms, people, adoptable, breakouts, load, figures: numbers, version, draining, fence };
+        let listing = Listing {
+            began_ms,
+            people,
+            adoptable,
+            breakouts,
+            tenants,
+            load,
+            figures: numbers,
+            version,
+            draining,
+            fence,
+        };
         lock(&cluster.lists).insert(target.id().clone(), listing.clone());
         // Before the pool hears that it answers, and gives it new meetings.
         cluster.bind_first(target.id(), &listing).await;
@@ -171,7 +192,7 @@ impl Cluster {
             record.measured = Some((landed.unwrap_or(listing.load), listing.figures));
             record.draining = listing.draining;
             (record.fence, record.began_ms) = (listing.fence, listing.began_ms);
-            record.breakouts = listing.breakouts.into_iter().collect();
+            record.breakouts = listing.breakouts.iter().cloned().collect();
             let failed = lock(&self.failing).remove(id);
             if failed.is_some_and(|f| f.doubted) {
                 self.store.trust(id, self.process).await?;
@@ -189,8 +210,9 @@ impl Cluster {
             } else if !self.store.record_poll(id, &record).await? {
                 return self.is_stale(id);
             }
-            let seen: Vec<String> = listing.people.into_keys().collect();
-            return self.store.renew_seen(id, &seen, self.options.meeting_ttl).await;
+            let seen: Vec<String> = listing.people.keys().cloned().collect();
+            self.store.renew_seen(id, &seen, self.options.meeting_ttl).await?;
+            return self.note_tenants(id, &listing).await;
         }
         lock(&self.lists).remove(id);
         let fell = outcome.health == Health::Down && outcome.before != Health::Down;
@@ -218,6 +240,7 @@ impl Cluster {
             tracing::info!(backend = %id, host, reason = %outcome.text(), "server is offline");
             // Published once for everybody: from here on its meetings move.
             let _ = self.pool.declare(id, Health::Dead, &outcome.text());
+            self.note_nobody(id).await;
         }
         if let Some(failing) = lock(&self.failing).get_mut(id) {
             failing.published = true;

@@ -207,6 +207,19 @@ impl Cluster {
         known: Option<&Adoptable>,
         over: Option<&Binding>,
     ) -> Result<Claim, StickError> {
+        let tenant = known.map_or("", |k| k.tenant.as_str());
+        self.bind_for(tenant, id, server, known, over).await
+    }
+
+    /// [`bind_found`](Self::bind_found) for a tenant, whose meeting it is if it is bound nowhere yet.
+    pub(crate) async fn bind_for(
+        &self,
+        tenant: &str,
+        id: &str,
+        server: &BackendId,
+        known: Option<&Adoptable>,
+        over: Option<&Binding>,
+    ) -> Result<Claim, StickError> {
         let want = Want { backend: server.clone(), token: Token(random()) };
         // The number that telephones reach it by, else one as for a new meeting.
         let own = known.map(|k| k.voice_bridge.clone()).filter(|n| !n.is_empty());
@@ -221,6 +234,8 @@ impl Cluster {
             load: 0.0,
             // It runs there, whatever was ordered for that server meanwhile.
             adopt: true,
+            tenant,
+            most: 0,
             registered: true,
             ttl: self.options.meeting_ttl,
         };
@@ -241,12 +256,18 @@ mod tests {
             moderator_pw: String::new(),
             voice_bridge: String::new(),
             ending: false,
+            tenant: String::new(),
         }
     }
 
     fn list(began_ms: u64, ids: &[(&str, u32)]) -> Listing {
         let people = ids.iter().map(|(id, n)| ((*id).to_owned(), *n)).collect();
-        let detail = Adoptable { moderator_pw: Secret::new("mp"), voice_bridge: String::new(), created_ms: 1 };
+        let detail = Adoptable {
+            moderator_pw: Secret::new("mp"),
+            voice_bridge: String::new(),
+            tenant: String::new(),
+            created_ms: 1,
+        };
         let adoptable = ids.iter().filter(|(id, _)| !id.ends_with("(breakout)"));
         let adoptable = adoptable.map(|(id, _)| ((*id).to_owned(), detail.clone())).collect();
         Listing {
@@ -254,6 +275,7 @@ mod tests {
             people,
             adoptable,
             breakouts: std::collections::HashSet::new(),
+            tenants: HashMap::new(),
             load: 0.0,
             figures: Figures::default(),
             version: None,

@@ -64,7 +64,7 @@ fn server_object(r: &ServerRecord) -> Value {
 }
 
 /// A random UUID, version 4.
-fn uuid() -> String {
+pub(super) fn uuid() -> String {
     let (a, b) = (random(), random());
     format!(
         "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
@@ -86,7 +86,7 @@ impl Cluster {
 
 impl BbbService {
     pub(super) async fn admin(&self, call: Call, params: &Params<'_>, body: &[u8]) -> Response<Bytes> {
-        if call.is_about_tenants() {
+        if call.is_about_tenants() && !self.cluster.live().multitenancy {
             return answer(StatusCode::PRECONDITION_FAILED, &json!({ "message": "Multitenancy is disabled" }));
         }
         let done = match call {
@@ -96,6 +96,11 @@ impl BbbService {
             Call::UpdateServer => self.update_server(&parse(body)).await,
             Call::DeleteServer => self.delete_server(&parse(body)).await,
             Call::PanicServer => self.panic_server(&parse(body)).await,
+            Call::GetTenants => self.get_tenants().await,
+            Call::GetTenantInfo => self.get_tenant_info(params.get("id").unwrap_or("")).await,
+            Call::AddTenant => self.add_tenant(&parse(body)).await,
+            Call::UpdateTenant => self.update_tenant(&parse(body)).await,
+            Call::DeleteTenant => self.delete_tenant(&parse(body)).await,
             _ => Ok(plain(StatusCode::NOT_FOUND, "no such call")),
         };
         done.unwrap_or_else(|e| trouble(&e))

@@ -8,7 +8,8 @@ use crate::api::{BodyKind, Fault, Params, TokenKind, verified_claims};
 use crate::cluster::Cluster;
 use crate::egress::UrlRefusal;
 use crate::secret::Secret;
-use crate::store::{CallbackUrls, DeliveryKind};
+use crate::store::tenants::in_tenants_words;
+use crate::store::{CallbackUrls, DeliveryKind, TenantRecord};
 
 const ANALYTICS: &str = "meta_analytics-callback-url";
 const RECORDING_READY: [&str; 3] =
@@ -42,14 +43,20 @@ pub(super) fn refused_document(why: &str) -> Fault {
 
 /// Puts our own addresses in the place of the front-end's, and keeps those; leaves out private ones that the server would
 /// call itself; refuses a private address of a document.
-pub(super) async fn take(cluster: &Cluster, meeting: &str, params: &mut Params<'static>) -> Result<(), Fault> {
+pub(super) async fn take(
+    cluster: &Cluster,
+    tenant: Option<&TenantRecord>,
+    meeting: &str,
+    params: &mut Params<'static>,
+) -> Result<(), Fault> {
     let o = cluster.live();
     params.rename(address);
     if let Some(url) = params.present(DOCUMENT) {
         o.callbacks.allow.check_resolved(url).await.map_err(|e| refused_document(&e.to_string()))?;
     }
     let mut urls = CallbackUrls::default();
-    let own = |call: &str| o.url_host.as_ref().map(|host| format!("https://{host}/bigbluebutton/api/{call}"));
+    let below = tenant.map(|t| format!("{}.", t.name)).unwrap_or_default();
+    let own = |call: &str| o.url_host.as_ref().map(|host| format!("https://{below}{host}/bigbluebutton/api/{call}"));
     let usable = |url: Option<&str>| -> Option<String> {
         let url = url?;
         match o.callbacks.allow.check(url) {
@@ -92,6 +99,7 @@ pub(super) async fn take(cluster: &Cluster, meeting: &str, params: &mut Params<'
     if urls == CallbackUrls::default() {
         return Ok(());
     }
+    urls.tenant = tenant.map(|t| t.id.clone());
     let store = cluster.store.callback_store();
     store.keep_urls(meeting, &urls, o.callbacks.keep_urls).await.map_err(|e| super::store_fault(&e))
 }
@@ -134,11 +142,21 @@ impl BbbService {
             tracing::info!("statistics are refused: they name no meeting");
             return status(StatusCode::NO_CONTENT);
         };
-        said.insert("customer".to_owned(), "scalelite".into());
         let kept = self.cluster.store.callback_store().urls(&meeting).await;
+        let tenant = kept.as_ref().ok().and_then(|kept| kept.tenant.clone());
+        let customer = match &tenant {
+            Some(id) => self.cluster.tenant_of_id(id).await.ok().flatten().map_or_else(String::new, |t| t.name.clone()),
+            None => "scalelite".to_owned(),
+        };
+        said.insert("customer".to_owned(), customer.into());
         let done = match kept {
             Ok(CallbackUrls { analytics: Some(url), .. }) => {
-                self.cluster.hand_in(DeliveryKind::Analytics, url, Value::Object(said).to_string()).await
+                let mut body = Value::Object(said).to_string();
+                if let Some(id) = &tenant {
+                    // Front-ends know their meetings by shorter ids.
+                    body = in_tenants_words(id, &body).unwrap_or(body);
+                }
+                self.cluster.hand_in(DeliveryKind::Analytics, url, body, tenant).await
             }
             Ok(_) => Ok(()),
             Err(e) => Err(e),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use balancer_core::{
-    Ask, Backend, BackendId, Binding, Clause, Decision, Filter, Health, Lease, Placed, RouteError, StickKey, random,
+    Ask, Backend, BackendId, Binding, Clause, Decision, Filter, Health, Lease, Placed, RouteError, StickError,
+    StickKey, random,
 };
 use bytes::Bytes;
 use http::Response;
@@ -12,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::meeting::only_id;
-use super::{ALL, BbbService, Counts, Done, Payload, callbacks, documents, relay, store_fault};
+use super::{ALL, BbbService, Counts, Done, Payload, callbacks, documents, learning, relay, store_fault};
 use crate::api::{Fault, Params, Reply, TagWish, effective_tag};
 use crate::cluster::{Cluster, lock};
 use crate::request_id::carried;
@@ -62,6 +63,10 @@ enum Next {
 
 struct Creation<'a> {
     cluster: &'a Arc<Cluster>,
+    /// Whose meeting it is.
+    who: &'a BbbService,
+    /// Where its learning records go.
+    records: Option<String>,
     id: &'a str,
     key: StickKey,
     params: &'a Params<'a>,
@@ -79,7 +84,8 @@ struct Creation<'a> {
 
 impl BbbService {
     pub(super) async fn create(&self, params: &Params<'_>, document: Payload) -> Done {
-        let id = params.present("meetingID").ok_or(Fault::MissingMeetingId)?.to_owned();
+        let given = params.present("meetingID").ok_or(Fault::MissingMeetingId)?;
+        let id = self.id_for_servers(given).await?;
         let Ok(key) = StickKey::new(id.as_str()) else {
             return Err(Fault::Passed {
                 key: "sizeError".into(),
@@ -87,8 +93,18 @@ impl BbbService {
             });
         };
         let mut params = params.borrowed().into_owned();
+        if self.tenant().is_some() {
+            if id != given {
+                params.set("meetingID", id.clone());
+            }
+            // Nobody makes a room of another tenant's meeting.
+            if let Some(parent) = params.present("parentMeetingID") {
+                let home = self.home(parent).await?.ok_or(Fault::MeetingNotFound)?;
+                params.set("parentMeetingID", home.meeting.id);
+            }
+        }
         if callbacks::named(&params) {
-            callbacks::take(&self.cluster, &id, &mut params).await?;
+            callbacks::take(&self.cluster, self.tenant().map(AsRef::as_ref), &id, &mut params).await?;
         }
         let live = self.cluster.live();
         let allow = &live.callbacks.allow;
@@ -103,10 +119,17 @@ impl BbbService {
             Payload::Stream(body) => Document::Slides(Slides::new(body, Arc::new(Semaphore::new(0)), allow)),
         };
         let cluster = self.cluster.clone();
+        let who = self.clone();
+        let records = match self.tenant() {
+            Some(t) => learning::records_of(&cluster, t).await,
+            None => None,
+        };
         // Carried to its end even when the client hangs up: a claim is either confirmed or given back.
         let work = tokio::spawn(carried(async move {
             let mut c = Creation {
                 cluster: &cluster,
+                who: &who,
+                records,
                 id: &id,
                 key,
                 params: &params,
@@ -146,7 +169,8 @@ fn clean_up(cluster: &Arc<Cluster>, id: String, doubtful: Vec<(Arc<BbbServer>, S
 impl Creation<'_> {
     async fn run(&mut self) -> Done {
         let live = self.cluster.live();
-        let wish = effective_tag(self.params, &live.create).and_then(TagWish::parse);
+        let rules = self.who.rules(&live.create);
+        let wish = effective_tag(self.params, &rules).and_then(TagWish::parse);
         let filter = filter_of(wish.as_ref());
         let deadline = Instant::now() + self.cluster.options.call_time() * 3;
         let mut attempts = 0;
@@ -155,6 +179,10 @@ impl Creation<'_> {
                 (look, false) => look,
                 (look, true) => return self.repeat_unseen(look).await,
             };
+            if self.who.tenant().is_some() && look.meeting.as_ref().is_some_and(|m| m.tenant != self.who.tenant_id()) {
+                // A Scalelite bound it for another tenant meanwhile.
+                return Err(Fault::CreateFailed);
+            }
             // A store that cannot list its servers now was just asked successfully; what we know still serves.
             let _ = self.cluster.sync_if(look.epoch).await;
             let over = match look.meeting {
@@ -306,7 +334,7 @@ impl Creation<'_> {
         filter: Option<&Filter>,
         wish: Option<&TagWish>,
     ) -> Result<Option<Response<Bytes>>, Fault> {
-        let claimer = CreateClaim::new(self.cluster, self.id, self.params)?;
+        let claimer = CreateClaim::new(self.cluster, self.id, self.params, self.who.tenant().cloned())?;
         let tried = self.tried.clone();
         let mut ask = Ask::new(&self.key).exclude(&tried);
         ask.filter = filter;
@@ -327,6 +355,11 @@ impl Creation<'_> {
                     (None, Some(w)) if w.required => Fault::ServerTagUnavailable { tag: w.text() },
                     _ => Fault::NoServers,
                 });
+            }
+            Err(RouteError::Store(StickError::Full { capacity }))
+                if self.who.meetings_limit().is_some_and(|n| usize::try_from(n).is_ok_and(|n| n == capacity)) =>
+            {
+                return Err(self.who.too_many_meetings());
             }
             Err(RouteError::Store(e)) => return Err(store_fault(&e)),
             Err(e) => {

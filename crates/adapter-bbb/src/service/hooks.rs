@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{BbbService, Done, store_fault, xml};
 use crate::api::{Fault, HookEntry, Params, write_hooks, write_success};
 use crate::cluster::Cluster;
+use crate::store::tenants::scoped_id;
 use crate::store::{Hook, HookAdded};
 
 /// The longest id of a meeting, and the longest list of events.
@@ -14,8 +15,23 @@ fn failed(key: &str, message: &str) -> Fault {
     Fault::Passed { key: key.to_owned(), message: message.to_owned() }
 }
 
+/// What keeps the hooks of two tenants apart that want the same address to be called: a fragment, which nobody sends.
+fn apart(url: &str, tenant: &str) -> String {
+    let between = if url.contains('#') { "&" } else { "#" };
+    format!("{url}{between}tenant={tenant}")
+}
+
+/// The address as the front-end gave it.
+fn given(hook: &Hook) -> String {
+    let end = hook.tenant.as_ref().map(|t| format!("tenant={t}")).unwrap_or_default();
+    match hook.url.strip_suffix(&end) {
+        Some(url) if !end.is_empty() => url.strip_suffix(['#', '&']).unwrap_or(url).to_owned(),
+        _ => hook.url.clone(),
+    }
+}
+
 fn entry(hook: Hook) -> HookEntry {
-    HookEntry { id: hook.id.to_string(), url: hook.url, meeting: hook.meeting, events: hook.events, raw: hook.raw }
+    HookEntry { id: hook.id.to_string(), url: given(&hook), meeting: hook.meeting, events: hook.events, raw: hook.raw }
 }
 
 /// Gives all servers what changed, also when the caller hangs up; waits for as long as a call may take.
@@ -42,8 +58,24 @@ impl BbbService {
             }
             *into = value.map(str::to_owned);
         }
+        if self.tenant().is_some() {
+            // Servers know no tenants: one without a meeting would hear of everybody's.
+            let Some(meeting) = hook.meeting.take() else {
+                return Err(refused(
+                    "a meetingID is needed, since a hook without one hears of every tenant's meetings",
+                ));
+            };
+            hook.meeting = Some(self.id_for_servers(&meeting).await?);
+            hook.tenant = Some(self.tenant_id().to_owned());
+        }
         hook.raw = params.get("getRaw").is_some_and(|raw| raw.eq_ignore_ascii_case("true"));
-        match self.cluster.store.callback_store().add_hook(&hook).await.map_err(|e| store_fault(&e))? {
+        let store = self.cluster.store.callback_store();
+        let mut added = store.add_hook(&hook).await.map_err(|e| store_fault(&e))?;
+        if hook.tenant.is_some() && matches!(&added, HookAdded::Known(other) if other.tenant != hook.tenant) {
+            hook.url = apart(&hook.url, self.tenant_id());
+            added = store.add_hook(&hook).await.map_err(|e| store_fault(&e))?;
+        }
+        match added {
             HookAdded::New(hook) => {
                 spread(&self.cluster).await;
                 let raw = if hook.raw { "true" } else { "false" };
@@ -65,11 +97,16 @@ impl BbbService {
     pub(super) async fn hooks_list(&self, params: &Params<'_>) -> Done {
         let book = self.cluster.store.callback_store().hooks().await.map_err(|e| store_fault(&e))?;
         let meeting = params.present("meetingID");
+        let known_as = match (meeting, self.tenant()) {
+            (Some(id), Some(_)) => self.home(id).await?.map_or_else(|| id.to_owned(), |home| home.meeting.id),
+            _ => meeting.unwrap_or("").to_owned(),
+        };
+        let own = |hook: &Hook| self.tenant().is_none_or(|t| hook.tenant.as_ref() == Some(&t.id));
         let hears = |hook: &Hook| match (&hook.meeting, meeting) {
-            (Some(own), Some(asked)) => own == asked,
+            (Some(own), Some(asked)) => own == asked || *own == known_as || *own == scoped_id(self.tenant_id(), asked),
             _ => true,
         };
-        let hooks: Vec<HookEntry> = book.hooks.into_iter().filter(hears).map(entry).collect();
+        let hooks: Vec<HookEntry> = book.hooks.into_iter().filter(own).filter(hears).map(entry).collect();
         Ok(xml(hooks.len() * 256 + 128, |out| write_hooks(out, &hooks)))
     }
 
@@ -78,7 +115,16 @@ impl BbbService {
         let id = id.ok_or_else(|| failed("missingParamHookID", "You must specify a hookID in the parameters."))?;
         let store = self.cluster.store.callback_store();
         let removed = match id.trim().parse() {
-            Ok(id) => store.remove_hook(id).await.map_err(|e| store_fault(&e))?,
+            Ok(id) => {
+                let own = match self.tenant() {
+                    Some(t) => {
+                        let book = store.hooks().await.map_err(|e| store_fault(&e))?;
+                        book.hooks.iter().any(|hook| hook.id == id && hook.tenant.as_ref() == Some(&t.id))
+                    }
+                    None => true,
+                };
+                if own { store.remove_hook(id).await.map_err(|e| store_fault(&e))? } else { None }
+            }
             Err(_) => None,
         };
         if removed.is_none() {

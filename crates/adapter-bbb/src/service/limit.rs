@@ -1,6 +1,7 @@
 //! Limits on how often one caller may call.
 
 use std::collections::HashMap;
+use std::hash::{Hash as _, Hasher as _};
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -25,8 +26,19 @@ pub(super) enum Caller {
     V6([u8; 8]),
     /// The place of the secret in the list.
     Secret(usize),
+    /// A tenant, and the place of the secret in its list.
+    Tenant(u64, usize),
     /// Those for whom there was no room.
     Others,
+}
+
+impl Caller {
+    /// A tenant with one of its secrets.
+    pub(super) fn tenant(id: &str, secret: usize) -> Self {
+        let mut hasher = std::hash::DefaultHasher::new();
+        id.hash(&mut hasher);
+        Self::Tenant(hasher.finish(), secret)
+    }
 }
 
 impl From<IpAddr> for Caller {

@@ -74,7 +74,7 @@ pub(super) fn meeting_id<'p>(params: &'p Params<'_>) -> Result<&'p str, Fault> {
 impl BbbService {
     pub(super) async fn is_meeting_running(&self, params: &Params<'_>) -> Done {
         let id = meeting_id(params)?;
-        let Some(home) = self.cluster.home(id).await? else {
+        let Some(home) = self.home(id).await? else {
             return Ok(xml(128, |out| write_running(out, false)));
         };
         self.ask_about(&home, "isMeetingRunning").await
@@ -82,7 +82,7 @@ impl BbbService {
 
     pub(super) async fn get_meeting_info(&self, params: &Params<'_>) -> Done {
         let id = meeting_id(params)?;
-        let Some(home) = self.cluster.home(id).await? else { return self.breakout_info(id).await };
+        let Some(home) = self.home(id).await? else { return self.breakout_info(id).await };
         self.ask_about(&home, "getMeetingInfo").await
     }
 
@@ -90,7 +90,16 @@ impl BbbService {
     async fn breakout_info(&self, id: &str) -> Done {
         let server = self.cluster.breakout_server(id).await.ok_or(Fault::MeetingNotFound)?;
         let answer = self.cluster.ask(&server, "getMeetingInfo", &only_id(id), None, false).await;
-        relay(&answer.map_err(|_| Fault::AccessMeetingFailed)?, Fault::AccessMeetingFailed)
+        let answer = answer.map_err(|_| Fault::AccessMeetingFailed)?;
+        // A room has its meeting's metadata, and so its tenant.
+        let own = |reply: &Reply<'_>| {
+            let of = reply.pairs("metadata").into_iter().find(|(name, _)| name == "tenant-id");
+            of.is_some_and(|(_, tenant)| tenant == self.tenant_id())
+        };
+        if self.tenant().is_some() && !Reply::parse(&answer).is_ok_and(|reply| own(&reply)) {
+            return Err(Fault::MeetingNotFound);
+        }
+        relay(&answer, Fault::AccessMeetingFailed)
     }
 
     async fn ask_about(&self, home: &Home, call: &str) -> Done {
@@ -101,9 +110,9 @@ impl BbbService {
 
     pub(super) async fn end(&self, params: &Params<'_>) -> Done {
         let id = meeting_id(params)?;
-        let home = self.cluster.home(id).await?.ok_or(Fault::MeetingNotFound)?;
+        let home = self.home(id).await?.ok_or(Fault::MeetingNotFound)?;
         let mut forward = Params::new();
-        forward.push("meetingID", id.to_owned());
+        forward.push("meetingID", home.meeting.id.clone());
         match params.get("password") {
             Some(password) => forward.push("password", password.to_owned()),
             None => forward.set_bare("password"),
@@ -116,10 +125,11 @@ impl BbbService {
 
     pub(super) async fn join(&self, params: &Params<'_>) -> Done {
         let id = meeting_id(params)?;
-        let home = self.cluster.home(id).await?.ok_or(Fault::MeetingNotFound)?;
+        let home = self.home(id).await?.ok_or(Fault::MeetingNotFound)?;
         if !home.online || home.state == ServerState::Disabled {
             return Err(Fault::ServerUnavailable);
         }
+        self.admit(&home).await?;
         let o = self.cluster.live();
         let server = &home.server;
         // The formula counts a moderator twice, as participant and as moderator.
@@ -127,7 +137,11 @@ impl BbbService {
             || (!home.meeting.moderator_pw.is_empty() && params.get("password") == Some(&home.meeting.moderator_pw));
         Counts::one(&self.cluster.counts.joins);
         self.cluster.arrived(&home.meeting.binding.backend, server, if moderator { 2.0 } else { 1.0 });
-        let forward = join_params(params, &o.join);
+        let rules = self.rules(&o.join);
+        let mut forward = join_params(params, &rules);
+        if home.meeting.id != id {
+            forward.set("meetingID", home.meeting.id.as_str());
+        }
         let secret = self.cluster.secret_for(server).await;
         let url = signed_url(server.url(), "join", &forward, secret.expose(), o.outgoing);
         let Ok(location) = HeaderValue::try_from(url) else { return Err(Fault::ServerUnavailable) };
@@ -139,7 +153,7 @@ impl BbbService {
 
     pub(super) async fn insert_document(&self, params: &Params<'_>, body: Payload) -> Done {
         let id = meeting_id(params)?;
-        let home = self.cluster.home(id).await?.ok_or(Fault::MeetingNotFound)?;
+        let home = self.home(id).await?.ok_or(Fault::MeetingNotFound)?;
         let o = self.cluster.live();
         let allow = &o.callbacks.allow;
         let (upload, refusal) = match body {
@@ -153,7 +167,8 @@ impl BbbService {
                 (Some(Upload { content_type: "application/xml", body }), refusal)
             }
         };
-        let answer = self.cluster.ask(&home.server, "insertDocument", &only_id(id), upload, !home.online).await;
+        let answer =
+            self.cluster.ask(&home.server, "insertDocument", &only_id(&home.meeting.id), upload, !home.online).await;
         if let Some(fault) = refusal.fault() {
             return Err(fault);
         }
@@ -199,7 +214,8 @@ impl BbbService {
             return Err(Fault::AccessServerFailed);
         }
         let size = bodies.iter().flatten().map(Bytes::len).sum::<usize>() + 256;
-        let own = lists.iter().flatten().filter(|m| m.tenant.is_none()).map(|m| m.raw);
+        let whose = self.tenant().map(|t| t.id.as_str());
+        let own = lists.iter().flatten().filter(|m| m.tenant.as_deref() == whose).map(|m| m.raw);
         let mut r = xml(size, |out| write_meetings(out, own));
         if !missing.is_empty() {
             tracing::warn!(missing = missing.join(","), "getMeetings answers without some servers");

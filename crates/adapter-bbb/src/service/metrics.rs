@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use balancer_core::ProbeOutcome;
@@ -10,6 +11,7 @@ use http::{HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
 
 use super::limit::Limiter;
+use super::tenants::Limit;
 use super::{BbbService, with_body};
 use crate::client::host_of;
 use crate::server::{BbbServer, MILLI};
@@ -58,6 +60,10 @@ pub(crate) struct Counts {
     pub(crate) failed: Times,
     /// Who called how often.
     pub(crate) limiter: Limiter,
+    /// Which tenant called how often.
+    pub(crate) tenant_limiter: Limiter,
+    /// Calls refused because a tenant has as much as it may have, by tenant.
+    pub(crate) tenants_refused: Mutex<BTreeMap<(String, Limit), u64>>,
 }
 
 impl Counts {
@@ -187,6 +193,22 @@ impl BbbService {
             "Calls refused because their caller calls too often.",
         );
         page.sample("balancer_requests_limited_total", &[], c.counts.limited.load(Relaxed) as f64);
+        if c.live().multitenancy {
+            let figures = self.tenant_figures().await;
+            page.family("balancer_tenant_meetings", "gauge", "Meetings by tenant.");
+            for (tenant, n) in &figures.meetings {
+                page.sample("balancer_tenant_meetings", &[("tenant", tenant)], *n as f64);
+            }
+            page.family("balancer_tenant_users", "gauge", "People by tenant, as last seen by this process.");
+            for (tenant, n) in &figures.users {
+                page.sample("balancer_tenant_users", &[("tenant", tenant)], *n as f64);
+            }
+            let name = "balancer_tenant_refused_total";
+            page.family(name, "counter", "Calls refused because a tenant has as much as it may have, by limit.");
+            for (tenant, limit, n) in &figures.refused {
+                page.sample(name, &[("tenant", tenant), ("limit", limit)], *n as f64);
+            }
+        }
         let name = "balancer_request_duration_seconds";
         page.histograms(name, "How long calls took, by call.", "call", &c.counts.calls);
         let hosts: Vec<String> = records.iter().map(|r| host_of(&r.url)).collect();

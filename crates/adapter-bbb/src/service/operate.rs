@@ -42,7 +42,19 @@ fn with_hosts(text: &str, hosts: &[(String, String)]) -> String {
 
 /// The name of a call of ours, if it is one.
 pub(super) fn known(name: &str) -> &'static str {
-    const NAMES: [&str; 8] = ["poll", "plan", "removeServer", "endMeeting", "status", "explain", "meetings", "meeting"];
+    const NAMES: [&str; 11] = [
+        "poll",
+        "plan",
+        "removeServer",
+        "endMeeting",
+        "status",
+        "explain",
+        "meetings",
+        "meeting",
+        "tenants",
+        "addTenantSetting",
+        "removeTenantSetting",
+    ];
     NAMES.into_iter().find(|known| *known == name).unwrap_or("other")
 }
 
@@ -52,8 +64,12 @@ fn no_meeting(id: &str) -> Response<Bytes> {
 
 impl BbbService {
     pub(super) async fn operate(&self, name: &str, head: &RequestHead<'_>, body: Payload) -> Response<Bytes> {
-        let is_post = matches!(name, "poll" | "plan" | "removeServer" | "endMeeting");
-        let known = is_post || matches!(name, "status" | "explain" | "meetings" | "meeting");
+        let of_tenants = matches!(name, "tenants" | "addTenantSetting" | "removeTenantSetting");
+        let is_post = matches!(
+            name,
+            "poll" | "plan" | "removeServer" | "endMeeting" | "addTenantSetting" | "removeTenantSetting"
+        );
+        let known = is_post || matches!(name, "status" | "explain" | "meetings" | "meeting" | "tenants");
         if !known || (head.method == "POST") != is_post {
             return fault(&Fault::UnsupportedRequest);
         }
@@ -73,7 +89,13 @@ impl BbbService {
             let refused = head.caller.and_then(|ip| self.refuse_often(ip.into()));
             return refused.unwrap_or_else(|| fault(&Fault::Checksum));
         }
+        if of_tenants && !self.cluster.live().multitenancy {
+            return answer(StatusCode::PRECONDITION_FAILED, &json!({ "message": "Multitenancy is disabled" }));
+        }
         let done = match name {
+            "tenants" => self.list_tenants().await,
+            "addTenantSetting" => self.add_tenant_setting(&parse(&body)).await,
+            "removeTenantSetting" => self.remove_tenant_setting(&parse(&body)).await,
             "poll" => self.poll().await,
             "plan" => self.plan(&parse(&body)).await,
             "status" => Ok(self.status()),
@@ -151,18 +173,28 @@ impl BbbService {
     }
 
     fn meeting_object(&self, m: &MeetingRecord) -> Value {
-        json!({
+        let mut shown = json!({
             "id": m.id,
             "server": m.binding.backend,
             "url": self.cluster.server(&m.binding.backend).map(|s| s.url().to_owned()),
             "voice_bridge": m.voice_bridge,
             "stamp_ms": m.binding.stamp,
-        })
+        });
+        if !m.tenant.is_empty() {
+            shown["tenant"] = m.tenant.as_str().into();
+        }
+        shown
     }
 
     async fn list_meetings(&self, params: &Params<'_>) -> Result<Response<Bytes>, balancer_core::StickError> {
         let server = params.present("server").map(BackendId::from);
         let mut list = self.cluster.store.meetings(server.as_ref()).await?;
+        if let Some(tenant) = params.present("tenant") {
+            let book = self.cluster.tenants().await?;
+            let named = book.iter().find(|t| t.id == tenant || t.name.eq_ignore_ascii_case(tenant));
+            let id = named.map_or(tenant, |t| t.id.as_str());
+            list.retain(|m| m.tenant == id);
+        }
         list.sort_by(|a, b| a.id.cmp(&b.id));
         let list: Vec<Value> = list.iter().map(|m| self.meeting_object(m)).collect();
         Ok(answer(StatusCode::OK, &json!({ "meetings": list })))

@@ -41,8 +41,9 @@ fn forwarded(params: &Params<'_>) -> Params<'static> {
 
 impl BbbService {
     pub(super) async fn send_chat_message(&self, params: &Params<'_>) -> Done {
-        let home = self.cluster.home(meeting_id(params)?).await?.ok_or(Fault::MeetingNotFound)?;
-        let forward = forwarded(params);
+        let home = self.home(meeting_id(params)?).await?.ok_or(Fault::MeetingNotFound)?;
+        let mut forward = forwarded(params);
+        forward.set("meetingID", home.meeting.id.clone());
         let answer = self.cluster.ask(&home.server, "sendChatMessage", &forward, None, !home.online).await;
         relay(&answer.map_err(|_| Fault::AccessMeetingFailed)?, Fault::AccessMeetingFailed)
     }

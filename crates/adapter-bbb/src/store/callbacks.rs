@@ -35,12 +35,15 @@ pub struct Hook {
     /// When it was asked for by the store's clock, in milliseconds since the epoch.
     #[serde(default)]
     pub since_ms: u64,
+    /// The id of the tenant whose hook it is; it hears of that one's meetings alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
 }
 
 impl Hook {
     /// A hook for every event of every meeting.
     pub fn new(url: impl Into<String>) -> Self {
-        Self { id: 0, url: url.into(), meeting: None, events: None, raw: false, since_ms: 0 }
+        Self { id: 0, url: url.into(), meeting: None, events: None, raw: false, since_ms: 0, tenant: None }
     }
 }
 
@@ -74,6 +77,9 @@ pub struct CallbackUrls {
     /// For the news that a recording is ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recording_ready: Option<String>,
+    /// The id of the tenant whose front-end it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
 }
 
 /// What a delivery is.
@@ -104,12 +110,15 @@ pub struct Delivery {
     pub since_ms: u64,
     /// How often it was tried in vain.
     pub attempts: u32,
+    /// The id of the tenant whose front-end it is for, whose secrets sign it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
 }
 
 impl Delivery {
     /// One that was never tried.
     pub fn new(kind: DeliveryKind, url: impl Into<String>, body: impl Into<String>, since_ms: u64) -> Self {
-        Self { id: 0, kind, url: url.into(), body: body.into(), since_ms, attempts: 0 }
+        Self { id: 0, kind, url: url.into(), body: body.into(), since_ms, attempts: 0, tenant: None }
     }
 }
 

@@ -14,6 +14,7 @@ mod disk;
 mod meetings;
 mod rows;
 mod sticks;
+mod tenants;
 
 /// Servers and meetings of one process: what several processes share belongs into Redis.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ struct State {
     bridges: HashMap<String, String>,
     closed: HashSet<BackendId>,
     outside: callbacks::Outside,
+    tenants: tenants::Tenants,
     last_stamp: u64,
     epoch: u64,
     /// What has to be written, by key; `None` deletes.
@@ -73,7 +75,7 @@ impl State {
         let expired = self.meetings.iter().filter(|(_, h)| h.expires_ms <= now);
         let expired: Vec<String> = expired.map(|(id, _)| id.clone()).collect();
         expired.iter().for_each(|id| self.drop_meeting(id));
-        for key in self.outside.drop_expired(now) {
+        for key in self.outside.drop_expired(now).into_iter().chain(self.tenants.drop_expired(now)) {
             self.mark(key, None);
         }
     }
@@ -197,6 +199,13 @@ impl LocalStore {
                 return Err(StickError::Full { capacity: self.capacity });
             }
         }
+        if held.is_none() && claim.most > 0 && !claim.tenant.is_empty() {
+            let own = s.meetings.values().filter(|h| h.expires_ms > now && h.record.tenant == claim.tenant).count();
+            let capacity = usize::try_from(claim.most).unwrap_or(usize::MAX);
+            if own >= capacity {
+                return Err(StickError::Full { capacity });
+            }
+        }
         s.last_stamp = now.max(s.last_stamp + 1);
         let binding = Binding { backend: wanted.clone(), token: claim.want.token, stamp: s.last_stamp };
         let bridges = &s.bridges;
@@ -215,6 +224,7 @@ impl LocalStore {
             moderator_pw,
             voice_bridge,
             ending: false,
+            tenant: held.as_ref().map_or_else(|| claim.tenant.to_owned(), |m| m.tenant.clone()),
         };
         let held =
             Held { record: record.clone(), expires_ms: now.saturating_add(millis(claim.ttl)), ending_until_ms: 0 };
@@ -242,6 +252,8 @@ impl LocalStore {
             bridges: &bridges,
             load: 0.0,
             adopt: false,
+            tenant: "",
+            most: 0,
             registered: false,
             ttl,
         };

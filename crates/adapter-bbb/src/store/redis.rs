@@ -19,10 +19,12 @@ use super::{
 };
 use crate::secret::Secret;
 use crate::store::callbacks::CallbackStore;
+use crate::store::tenants::TenantStore;
 
 mod callbacks;
 mod polls;
 mod scripts;
+mod tenants;
 mod tidy;
 
 /// Servers and meetings on a Redis server that any number of processes share.
@@ -124,7 +126,7 @@ impl RedisMeetings {
         StickError::Corrupt { target: self.link.target(), why: format!("unexpected answer to {what}") }
     }
 
-    /// `server_id, moderator_pw, voice_bridge, token, stamp, ending` as the scripts give them.
+    /// `server_id, moderator_pw, voice_bridge, token, stamp, ending, tenant_id` as the scripts give them.
     fn meeting(id: &str, row: &[RedisReply]) -> Option<MeetingRecord> {
         let server = text(row.first());
         if server.is_empty() {
@@ -137,6 +139,7 @@ impl RedisMeetings {
             moderator_pw: text(row.get(1)).to_owned(),
             voice_bridge: text(row.get(2)).to_owned(),
             ending: number(row.get(5)) > 0,
+            tenant: text(row.get(6)).to_owned(),
         })
     }
 
@@ -156,6 +159,8 @@ impl RedisMeetings {
             bridges: &bridges,
             load: 0.0,
             adopt: false,
+            tenant: "",
+            most: 0,
             registered: false,
             ttl,
         };
@@ -222,16 +227,17 @@ impl MeetingStore for RedisMeetings {
         let reply = self.run(&self.scripts.look, &[id]).await?;
         let row = reply.as_list();
         let meeting = Self::meeting(id, row);
-        let known = number(row.get(6)) > 0;
+        let known = number(row.get(7)) > 0;
         let server = (meeting.is_some() && known)
-            .then(|| (state_of(text(row.get(7)), number(row.get(8))), text(row.get(9)) == "true"));
-        Ok(Look { meeting, server, epoch: number(row.get(10)) })
+            .then(|| (state_of(text(row.get(8)), number(row.get(9))), text(row.get(10)) == "true"));
+        Ok(Look { meeting, server, epoch: number(row.get(11)) })
     }
 
     async fn claim_meeting(&self, claim: &MeetingClaim<'_>) -> Result<Claimed, StickError> {
         StickKey::new(claim.id)?;
         let (token, load, ttl) =
             (claim.want.token.0.to_string(), claim.load.to_string(), millis(claim.ttl).to_string());
+        let most = claim.most.to_string();
         let seen = claim.over.map(|b| (b.backend.as_str(), b.token.0.to_string(), b.stamp.to_string()));
         let (seen_server, seen_token, seen_stamp) =
             seen.as_ref().map_or(("", "", ""), |(s, t, n)| (*s, t.as_str(), n.as_str()));
@@ -247,6 +253,8 @@ impl MeetingStore for RedisMeetings {
             seen_stamp,
             if claim.adopt { "1" } else { "" },
             if claim.registered { "1" } else { "" },
+            claim.tenant,
+            &most,
         ];
         args.extend(claim.bridges.iter().map(String::as_str));
         let reply = self.run(&self.scripts.claim, &args).await?;
@@ -254,6 +262,9 @@ impl MeetingStore for RedisMeetings {
         let word = text(row.first());
         if word == "closed" {
             return Ok(Claimed { claim: Claim::Closed, meeting: None });
+        }
+        if word == "full" {
+            return Err(StickError::Full { capacity: usize::try_from(claim.most).unwrap_or(usize::MAX) });
         }
         let meeting = Self::meeting(claim.id, row.get(1..).unwrap_or(&[])).ok_or_else(|| self.corrupt("a claim"))?;
         let binding = meeting.binding.clone();
@@ -444,6 +455,10 @@ impl MeetingStore for RedisMeetings {
     }
 
     fn callback_store(&self) -> &dyn CallbackStore {
+        self
+    }
+
+    fn tenant_store(&self) -> &dyn TenantStore {
         self
     }
 

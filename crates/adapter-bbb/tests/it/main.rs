@@ -19,4 +19,5 @@ mod secrets;
 mod stage;
 mod store;
 mod surfaces;
+mod tenants;
 mod weaknesses;

@@ -102,6 +102,8 @@ async fn no_secret_is_logged_or_shown() {
         bridges: &[],
         load: 0.0,
         adopt: false,
+        tenant: "",
+        most: 0,
         registered: false,
         ttl: Duration::from_secs(1),
     };

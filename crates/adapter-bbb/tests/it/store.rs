@@ -68,6 +68,8 @@ async fn bind(store: &dyn MeetingStore, id: &str, server: &str, load: f64) -> Bi
         bridges: &bridges,
         load,
         adopt: false,
+        tenant: "",
+        most: 0,
         registered: false,
         ttl: DAY,
     };

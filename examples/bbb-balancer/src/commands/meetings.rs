@@ -11,8 +11,13 @@ use crate::client::{Api, Client};
 use console::printable;
 use console::{Exit, Failure, Outcome};
 
-/// The known meetings, of some servers or of all.
-pub(super) async fn list(client: &Client, servers: &[String], view: View) -> Result<Outcome, Failure> {
+/// The known meetings, of some servers or of all, perhaps of one tenant.
+pub(super) async fn list(
+    client: &Client,
+    servers: &[String],
+    tenant: Option<&str>,
+    view: View,
+) -> Result<Outcome, Failure> {
     let mut all: Vec<Value> = Vec::new();
     let mut ask = Vec::new();
     for name in servers {
@@ -22,7 +27,8 @@ pub(super) async fn list(client: &Client, servers: &[String], view: View) -> Res
         ask.push(None);
     }
     for id in ask {
-        let query: Vec<(&str, &str)> = id.iter().map(|id| ("server", id.as_str())).collect();
+        let mut query: Vec<(&str, &str)> = id.iter().map(|id| ("server", id.as_str())).collect();
+        query.extend(tenant.map(|tenant| ("tenant", tenant)));
         let answer = good(client.get(Api::Own, "meetings", &query).await?, "the meetings cannot be listed")?;
         all.extend_from_slice(items(&answer, "meetings")?);
     }
@@ -41,6 +47,10 @@ pub(super) fn block(meeting: &Value, wide: bool) -> String {
     let field = |name| printable(text(meeting, name));
     let mut out =
         format!("MeetingID: {}\n\tServer ID: {}\n\tServer Url: {}\n", field("id"), field("server"), field("url"));
+    let tenant = field("tenant");
+    if !tenant.is_empty() {
+        out.push_str(&format!("\tTenant ID: {tenant}\n"));
+    }
     if wide {
         out.push_str(&format!("\tVoice bridge: {}\n", field("voice_bridge")));
     }

@@ -46,6 +46,8 @@ pub(super) struct Found {
     pub(super) meetings: usize,
     pub(super) bridges: usize,
     pub(super) tenants: usize,
+    /// Whether `serve` would tell tenants apart.
+    pub(super) serves_tenants: bool,
     /// What Scalelite has forgotten to tidy up.
     pub(super) left_over: Vec<String>,
     /// Name, value without secrets, source.
@@ -70,8 +72,11 @@ impl Found {
     fn obstacles(&self) -> Vec<String> {
         let mut all = self.refused.clone();
         // Without them their calls are refused; the setting alone may not say so.
-        if self.tenants > 0 && !all.iter().any(|why| why.contains("MULTITENANCY_ENABLED")) {
-            all.push(format!("{} tenants are kept, and tenants are not supported yet", self.tenants));
+        if self.tenants > 0 && !self.serves_tenants {
+            all.push(format!(
+                "{} tenants are kept: set MULTITENANCY_ENABLED to true, else their calls are refused",
+                self.tenants
+            ));
         }
         all
     }

@@ -50,11 +50,51 @@ fn tasks_become_actions() {
         ("liveness[]", Action::Liveness),
         ("poll:all", Action::Poll { lenient: true }),
         ("status", Action::Status),
-        ("meetings", Action::Meetings { servers: Vec::new() }),
-        ("meetings:list[]", Action::Meetings { servers: Vec::new() }),
+        ("meetings", Action::Meetings { servers: Vec::new(), tenant: None }),
+        ("meetings:list[]", Action::Meetings { servers: Vec::new(), tenant: None }),
     ];
     for (text, want) in cases {
         assert!(parse(text).is_ok_and(|action| action == want), "{text}");
+    }
+}
+
+#[test]
+fn tasks_about_tenants_become_orders() {
+    let update = |fields: &[(&'static str, &str)]| TenantOrder::Update {
+        tenant: "t".into(),
+        fields: fields.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
+        limits: Limits::default(),
+    };
+    let set = |overrides| TenantOrder::Set { tenant: "t".into(), param: "a".into(), value: "b".into(), overrides };
+    let cases = [
+        ("tenants[]", TenantOrder::List { show_secrets: false }),
+        ("tenants:showall", TenantOrder::List { show_secrets: false }),
+        ("tenants:add[n,a:b]", TenantOrder::Add { name: "n".into(), secrets: "a:b".into(), limits: Limits::default() }),
+        ("tenants:update[t,n,s]", update(&[("name", "n"), ("secrets", "s")])),
+        ("tenants:update[t,,s]", update(&[("secrets", "s")])),
+        ("tenants:remove[t]", TenantOrder::Remove { tenant: "t".into() }),
+        (
+            "tenants:update_lrs_basic[t,e,u,p]",
+            update(&[("lrs_endpoint", "e"), ("lrs_username", "u"), ("lrs_password", "p")]),
+        ),
+        (
+            "tenants:update_lrs_kc[t,e,k,i,s,u,p]",
+            update(&[
+                ("lrs_endpoint", "e"),
+                ("kc_token_url", "k"),
+                ("kc_client_id", "i"),
+                ("kc_client_secret", "s"),
+                ("kc_username", "u"),
+                ("kc_password", "p"),
+            ]),
+        ),
+        ("tenantSettings", TenantOrder::Settings),
+        ("tenantSettings:add[t,a,b,true]", set(true)),
+        ("tenantSettings:add[t,a,b,yes]", set(false)),
+        ("tenantSettings:remove[s]", TenantOrder::Unset { id: "s".into() }),
+    ];
+    for (text, want) in cases {
+        assert!(parse(text).is_ok_and(|action| action == Action::Tenants(want)), "{text}");
     }
 }
 
@@ -70,13 +110,15 @@ fn errors_say_what_is_missing() {
     assert!(said("servers:sync[f,all]").contains("keep, cordon or force"));
     assert!(said("poll[0]").contains("from 1 to 86400"));
     assert!(said("recordings:watch[true]").contains("recordings are not served yet"));
-    assert!(said("tenants:add[a,b]").contains("tenants are not supported yet"));
+    assert!(said("tenants:add[a]").contains("tenants:add[name,secrets]"));
+    assert!(said("tenantSettings:add[a,b,c]").contains("lacks an argument"));
     assert!(said("nothing:like:that").contains("rake status"));
 }
 
 #[test]
 fn recognises_spellings() {
     assert!(is_task("servers:add[u,s]") && is_task("poll:all") && is_task("status[]"));
-    assert!(is_task("tenants") && is_task("recordings:update"));
+    assert!(is_task("tenantSettings") && is_task("tenants:add[a,b]") && is_task("recordings:update"));
+    assert!(!is_task("tenants"), "a command of ours");
     assert!(!is_task("servers") && !is_task("serve") && !is_task("--url=http://x"));
 }

@@ -114,6 +114,13 @@ keys! {
         voice_bridge_len N ["VOICE_BRIDGE_LEN"] "9" "Digits of a voice bridge number";
         use_external_voice_bridge BOOL ["USE_EXTERNAL_VOICE_BRIDGE"] "false" "Try a front-end's own voiceBridge first";
     }
+    "Tenants and dial-in" {
+        multitenancy_enabled BOOL ["MULTITENANCY_ENABLED"] "false" "Tell tenants apart by the first label of the host name they call";
+        fsapi_password SECRET ["FSAPI_PASSWORD"] "" "Password of telephone servers; the first secret when not set, none at all when set to nothing" => Secret;
+        fsapi_max_duration MINUTES ["FSAPI_MAX_DURATION"] "" "Longest call by telephone; 0 is no limit [default: that of meetings]";
+        voice_bridge_min N ["VOICE_BRIDGE_MIN"] "5" "Least digits that callers may type";
+        voice_bridge_max N ["VOICE_BRIDGE_MAX"] "9" "Most digits that callers may type";
+    }
     "Callbacks" {
         callback_allow NETWORKS ["BALANCER_CALLBACK_ALLOW"] "" "Private networks that callbacks and documents may lead to: 10.0.0.0/8,fd00::/8; private is all";
         relay_recording_ready BOOL ["BALANCER_RELAY_RECORDING_READY"] "false" "Have servers tell the balancer that a recording is ready, and tell the front-end";
@@ -156,6 +163,10 @@ const LIVE: &[&str] = &[
     "get_meetings_api_disabled",
     "use_external_voice_bridge",
     "relay_recording_ready",
+    "fsapi_password",
+    "fsapi_max_duration",
+    "voice_bridge_min",
+    "voice_bridge_max",
     "build_number",
     "rate_limit",
     "rate_burst",
@@ -181,9 +192,6 @@ pub(crate) const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("CLOUDFRONT_URL", "recordings are not served yet"),
     ("CF_KEY_PAIR_ID", "recordings are not served yet"),
     ("CF_PRIVATE_KEY_B64", "recordings are not served yet"),
-    ("FSAPI_", "dial-in is not served yet"),
-    ("VOICE_BRIDGE_MIN", "dial-in is not served yet"),
-    ("VOICE_BRIDGE_MAX", "dial-in is not served yet"),
     ("POLLER_THREADS", "polls run at once without threads of their own"),
     ("POLLER_WAIT_TIMEOUT", "every poll has its own limit: CONNECT_TIMEOUT and RESPONSE_TIMEOUT"),
     ("RAILS_ENV", "there is one environment; the Redis prefix is REDIS_NAMESPACE"),

@@ -73,11 +73,12 @@ impl Sources {
     ) -> Self {
         let flags = flags.into_iter().collect();
         let mut env: BTreeMap<String, String> = env.into_iter().collect();
-        env.retain(|_, value| !value.trim().is_empty());
+        // An empty one lets every telephone server in.
+        env.retain(|name, value| name == "FSAPI_PASSWORD" || !value.trim().is_empty());
         Self { flags, env, ..Self::default() }
     }
 
-    /// The environment, by name; empty counts as not set.
+    /// The environment, by name; empty counts as not set, but for `FSAPI_PASSWORD`.
     pub(crate) fn env(&self, name: &str) -> Option<&str> {
         self.env.get(name).map(String::as_str)
     }
@@ -139,8 +140,6 @@ impl Sources {
                 let upper = name.to_uppercase();
                 if let Some(why) = without_effect(&upper) {
                     self.idle.push(format!("{upper} ({place}) has no effect: {why}"));
-                } else if upper == "MULTITENANCY_ENABLED" {
-                    self.env.entry(upper).or_insert_with(|| plain(value).unwrap_or_default());
                 } else {
                     errors.push(unknown(&place, name));
                 }

@@ -107,9 +107,14 @@ fn errors_name_setting_source_and_remedy() {
     assert!(errors(&[], &[("LOADBALANCER_SECRET", "")], "").contains("openssl rand -hex 32"));
     let said = errors(&[], &[("DEFAULT_JOIN_PARAMS", "a=1,b")], "");
     assert!(said.contains("default_join_params") && said.contains("not name=value"), "{said}");
-    assert!(errors(&[], &[("MULTITENANCY_ENABLED", "true")], "").contains("tenants are not supported"));
-    assert!(errors(&[], &[], "multitenancy_enabled = true").contains("tenants are not supported"));
-    assert!(read(&[], &[("MULTITENANCY_ENABLED", "false")], "").is_ok());
+    assert!(read(&[], &[("MULTITENANCY_ENABLED", "true")], "").unwrap().multitenancy);
+    assert!(read(&[], &[], "multitenancy_enabled = true").unwrap().multitenancy);
+    assert!(!read(&[], &[("MULTITENANCY_ENABLED", "false")], "").unwrap().multitenancy);
+    let said = errors(&[], &[("VOICE_BRIDGE_MIN", "8"), ("VOICE_BRIDGE_MAX", "7")], "");
+    assert!(said.contains("must not be more than voice_bridge_max"), "{said}");
+    let open = read(&[], &[("FSAPI_PASSWORD", "")], "").unwrap();
+    assert!(open.dial_in.password.is_some() && open.warnings().iter().any(|w| w.contains("/fsapi")));
+    assert!(read(&[], &[], "").unwrap().dial_in.password.is_none());
 }
 
 #[test]
@@ -241,13 +246,11 @@ enum Fate {
     Taken(&'static str, &'static str),
     /// It is told that it has no effect, and why.
     Idle,
-    /// With this value the balancer does not start, and says why.
-    Refused(&'static str),
 }
 
 #[test]
 fn every_name_of_the_environment_is_honoured_or_answered() {
-    use Fate::{Idle, Refused, Taken};
+    use Fate::{Idle, Taken};
     // Every name of Scalelite's environment.
     let table = [
         ("URL_HOST", Taken("url_host", "bbb.example.com")),
@@ -283,7 +286,7 @@ fn every_name_of_the_environment_is_honoured_or_answered() {
         ("OVERRIDE_JOIN_PARAMS", Taken("override_join_params", "a=1")),
         ("GET_MEETINGS_API_DISABLED", Taken("get_meetings_api_disabled", "true")),
         ("SERVER_ID_IS_HOSTNAME", Taken("server_id_is_hostname", "true")),
-        ("MULTITENANCY_ENABLED", Refused("true")),
+        ("MULTITENANCY_ENABLED", Taken("multitenancy_enabled", "true")),
         ("LOAD_MIN_USER_COUNT", Taken("load_min_user_count", "20")),
         ("LOAD_JOIN_BUFFER_TIME", Taken("load_join_buffer_time", "5")),
         ("POLL_INTERVAL", Taken("poll_interval", "30")),
@@ -312,11 +315,11 @@ fn every_name_of_the_environment_is_honoured_or_answered() {
         ("CF_KEY_PAIR_ID", Idle),
         ("CF_PRIVATE_KEY_B64", Idle),
         ("VOICE_BRIDGE_LEN", Taken("voice_bridge_len", "7")),
-        ("VOICE_BRIDGE_MIN", Idle),
-        ("VOICE_BRIDGE_MAX", Idle),
+        ("VOICE_BRIDGE_MIN", Taken("voice_bridge_min", "4")),
+        ("VOICE_BRIDGE_MAX", Taken("voice_bridge_max", "12")),
         ("USE_EXTERNAL_VOICE_BRIDGE", Taken("use_external_voice_bridge", "true")),
-        ("FSAPI_PASSWORD", Idle),
-        ("FSAPI_MAX_DURATION", Idle),
+        ("FSAPI_PASSWORD", Taken("fsapi_password", SECRET)),
+        ("FSAPI_MAX_DURATION", Taken("fsapi_max_duration", "30")),
         ("NGINX_SSL", Idle),
         ("NGINX_BEHIND_PROXY", Idle),
         ("BEHIND_PROXY", Idle),
@@ -335,6 +338,7 @@ fn every_name_of_the_environment_is_honoured_or_answered() {
                     "url_host",
                     "loadbalancer_secret",
                     "loadbalancer_secrets",
+                    "fsapi_password",
                     "build_number",
                     "redis_namespace",
                     "create_exclude_params",
@@ -349,10 +353,6 @@ fn every_name_of_the_environment_is_honoured_or_answered() {
                 let s = read(&[], &[(name, "1")], "").unwrap();
                 let told = s.notices().iter().find(|notice| notice.starts_with(&format!("{name} has no effect: ")));
                 assert!(told.is_some_and(|notice| notice.len() > name.len() + 30), "{name}: {:?}", s.notices());
-            }
-            Refused(value) => {
-                let said = errors(&[], &[(name, value)], "");
-                assert!(said.contains(&format!("{name} is {value:?}: ")), "{name}: {said}");
             }
         }
     }

@@ -114,13 +114,19 @@ fn a_deployment_is_read_and_stays_byte_for_byte() {
     assert!(!ran.out.contains("bbbbcccc"), "{ran:?}");
 
     // What keeps us from taking over is told, and ends with 1.
-    let ran = run(&["import", "scalelite"], &[&env[..], &[("MULTITENANCY_ENABLED", "true")]].concat());
-    assert!(ran.code == 1 && ran.out.contains("In the way\n  MULTITENANCY_ENABLED"), "{ran:?}");
+    let with = |name, value| run(&["import", "scalelite"], &[&env[..], &[(name, value)]].concat());
+    let ran = with("POLL_INTERVAL", "often");
+    assert!(ran.code == 1 && ran.out.contains("In the way\n  poll_interval"), "{ran:?}");
     assert_eq!(redis.dump(), before, "something was changed");
 
-    redis.say("SADD scalelite:tenants t1");
+    redis.say("SADD scalelite:tenants t1 t2");
+    redis.say("HSET scalelite:tenant:t1 name school secrets geheim");
+    redis.say("HSET scalelite:tenant:t2 name School secrets geheim");
     let ran = run(&["import", "scalelite"], &env);
-    assert!(ran.code == 1 && ran.out.contains("1 tenants are kept, and tenants are not supported yet"), "{ran:?}");
+    assert!(ran.code == 1 && ran.out.contains("2 tenants are kept: set MULTITENANCY_ENABLED to true"), "{ran:?}");
+    let ran = with("MULTITENANCY_ENABLED", "true");
+    assert!(ran.code == 0 && ran.out.contains("the tenants t1 and t2 have one name, school"), "{ran:?}");
+    assert!(!ran.out.contains("geheim"), "{ran:?}");
     let ran = run(&["import", "scalelite"], &[&env[..], &[("REDIS_NAMESPACE", "none")]].concat());
     assert!(ran.code == 0 && ran.out.contains("No servers were found: is REDIS_NAMESPACE right?"), "{ran:?}");
     redis.say("SET odd:servers text");

@@ -15,6 +15,7 @@ mod plan;
 mod processes;
 mod soak;
 mod sync;
+mod tenants;
 mod usage;
 
 use std::process::{Command, Output};

@@ -143,7 +143,7 @@ fn there_and_back(redis: u16, fakes: &[FakeBbb]) {
          DATABASE_URL=postgresql://postgres:x@127.0.0.1:5432\nREDIS_URL=redis://127.0.0.1:{redis}\nPORT={port}\n\
          POLL_INTERVAL=1\n"
     );
-    let mut guide = Guide::open(include_str!("../../MIGRATING.md"), &environment);
+    let mut guide = Guide::open("plain", include_str!("../../MIGRATING.md"), &environment);
 
     guide.follow("1. Install it beside Scalelite");
     let before = scalelite.redis.dump();
@@ -184,7 +184,10 @@ fn there_and_back(redis: u16, fakes: &[FakeBbb]) {
     assert!(over.contains("sentEndMeetingRequest"), "{over}");
     let homes: Vec<(String, String)> = (0..6).map(|n| (format!("new-{n}"), front.join(&format!("new-{n}")))).collect();
 
-    guide.follow("5. Going back");
+    let told = guide.follow("5. Dial-in");
+    assert!(told.contains("match_did_and_prompt_for_pin"), "{told}");
+    guide.skip("6. Tenants");
+    guide.follow("7. Going back");
     let all = guide.orders();
     assert_eq!(all[4..], ["disable bbb-balancer", "start scalelite-api", "start scalelite-poller"]);
     until("nobody listens any more", || std::net::TcpStream::connect(("127.0.0.1", port)).is_err().then_some(()));
@@ -198,5 +201,77 @@ fn there_and_back(redis: u16, fakes: &[FakeBbb]) {
     assert_eq!(loads.len(), 3, "{loads:?}");
     let keys = scalelite.ask("KEYS *");
     assert!(!keys.iter().any(|key| key.contains("balancer")), "{keys:?}");
+    assert!(guide.is_done(), "a part of the guide was not followed");
+}
+
+/// One signed call of a tenant's front-end: where it leads, and what it says.
+fn of_tenant(port: u16, tenant: &str, secret: &str, name: &str, pairs: &[(&str, &str)]) -> (Option<String>, String) {
+    use std::io::{Read as _, Write as _};
+    let path = signed("/bigbluebutton/api", name, pairs, secret);
+    let mut s = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    s.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+    write!(s, "GET {path} HTTP/1.1\r\nHost: {tenant}.lb.example.com\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    s.read_to_string(&mut text).unwrap();
+    let location = text.lines().find_map(|l| l.strip_prefix("location: ").map(str::to_owned));
+    (location, text)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tenants_come_along() {
+    let Some((redis, _guard)) = processes::redis() else { return };
+    let mut fakes = Vec::new();
+    for n in 0..2 {
+        fakes.push(FakeBbb::start(FakeOptions::new(format!("the-secret-of-server-number-{n}-qX7"))).await.unwrap());
+    }
+    tokio::task::block_in_place(|| with_tenants(redis, &fakes));
+}
+
+fn with_tenants(redis: u16, fakes: &[FakeBbb]) {
+    let mut scalelite = Scalelite { redis: Redis::connect(redis), fakes };
+    (0..2).for_each(|n| scalelite.add(n));
+    let secrets = ["school-secret-4f5e6d7c8b9a", "college-secret-0a1b2c3d4e5f"];
+    for (id, name, secret) in [("t1", "school", secrets[0]), ("t2", "college", secrets[1])] {
+        scalelite.ask(&format!("SADD {PREFIX}tenants {id}"));
+        scalelite.ask(&format!("HSET {PREFIX}tenant:{id} name {name} secrets {secret}"));
+        scalelite.ask(&format!("HSET {PREFIX}tenant_name:{name} id {id}"));
+    }
+    scalelite.ask(&format!("SADD {PREFIX}tenant_settings:t1 s1"));
+    scalelite.ask(&format!("HSET {PREFIX}tenant_setting:s1 param welcome value hi override true tenant_id t1"));
+    let home = scalelite.create("lesson", "715622301");
+    scalelite.ask(&format!("HSET {PREFIX}meeting:lesson tenant_id t1"));
+    let port = free_port();
+    let environment = format!(
+        "URL_HOST=lb.example.com\nSECRET_KEY_BASE=5ecre7\nLOADBALANCER_SECRET={SECRET}\nMULTITENANCY_ENABLED=true\n\
+         FSAPI_PASSWORD=of-telephones\nREDIS_URL=redis://127.0.0.1:{redis}\nPORT={port}\nPOLL_INTERVAL=1\n"
+    );
+    let mut guide = Guide::open("tenants", include_str!("../../MIGRATING.md"), &environment);
+    guide.follow("1. Install it beside Scalelite");
+    let told = guide.follow("2. Look, and change nothing");
+    assert!(told.contains("2 servers, 1 meetings, 1 voice bridges, 2 tenants"), "{told}");
+    assert!(!told.contains("In the way") && !told.contains("of-telephones"), "{told}");
+    guide.follow("3. Stop Scalelite, start the balancer");
+    guide.follow("4. Check");
+    let told = guide.follow("5. Dial-in");
+    assert!(told.contains("match_did_and_prompt_for_pin"), "{told}");
+    let told = guide.follow("6. Tenants");
+    assert!(told.contains("name: college") && told.contains("Total number of tenants: 2"), "{told}");
+    assert!(told.contains("param: welcome") && !told.contains(secrets[0]), "{told}");
+
+    let id = [("meetingID", "lesson")];
+    let join = [("meetingID", "lesson"), ("fullName", "Ann"), ("password", "mp")];
+    let (led, told) = of_tenant(port, "school", secrets[0], "join", &join);
+    let at = fakes.iter().position(|f| led.as_ref().is_some_and(|led| led.starts_with(&f.base())));
+    assert_eq!(Scalelite::id(at.unwrap_or_else(|| panic!("{told}"))), home);
+    assert!(of_tenant(port, "college", secrets[1], "join", &join).1.contains("notFound"));
+    assert!(of_tenant(port, "college", secrets[0], "getMeetings", &[]).1.contains("checksumError"));
+    let made = of_tenant(port, "college", secrets[1], "create", &id).1;
+    assert!(made.contains("<returncode>SUCCESS") && !made.contains("duplicateWarning"), "{made}");
+    let new = [("meetingID", "new")];
+    assert!(of_tenant(port, "school", secrets[0], "create", &new).1.contains("<returncode>SUCCESS"));
+
+    guide.follow("7. Going back");
+    assert_eq!(scalelite.ask(&format!("HGET {PREFIX}meeting:new tenant_id")), ["t1"]);
+    assert!(scalelite.home("lesson").is_some() && scalelite.home("new").is_some());
     assert!(guide.is_done(), "a part of the guide was not followed");
 }

@@ -12,8 +12,14 @@ fn create(raw: &str, context: &CreateContext<'_>, rules: &ParamRules) -> String 
     create_params(&params(raw), context, rules).encode()
 }
 
-const BRIDGE: CreateContext<'_> =
-    CreateContext { voice_bridge: "123", moderator_pw: None, server_tag: None, max_duration_minutes: 0 };
+const BRIDGE: CreateContext<'_> = CreateContext {
+    voice_bridge: "123",
+    moderator_pw: None,
+    server_tag: None,
+    max_duration_minutes: 0,
+    tenant: None,
+    lrs_payload: None,
+};
 
 #[test]
 fn rules_are_read_strictly() {

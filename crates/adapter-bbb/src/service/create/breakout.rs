@@ -16,7 +16,7 @@ pub(super) fn parent_of<'p>(params: &'p Params<'_>) -> Option<&'p str> {
 impl Creation<'_> {
     /// Binds the room where its parent lives; it is created there as a meeting that is bound.
     pub(super) async fn bind_beside(&mut self, parent: &str, over: Option<&Binding>) -> Result<(), Fault> {
-        let home = self.cluster.home(parent).await?.ok_or(Fault::MeetingNotFound)?;
+        let home = self.who.home_at(parent).await?.ok_or(Fault::MeetingNotFound)?;
         let server = home.server.id();
         if self.tried.contains(server) {
             return Err(self.last.take().unwrap_or(Fault::CreateFailed));
@@ -24,7 +24,8 @@ impl Creation<'_> {
         if !home.online || home.state == ServerState::Disabled {
             return Err(Fault::ServerUnavailable);
         }
-        let bound = self.cluster.bind_found(self.id, server, None, over).await.map_err(|e| store_fault(&e))?;
+        let tenant = self.who.tenant_id();
+        let bound = self.cluster.bind_for(tenant, self.id, server, None, over).await.map_err(|e| store_fault(&e))?;
         if let Claim::Won(binding) = bound {
             self.beside = Some(binding);
         }

@@ -1,6 +1,6 @@
 //! The claim of a create: the binding with password and voice bridge.
 
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,7 +9,7 @@ use rustls::crypto::SecureRandom;
 
 use crate::api::{Fault, Params, VoiceBridges};
 use crate::cluster::{Cluster, lock};
-use crate::store::{MeetingClaim, MeetingRecord};
+use crate::store::{MeetingClaim, MeetingRecord, TenantRecord};
 
 /// How many numbers are tried for a voice bridge.
 const BRIDGES: usize = 10;
@@ -22,16 +22,22 @@ pub(super) struct CreateClaim<'a> {
     id: &'a str,
     moderator_pw: String,
     bridges: Vec<String>,
+    tenant: Option<Arc<TenantRecord>>,
     pub(super) stored: Mutex<Option<MeetingRecord>>,
 }
 
 impl<'a> CreateClaim<'a> {
-    pub(super) fn new(cluster: &'a Cluster, id: &'a str, params: &Params<'_>) -> Result<Self, Fault> {
+    pub(super) fn new(
+        cluster: &'a Cluster,
+        id: &'a str,
+        params: &Params<'_>,
+        tenant: Option<Arc<TenantRecord>>,
+    ) -> Result<Self, Fault> {
         let moderator_pw = params.present("moderatorPW").map_or_else(password, |own| Ok(own.to_owned()))?;
         let o = cluster.live();
         let wished = params.present("voiceBridge").filter(|_| o.external_voice_bridge).map(str::to_owned);
         let bridges = wished.into_iter().chain(VoiceBridges::new(id, o.voice_digits)).take(BRIDGES).collect();
-        Ok(Self { cluster, id, moderator_pw, bridges, stored: Mutex::default() })
+        Ok(Self { cluster, id, moderator_pw, bridges, tenant, stored: Mutex::default() })
     }
 }
 
@@ -73,6 +79,8 @@ impl Claimer for CreateClaim<'_> {
             bridges: &self.bridges,
             load: self.cluster.options.new_meeting * multiplier,
             adopt: false,
+            tenant: self.tenant.as_ref().map_or("", |t| t.id.as_str()),
+            most: self.tenant.as_ref().and_then(|t| t.limits.meetings).unwrap_or(0),
             registered: true,
             ttl,
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::Done;
+use super::super::{Done, learning};
 use super::Creation;
 use super::slides::Slides;
 use crate::api::{CreateContext, Fault, Reply, create_params};
@@ -36,7 +36,18 @@ impl Creation<'_> {
         context.moderator_pw = password.filter(|_| self.params.present("moderatorPW").is_none());
         context.server_tag = server.tag();
         context.max_duration_minutes = o.max_duration;
-        let params = create_params(self.params, &context, &o.create);
+        let tenant = self.who.tenant();
+        context.tenant = tenant.map(|t| (t.id.as_str(), t.name.as_str()));
+        let payload = match &self.records {
+            Some(records) => {
+                let secret = self.cluster.secret_for(server).await;
+                learning::sealed(secret.expose(), records).await
+            }
+            None => None,
+        };
+        context.lrs_payload = payload.as_deref();
+        let rules = self.who.rules(&o.create);
+        let params = create_params(self.params, &context, &rules);
         let mut second = false;
         loop {
             let answer = self.cluster.ask(server, "create", &params, self.document.upload(), false).await;

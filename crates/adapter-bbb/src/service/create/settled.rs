@@ -70,6 +70,8 @@ impl Creation<'_> {
             bridges: if m.voice_bridge.is_empty() { &[] } else { std::slice::from_ref(&m.voice_bridge) },
             load: 0.0,
             adopt: false,
+            tenant: &m.tenant,
+            most: 0,
             registered: true,
             ttl: self.cluster.options.meeting_ttl,
         };

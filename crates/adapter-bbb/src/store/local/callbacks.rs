@@ -168,6 +168,9 @@ impl CallbackStore for LocalStore {
             if urls.recording_ready.is_some() {
                 kept.urls.recording_ready.clone_from(&urls.recording_ready);
             }
+            if urls.tenant.is_some() {
+                kept.urls.tenant.clone_from(&urls.tenant);
+            }
             kept.until_ms = now.saturating_add(millis(ttl));
             let written = row(kept);
             s.mark(format!("urls/{meeting}"), written);

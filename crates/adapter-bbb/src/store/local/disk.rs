@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use balancer_core::{FileOptions, FileStore, FileTable, StickError, TableChange};
 use tokio::sync::{Notify, watch};
 
-use super::{LocalStore, State, callbacks, rows};
+use super::{LocalStore, State, callbacks, rows, tenants};
 
 /// What the waiters watch: up to where everything is durable, and whether writing has failed for good.
 #[derive(Clone, Debug, Default)]
@@ -131,6 +131,11 @@ async fn load(table: &FileTable, name: &str) -> Result<State, StickError> {
     for prefix in [callbacks::HOOK, callbacks::REMOVED, callbacks::URLS, callbacks::OUTBOX, callbacks::NEXT] {
         for (key, row) in table.list(prefix).await? {
             s.outside.load(&key, &row).map_err(|e| corrupt(&key, e))?;
+        }
+    }
+    for prefix in [tenants::TENANT, tenants::OWNER] {
+        for (key, row) in table.list(prefix).await? {
+            s.tenants.load(&key, &row).map_err(|e| corrupt(&key, e))?;
         }
     }
     for (key, row) in table.list("meeting/").await? {

@@ -9,7 +9,7 @@ use super::{Held, LocalStore, millis, rows};
 use crate::store::callbacks::CallbackStore;
 use crate::store::{
     Claimed, Figures, Look, MeetingClaim, MeetingRecord, MeetingStore, Peer, PollRecord, Registry, ServerPatch,
-    ServerRecord, ServerState,
+    ServerRecord, ServerState, TenantStore,
 };
 
 #[async_trait]
@@ -183,6 +183,10 @@ impl MeetingStore for LocalStore {
     }
 
     fn callback_store(&self) -> &dyn CallbackStore {
+        self
+    }
+
+    fn tenant_store(&self) -> &dyn TenantStore {
         self
     }
 

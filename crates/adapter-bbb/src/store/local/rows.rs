@@ -48,6 +48,8 @@ struct MeetingRow {
     moderator_pw: String,
     voice_bridge: String,
     expires_ms: u64,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    tenant: String,
 }
 
 pub(super) fn server(r: &ServerRecord) -> Vec<u8> {
@@ -74,6 +76,7 @@ pub(super) fn meeting(h: &Held) -> Vec<u8> {
         moderator_pw: m.moderator_pw.clone(),
         voice_bridge: m.voice_bridge.clone(),
         expires_ms: h.expires_ms,
+        tenant: m.tenant.clone(),
     };
     serde_json::to_vec(&row).unwrap_or_default()
 }
@@ -100,6 +103,7 @@ pub(super) fn read_meeting(row: &[u8]) -> Result<Held, serde_json::Error> {
         moderator_pw: row.moderator_pw,
         voice_bridge: row.voice_bridge,
         ending: false,
+        tenant: row.tenant,
     };
     Ok(Held { record, expires_ms: row.expires_ms, ending_until_ms: 0 })
 }

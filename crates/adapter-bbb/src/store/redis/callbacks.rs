@@ -140,7 +140,9 @@ impl CallbackStore for RedisMeetings {
     async fn keep_urls(&self, meeting: &str, urls: &CallbackUrls, ttl: Duration) -> Result<(), StickError> {
         let ttl = millis(ttl).to_string();
         let mut args = vec![meeting, ttl.as_str()];
-        for (name, url) in [("analytics", &urls.analytics), ("recording_ready", &urls.recording_ready)] {
+        let fields =
+            [("analytics", &urls.analytics), ("recording_ready", &urls.recording_ready), ("tenant", &urls.tenant)];
+        for (name, url) in fields {
             args.extend(url.as_deref().into_iter().flat_map(|url| [name, url]));
         }
         self.run(&self.scripts.keep_urls, &args).await.map(drop)
@@ -148,9 +150,9 @@ impl CallbackStore for RedisMeetings {
 
     async fn urls(&self, meeting: &str) -> Result<CallbackUrls, StickError> {
         let key = self.key(&format!("balancer:urls:{meeting}"));
-        let reply = self.link.call(&["HMGET", &key, "analytics", "recording_ready"]).await?;
+        let reply = self.link.call(&["HMGET", &key, "analytics", "recording_ready", "tenant"]).await?;
         let one = |at: usize| super::optional(reply.as_list().get(at));
-        Ok(CallbackUrls { analytics: one(0), recording_ready: one(1) })
+        Ok(CallbackUrls { analytics: one(0), recording_ready: one(1), tenant: one(2) })
     }
 
     async fn enqueue(&self, delivery: &Delivery, most: u64) -> Result<bool, StickError> {

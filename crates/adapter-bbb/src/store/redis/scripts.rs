@@ -2,13 +2,13 @@
 
 use balancer_core::RedisScript;
 
-use super::{callbacks, polls, tidy};
+use super::{callbacks, polls, tenants, tidy};
 
 /// Fields of a meeting in the order in which every script gives them.
 const FIELDS: &str = "
 local function fields(p, id)
   local m = redis.call('HMGET', p..'meeting:'..id,
-    'server_id', 'moderator_pw', 'voice_bridge', 'token', 'stamp', 'ending')
+    'server_id', 'moderator_pw', 'voice_bridge', 'token', 'stamp', 'ending', 'tenant_id')
   return m
 end
 local function now_ms()
@@ -27,6 +27,7 @@ local function forget(p, id, m)
   end
   redis.call('DEL', p..'meeting:'..id)
   redis.call('SREM', p..'meetings', id)
+  if m[7] and m[7] ~= '' then redis.call('SREM', p..'balancer:tenant_meetings:'..m[7], id) end
 end
 local function bump(p)
   -- From the clock: what a flushed store counted before must not come again.
@@ -52,15 +53,15 @@ return m
 const LOOK: &str = "
 local p, id = ARGV[1], ARGV[2]
 local m = fields(p, id)
-local out = {m[1], m[2], m[3], m[4], m[5], 0, 0, false, 0, false, text(epoch(p))}
+local out = {m[1], m[2], m[3], m[4], m[5], 0, m[7], 0, false, 0, false, text(epoch(p))}
 if m[1] then
   if m[6] and tonumber(m[6]) > now_ms() then out[6] = 1 end
   local s = redis.call('HMGET', p..'server:'..m[1], 'url', 'state', 'online')
   if s[1] then
-    out[7] = 1
-    out[8] = s[2]
-    if not s[2] then out[9] = redis.call('SISMEMBER', p..'server_enabled', m[1]) end
-    out[10] = s[3]
+    out[8] = 1
+    out[9] = s[2]
+    if not s[2] then out[10] = redis.call('SISMEMBER', p..'server_enabled', m[1]) end
+    out[11] = s[3]
   end
 end
 return out
@@ -70,10 +71,10 @@ const CLAIM: &str = "
 local p, id, server, token, pw = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local load, ttl = ARGV[6], ARGV[7]
 local seen_server, seen_token, seen_stamp = ARGV[8], ARGV[9], ARGV[10]
-local adopt, registered = ARGV[11], ARGV[12]
+local adopt, registered, tenant, most = ARGV[11], ARGV[12], ARGV[13], tonumber(ARGV[14])
 local m = fields(p, id)
 if m[1] and not (seen_server ~= '' and same(m, seen_server, seen_token, seen_stamp)) then
-  return {'held', m[1], m[2], m[3], m[4], m[5]}
+  return {'held', m[1], m[2], m[3], m[4], m[5], 0, m[7]}
 end
 if m[1] ~= server and registered ~= '' and redis.call('SISMEMBER', p..'servers', server) == 0 then
   return {'closed'}
@@ -87,9 +88,16 @@ if m[1] ~= server and adopt == '' then
     return {'closed'}
   end
 end
+if not m[1] and tenant ~= '' and most > 0 then
+  local own = p..'balancer:tenant_meetings:'..tenant
+  for _, other in ipairs(redis.call('SMEMBERS', own)) do
+    if redis.call('HGET', p..'meeting:'..other, 'tenant_id') ~= tenant then redis.call('SREM', own, other) end
+  end
+  if redis.call('SCARD', own) >= most then return {'full'} end
+end
 local bridge = m[3] or ''
 if bridge == '' then
-  for i = 13, #ARGV do
+  for i = 15, #ARGV do
     redis.call('HSETNX', p..'voice_bridges', ARGV[i], id)
     if redis.call('HGET', p..'voice_bridges', ARGV[i]) == id then
       bridge = ARGV[i]
@@ -104,14 +112,17 @@ redis.call('SET', p..'balancer:stamp', stamp)
 local key = p..'meeting:'..id
 redis.call('HSET', key, 'server_id', server, 'moderator_pw', pw, 'voice_bridge', bridge,
   'token', token, 'stamp', stamp)
-if not m[1] then redis.call('HSETNX', key, 'tenant_id', '') end
+if not m[1] then
+  redis.call('HSETNX', key, 'tenant_id', tenant)
+  if tenant ~= '' then redis.call('SADD', p..'balancer:tenant_meetings:'..tenant, id) end
+end
 redis.call('HDEL', key, 'ending')
 redis.call('PEXPIRE', key, ttl)
 redis.call('SADD', p..'meetings', id)
 if redis.call('ZSCORE', p..'server_load', server) and tonumber(load) ~= 0 then
   redis.call('ZINCRBY', p..'server_load', load, server)
 end
-return {'won', server, pw, bridge, token, stamp}
+return {'won', server, pw, bridge, token, stamp, 0, m[1] and m[7] or tenant}
 ";
 
 const RENEW: &str = "
@@ -150,7 +161,7 @@ for _, id in ipairs(redis.call('SMEMBERS', p..'meetings')) do
     expired[id], any = true, true
   elseif server == '' or m[1] == server then
     local ending = m[6] and tonumber(m[6]) > now and 1 or 0
-    out[#out + 1] = {id, m[1], m[2], m[3], m[4], m[5], ending}
+    out[#out + 1] = {id, m[1], m[2], m[3], m[4], m[5], ending, m[7]}
   end
 end
 if any then
@@ -301,6 +312,7 @@ pub(super) struct Scripts {
     pub(super) take_due: RedisScript,
     pub(super) postpone: RedisScript,
     pub(super) drop_delivery: RedisScript,
+    pub(super) of_tenants: tenants::TenantScripts,
 }
 
 impl Scripts {
@@ -336,6 +348,7 @@ impl Scripts {
             take_due: script(callbacks::TAKE_DUE),
             postpone: script(callbacks::POSTPONE),
             drop_delivery: script(callbacks::DROP_DELIVERY),
+            of_tenants: tenants::TenantScripts::new(script),
         }
     }
 }

@@ -62,6 +62,7 @@ for _, id in ipairs(redis.call('SMEMBERS', p..'meetings')) do
     -- Bound by a Scalelite: how old the binding is counts from here on.
     if not m[5] then redis.call('HSET', p..'meeting:'..id, 'stamp', text(now_ms())) end
     if m[3] and m[3] ~= '' then redis.call('HSETNX', p..'voice_bridges', m[3], id) end
+    if m[7] and m[7] ~= '' and redis.call('SISMEMBER', p..'tenants', m[7]) == 1 then redis.call('SADD', p..'balancer:tenant_meetings:'..m[7], id) end
   end
 end
 local before = {}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use adapter_bbb::{
     CallbackStore, Claimed, Doubt, Fence, Look, MeetingClaim, MeetingRecord, MeetingStore, Peer, PollRecord, Registry,
-    ServerPatch, ServerRecord,
+    ServerPatch, ServerRecord, TenantStore,
 };
 use async_trait::async_trait;
 use balancer_core::{BackendId, Binding, Claim, StickError, StickKey, StickPage, StickStore, Want};
@@ -159,6 +159,10 @@ impl MeetingStore for HeldStore {
 
     fn callback_store(&self) -> &dyn CallbackStore {
         self.world.store.callback_store()
+    }
+
+    fn tenant_store(&self) -> &dyn TenantStore {
+        self.world.store.tenant_store()
     }
 
     async fn check(&self) -> Result<(), StickError> {

@@ -187,6 +187,8 @@ async fn rows_of_scalelite_are_read_and_taken_over() {
         bridges: &["1".to_owned()],
         load: 1.0,
         adopt: false,
+        tenant: "",
+        most: 0,
         registered: false,
         ttl: DAY,
     };

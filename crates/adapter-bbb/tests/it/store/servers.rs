@@ -50,6 +50,8 @@ async fn claim(store: &dyn MeetingStore, id: &str, server: &str, adopt: bool) ->
         bridges: &[],
         load: 1.0,
         adopt,
+        tenant: "",
+        most: 0,
         registered: true,
         ttl: DAY,
     };
@@ -92,6 +94,8 @@ async fn a_move_gives_a_meeting_what_it_lacks(store: &dyn MeetingStore) {
             bridges: &bridges,
             load: 1.0,
             adopt: false,
+            tenant: "",
+            most: 0,
             registered: false,
             ttl: DAY,
         };

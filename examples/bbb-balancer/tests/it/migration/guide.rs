@@ -63,8 +63,8 @@ fn commands(text: &str) -> VecDeque<(String, Vec<String>)> {
 }
 
 impl Guide {
-    pub(super) fn open(text: &str, environment: &str) -> Self {
-        let root = std::env::temp_dir().join(format!("bbb-balancer-migration-{}", std::process::id()));
+    pub(super) fn open(name: &str, text: &str, environment: &str) -> Self {
+        let root = std::env::temp_dir().join(format!("bbb-balancer-migration-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&root);
         for folder in ["bin", "usr/local/bin", "etc/default", "etc/systemd/system", "release/deploy"] {
             std::fs::create_dir_all(root.join(folder)).unwrap();
@@ -89,6 +89,12 @@ impl Guide {
         let orders = shell.stdin.take().unwrap();
         let answers = BufReader::new(shell.stdout.take().unwrap());
         Self { parts: commands(text), root, shell, orders, answers }
+    }
+
+    /// Leaves out the lines under the next heading, which must be this one.
+    pub(super) fn skip(&mut self, heading: &str) {
+        let (next, _) = self.parts.pop_front().expect("the guide goes on");
+        assert_eq!(next, heading);
     }
 
     /// Runs the lines under the next heading, which must be this one: what they print. All of them must succeed.
