@@ -16,7 +16,7 @@ struct Options {
 type Soak = (&'static str, &'static [&'static str], fn(Options) -> Result<(), String>);
 
 /// The first one runs where none is named.
-const SOAKS: [Soak; 11] = [
+const SOAKS: &[Soak] = &[
     ("", &["--seconds", "--seed"], |options| balancer("soak::long_soak", options)),
     ("servers", &[], |options| balancer("soak::servers::long_servers", options)),
     ("scalelite", &["--seed"], |options| balancer("soak::scalelite::long_scalelite", options)),
