@@ -23,13 +23,21 @@ pub(crate) fn start(level: Level, json: bool) {
 
 /// What is logged: this level, or the one that is named for a target. A level alone is one for every other target.
 fn filter(level: Level, named: &str) -> Targets {
-    let parts = named.split(',').filter_map(|part| part.trim().parse::<Targets>().ok());
     let mut all = Targets::new().with_default(LevelFilter::from_level(level));
-    for part in parts {
-        if let Some(default) = part.default_level() {
-            all = all.with_default(default);
+    for part in named.split(',') {
+        let (target, level) = match part.rsplit_once('=') {
+            Some((target, level)) => (Some(target.trim()), level.trim()),
+            None => (None, part.trim()),
+        };
+        // Nothing at all would be read as a level, and as what every target begins with.
+        if level.is_empty() || target == Some("") {
+            continue;
         }
-        all = all.with_targets(part.iter().map(|(target, level)| (target.to_owned(), level)));
+        let Ok(level) = level.parse::<LevelFilter>() else { continue };
+        all = match target {
+            Some(target) => all.with_target(target, level),
+            None => all.with_default(level),
+        };
     }
     all
 }
