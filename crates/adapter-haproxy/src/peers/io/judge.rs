@@ -41,6 +41,9 @@ impl Inner {
     /// Asks the store, keeps its word, and tells it to who has to hear it.
     pub(super) async fn judge(&self, told: Told) {
         let shelf = told.shelf.clone();
+        if told.peer.is_some() && shelf.is_echo(&told.key, told.server, self.now()) {
+            return;
+        }
         let Some(text) = shelf.text(&told.key) else { return count(&shelf.counts.untaught) };
         let Ok(key) = StickKey::new(text) else { return count(&shelf.counts.untaught) };
         let backend = shelf.known().names.backend(told.server);
@@ -98,6 +101,10 @@ impl Inner {
                 self.insist(&told.shelf, &told.key);
             }
             Ok(None) => {
+                let before = told.shelf.known().mirror.get(&told.key, self.now());
+                if let Some((server, _)) = before {
+                    told.shelf.released(&told.key, server, self.now());
+                }
                 let pin = Pin {
                     server: NOBODY,
                     stamp: 0,

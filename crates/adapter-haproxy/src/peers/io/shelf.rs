@@ -1,5 +1,6 @@
 //! One table of a node.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,11 @@ use super::status::{PinnedEntry, TableCounts};
 use crate::peers::entry::Key;
 use crate::peers::table::{DataType, KeyType, TableDefinition};
 
+/// For so long peers may still tell, in milliseconds, what was so before they heard of a release.
+const ECHO: u64 = 500;
+/// How many releases are remembered for that.
+const MAX_RELEASED: usize = 10_000;
+
 /// What is known of a table.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -21,6 +27,8 @@ pub(super) struct Known {
     pub(super) names: Names,
     /// As the last peer defined it.
     pub(super) definition: Option<TableDefinition>,
+    /// From which server keys were just released, and until when that is remembered.
+    released: HashMap<Box<[u8]>, (u32, u64)>,
 }
 
 /// One table: what is known of it, and the store that decides.
@@ -42,12 +50,33 @@ impl std::fmt::Debug for Shelf {
 impl Shelf {
     pub(super) fn new(at: usize, options: PeerTableOptions, store: Arc<dyn StickStore>) -> Self {
         let (mirror, names) = (Mirror::new(options.max_entries), Names::new(&options.servers));
-        let known = Mutex::new(Known { mirror, names, definition: None });
+        let known = Mutex::new(Known { mirror, names, definition: None, released: HashMap::new() });
         Self { at, options, store, counts: TableCounts::default(), known }
     }
 
     pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A key was released from this server: what peers tell of it may have been so before they heard.
+    pub(super) fn released(&self, key: &[u8], server: u32, now: u64) {
+        let released = &mut self.known().released;
+        if released.len() >= MAX_RELEASED {
+            released.retain(|_, (_, until)| *until > now);
+        }
+        if released.len() < MAX_RELEASED {
+            released.insert(key.into(), (server, now.saturating_add(ECHO)));
+        }
+    }
+
+    /// Whether this tells no more than what was so before a release.
+    pub(super) fn is_echo(&self, key: &[u8], server: u32, now: u64) -> bool {
+        let released = &mut self.known().released;
+        let Some((from, until)) = released.get(key).copied() else { return false };
+        if until <= now {
+            released.remove(key);
+        }
+        until > now && from == server
     }
 
     /// How peers that have not defined the table themselves are told of it, under our number.

@@ -149,7 +149,12 @@ impl StickStore for PeerStickStore {
     async fn release(&self, key: &StickKey, seen: &Binding) -> Result<bool, StickError> {
         let released = self.shelf.store.release(key, seen).await?;
         if released && let Some(bytes) = self.shelf.bytes(key.as_str()) {
-            let until = self.inner.now().saturating_add(self.shelf.life_ms());
+            let now = self.inner.now();
+            let server = self.shelf.known().names.of_backend(&seen.backend);
+            if let Some(server) = server {
+                self.shelf.released(&bytes, server, now);
+            }
+            let until = now.saturating_add(self.shelf.life_ms());
             let pin = Pin { server: NOBODY, stamp: seen.stamp, until, knows: 0, stored: true };
             self.inner.pin(&self.shelf, &bytes, pin);
         }

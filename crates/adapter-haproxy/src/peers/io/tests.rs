@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::mirror::{Heard, Lesson, Mirror, Pin};
+use super::shelf::Shelf;
 use super::*;
 
 fn alone(store: Arc<dyn StickStore>) -> PeerStickStore {
@@ -109,4 +110,14 @@ async fn what_cannot_be_told_is_bound_all_the_same() {
     let want = balancer_core::Want { backend: "mm1".into(), token: balancer_core::Token(1) };
     let claim = store.claim(&odd, &want, Duration::from_secs(60)).await.unwrap();
     assert!(matches!(claim, balancer_core::Claim::Won(_)));
+}
+
+#[test]
+fn what_was_said_before_a_release_was_heard_is_known_as_that_for_a_moment() {
+    let shelf = Shelf::new(0, PeerTableOptions::new("rooms"), Arc::new(MemoryStore::default()));
+    shelf.released(b"room", 3, 1_000);
+    assert!(shelf.is_echo(b"room", 3, 1_499));
+    assert!(!shelf.is_echo(b"room", 2, 1_100), "placed elsewhere since");
+    assert!(!shelf.is_echo(b"other", 3, 1_100));
+    assert!(!shelf.is_echo(b"room", 3, 1_500), "placed there again");
 }

@@ -21,7 +21,7 @@ fn taught_is_routed_and_requested_is_learned() {
         for n in [3, 2, 1, 2, 3] {
             let room = format!("taught{n}");
             assert_eq!(node.claim(&room, &format!("mm{n}")).backend.as_str(), format!("mm{n}"));
-            until("it is taught", 5, || lb.pins().contains_key(&room));
+            until("it is taught", 20, || lb.pins().contains_key(&room));
             for _ in 0..3 {
                 assert_eq!(lb.home(&room), format!("mm{n}"));
             }
@@ -30,12 +30,12 @@ fn taught_is_routed_and_requested_is_learned() {
         for n in 0..6 {
             let room = format!("placed{n}");
             let home = lb.home(&room);
-            until("it is learned", 5, || node.stored(&room).as_deref() == Some(&home));
+            until("it is learned", 20, || node.stored(&room).as_deref() == Some(&home));
             assert_eq!(node.claim(&room, "mm1").backend.as_str(), home, "the first word holds");
         }
         // By number alone.
         lb.haproxy.order("set table rooms key numbered data.server_id 2");
-        until("it is learned", 5, || node.stored("numbered").as_deref() == Some("mm2"));
+        until("it is learned", 20, || node.stored("numbered").as_deref() == Some("mm2"));
 
         // A server that came later, whose name nobody here has heard.
         let port = plan.servers[3];
@@ -43,19 +43,21 @@ fn taught_is_routed_and_requested_is_learned() {
         assert!(added.contains("New server registered"), "{added}");
         lb.haproxy.order("set server rooms/mm4 state ready");
         node.claim("late", "mm4");
-        until("it is taught", 5, || lb.pins().contains_key("late"));
+        until("it is taught", 20, || lb.pins().contains_key("late"));
         assert_eq!(lb.home("late"), "mm4");
         let placed = (0..8).map(|n| format!("more{n}")).find(|room| lb.home(room) == "mm4").unwrap();
-        until("it is learned", 5, || node.stored(&placed).as_deref() == Some("mm4"));
+        until("it is learned", 20, || node.stored(&placed).as_deref() == Some("mm4"));
 
         // Moved, released.
         node.rebind("taught1", "mm3");
-        until("it is taught", 5, || lb.pins().get("taught1").is_some_and(|server| server == "mm3"));
+        until("it is taught", 20, || lb.pins().get("taught1").is_some_and(|server| server == "mm3"));
+        let heard = node.status().peers[0].updates_in;
         assert_eq!(lb.home("taught1"), "mm3");
+        until("the use of it is heard", 20, || node.status().peers[0].updates_in > heard);
         node.release("taught1");
-        until("it is un-pinned", 5, || lb.pins().get("taught1").is_none_or(String::is_empty));
+        until("it is un-pinned", 20, || lb.pins().get("taught1").is_none_or(String::is_empty));
         let home = lb.home("taught1");
-        until("it is placed anew", 5, || node.stored("taught1").as_deref() == Some(&home));
+        until("it is placed anew", 20, || node.stored("taught1").as_deref() == Some(&home));
 
         let (status, pins) = (node.status(), node.pins());
         let rooms = pins.len();
@@ -85,7 +87,7 @@ fn the_store_decides() {
         lbs[0].haproxy.order("set server rooms/mm2 state maint");
         let elsewhere = lbs[0].home("room");
         assert_ne!(elsewhere, "mm2");
-        until("the conflict is counted", 5, || node.table().conflicts == 1);
+        until("the conflict is counted", 20, || node.table().conflicts == 1);
         let pins = settled(&lbs, &mut [&mut node], 1, 5);
         assert_eq!(pins["room"], "mm2", "the loser is taught");
         lbs[0].haproxy.order("set server rooms/mm2 state ready");
@@ -97,7 +99,7 @@ fn the_store_decides() {
             lb.haproxy.order("set server rooms/mm2 state maint");
         }
         let now = lbs[1].home("room");
-        until("it is moved", 5, || node.stored("room").as_deref() == Some(&now));
+        until("it is moved", 20, || node.stored("room").as_deref() == Some(&now));
         assert_eq!(settled(&lbs, &mut [&mut node], 1, 5)["room"], now);
         assert_eq!(lbs[0].home("room"), now);
         assert_eq!((node.table().moved, node.table().conflicts), (1, 1));
