@@ -12,6 +12,7 @@ pub(crate) fn run_bench(args: &[String]) -> Result<(), String> {
         Some("haproxy-control") => haproxy::bench_control(),
         Some("haproxy-peers") => haproxy::bench_peers(),
         Some("haproxy-spoe") => haproxy::bench_spoe(),
+        Some("recordings") => recordings(),
         Some("jitsi") => jitsi::bench(&args[1..]),
         Some("growth") => {
             let mut args = args.to_vec();
@@ -37,6 +38,15 @@ fn load(args: &[String]) -> Result<(), String> {
     tools::install(&[])?;
     run("building bbb-balancer", Command::new("cargo").args(["build", "--release", "-p", "bbb-balancer"]))?;
     run("measuring", program("bbb-load").arg("--balancer").arg(target().join("release/bbb-balancer")).args(args))
+}
+
+/// `getRecordings` over 100,000 recordings on a real Postgres, beside bare SQL.
+fn recordings() -> Result<(), String> {
+    tools::install(&[])?;
+    let mut test = Command::new("cargo");
+    test.args(["test", "--quiet", "--release", "-p", "adapter-bbb", "--all-features", "--test", "it", "--"]);
+    test.args(["--exact", "recordings::bench::a_hundred_thousand_recordings", "--ignored", "--nocapture"]);
+    run("listing 100,000 recordings", test.env("CI", "true"))
 }
 
 fn peers(args: &[String]) -> Result<(), String> {

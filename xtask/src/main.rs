@@ -42,6 +42,7 @@ Tasks of this repository.
   cargo xtask bench [ARG ...]   build everything in release mode and measure `serve`; --quick for a short run
   cargo xtask bench peers [PART ...]
                                 the core beside pingora, tower, hashring, dashmap, moka and a bare Redis connection
+  cargo xtask bench recordings  getRecordings over 100,000 recordings on a real Postgres, beside bare SQL
   cargo xtask bench haproxy     haproxy-control predict and plan, 1,000 servers and 100,000 rooms; the hash's lookup
   cargo xtask bench haproxy-control
                                 maps, drains and plans on real HAProxies, 1,000 servers and 100,000 pins; commands a

@@ -21,6 +21,7 @@ const SOAKS: &[Soak] = &[
     ("servers", &[], |options| balancer("soak::servers::long_servers", options)),
     ("scalelite", &["--seed"], |options| balancer("soak::scalelite::long_scalelite", options)),
     ("tenants", &[], |_| tenants()),
+    ("recordings", &[], |_| recordings()),
     ("haproxy", &["--seed"], |options| haproxy::soak(options.seed)),
     ("reload", &[], |_| haproxy::soak_reload()),
     ("control", &[], |_| haproxy::soak_control()),
@@ -80,6 +81,16 @@ fn tenants() -> Result<(), String> {
     test.args(["test", "--quiet", "-p", "adapter-bbb", "--all-features", "--test", "it", "--"]);
     test.args(["tenants::property", "--nocapture"]).env("TENANT_CASES", "2000");
     run("soaking tenants", &mut test)
+}
+
+/// An importer of recordings that is killed 200 times.
+fn recordings() -> Result<(), String> {
+    tools::install(&[])?;
+    let mut test = Command::new("cargo");
+    test.args(["test", "--quiet", "-p", "adapter-bbb", "--all-features", "--test", "it", "--"]);
+    test.args(["--exact", "importing::kills::long_kills", "--ignored", "--nocapture"]);
+    test.env("CI", "true").env_remove("SOAK_KILLS");
+    run("killing importers", &mut test)
 }
 
 #[cfg(test)]

@@ -21,8 +21,8 @@ const STEPS: [Step; 7] = [
 /// Each library crate and its features.
 const FEATURES: [(&str, &[&str]); 4] = [
     ("balancer-core", &["", "probes", "file", "redis", "redis-tls", "redis-sentinel", "redis-cluster", "testing"]),
-    ("adapter-bbb", &["", "http", "file", "redis", "redis-tls", "redis-sentinel", "testing"]),
-    ("adapter-haproxy", &["", "certificates", "peers", "peers-tls", "runtime", "testing"]),
+    ("adapter-bbb", &["", "http", "file", "redis", "redis-tls", "redis-sentinel", "recordings", "postgres", "testing"]),
+    ("adapter-haproxy", &["", "agents", "certificates", "control", "peers", "peers-tls", "runtime", "testing"]),
     ("adapter-jitsi", &["", "xmpp", "rest", "testing"]),
 ];
 

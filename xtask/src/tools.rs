@@ -21,6 +21,11 @@ pub(crate) fn install(more: &[&'static str]) -> Result<(), String> {
     if !works("haproxy", &["-v"]) {
         missing.push("haproxy");
     }
+    // Debian keeps the server's programs out of the PATH.
+    let postgres = std::fs::read_dir("/usr/lib/postgresql").is_ok_and(|mut all| all.next().is_some());
+    if !postgres && !works("postgres", &["--version"]) {
+        missing.push("postgresql");
+    }
     // `prosody --version` would start the server.
     if !works("prosodyctl", &["about"]) {
         missing.push("prosody");

@@ -29,6 +29,8 @@ pub(crate) use jwt::{TokenKind, signed_token, verified_claims};
 pub use load::{LoadFormula, LoadKind, ServerFigures};
 #[cfg(feature = "http")]
 pub(crate) use lrs::payload;
+#[cfg(feature = "http")]
+pub(crate) use params::uploaded_file;
 pub use params::{MAX_PARAMS, ParamError, Params, signed_url};
 pub use rules::{
     CreateContext, ParamRules, RuleError, TagWish, create_params, effective_tag, is_fixed_for_tenants, join_params,
@@ -39,4 +41,6 @@ pub use xml::{
     write_index, write_meetings, write_no_meetings, write_running,
 };
 #[cfg(feature = "http")]
-pub(crate) use xml::{HookEntry, hooks, write_hooks, write_success};
+pub(crate) use xml::{HookEntry, hooks, push_element, push_text, write_hooks, write_success};
+#[cfg(feature = "recordings")]
+pub(crate) use xml::{Scanner, Step};

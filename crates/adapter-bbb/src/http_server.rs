@@ -305,6 +305,9 @@ async fn respond(
         content_type: value(&parts.headers, header::CONTENT_TYPE),
         authorization: value(&parts.headers, header::AUTHORIZATION),
         request_id: value(&parts.headers, crate::request_id::HEADER),
+        forwarded_proto: parts.headers.get("x-forwarded-proto").and_then(|v| v.to_str().ok()),
+        cookie: value(&parts.headers, header::COOKIE),
+        agent: value(&parts.headers, header::USER_AGENT),
         caller,
     };
     let plan = service.body_plan(&head);

@@ -42,6 +42,7 @@
 //! | Servers | [`BbbServer`], [`BbbLoad`], [`ServerRecord`], [`ServerState`] |
 //! | Shared state | [`MeetingStore`], [`LocalStore`], `RedisMeetings` |
 //! | The cluster | [`Cluster`], [`BbbOptions`] |
+//! | Recordings | [`Recordings`], [`RecordingIndex`], [`LocalRecordings`], `PostgresRecordings` |
 //! | HTTP | [`BbbService`], [`Surface`], [`HttpServer`], [`HttpLimits`], [`BbbClient`] |
 //! | Callbacks and hooks | [`CallbackStore`], [`CallbackOptions`], [`AddressRules`] |
 //! | For tests | `testing`: a BigBlueButton server that misbehaves on command |
@@ -62,6 +63,8 @@
 //! | `redis` | no | `RedisMeetings`: Scalelite's Redis layout, shared by any number of processes |
 //! | `redis-tls` | no | TLS to that Redis: `rediss://` |
 //! | `redis-sentinel` | no | that Redis behind sentinels: `redis+sentinel://`. A Redis Cluster cannot hold the layout |
+//! | `postgres` | no | `PostgresRecordings`: the index of recordings in Scalelite's tables, shared by any number of processes |
+//! | `recordings` | no | the importer of recordings, their folders, and the gate before them |
 //! | `testing` | no | `testing`: the fake server |
 
 mod api;
@@ -75,6 +78,7 @@ mod egress;
 mod http_server;
 #[cfg(feature = "http")]
 mod options;
+mod recordings;
 #[cfg(feature = "http")]
 mod request_id;
 mod secret;
@@ -106,8 +110,25 @@ pub use egress::{AddressRuleError, AddressRules, UrlRefusal};
 pub use http_server::{Bind, BindError, HttpLimits, HttpServer};
 #[cfg(feature = "http")]
 pub use options::{BbbOptions, CallbackOptions, DialInOptions, RateLimit, RatePer};
+#[cfg(feature = "recordings")]
+pub use recordings::{
+    ArchiveError, ArchiveLimits, CheckReport, Finding, FindingKind, GateOptions, ImportError, ImportOptions,
+    ImportOutcome, ImportReport, Importer, MetadataError, NoNews, PlaybackGate, RecordingKeeper, RecordingNews,
+    RecordingTrees,
+};
+pub use recordings::{
+    CallbackRow, FilesError, IndexError, LocalRecordings, Metadatum, PlaybackFormat, PlaybackTokens, Recording,
+    RecordingChange, RecordingFiles, RecordingIndex, RecordingPage, RecordingQuery, RecordingState, StateFilter,
+    TENANT_KEY, Thumbnail,
+};
+#[cfg(feature = "http")]
+pub use recordings::{KeepError, RecordingOptions, Recordings};
+#[cfg(feature = "postgres")]
+pub use recordings::{PostgresOptions, PostgresRecordings};
 pub use secret::Secret;
 pub use server::{BbbLoad, BbbServer};
+#[cfg(feature = "recordings")]
+pub use service::RecordingDesk;
 #[cfg(feature = "http")]
 pub use service::{BbbService, BodyPlan, Payload, RequestHead, Surface};
 #[cfg(feature = "redis")]

@@ -11,12 +11,11 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::api::{
-    BodyKind, Call, Fault, Params, Reply, Route, check_content_type, route, write_empty_recordings, write_index,
-};
+use crate::api::{BodyKind, Call, Fault, Params, Reply, Route, check_content_type, route, write_index};
 use crate::client::CallBody;
 use crate::cluster::Cluster;
 use crate::options::RatePer;
+use crate::recordings::Recordings;
 use crate::request_id;
 
 mod admin;
@@ -32,6 +31,9 @@ mod metrics;
 mod operate;
 mod pass_on;
 mod plan;
+mod recordings;
+#[cfg(feature = "recordings")]
+mod recordings_desk;
 mod status;
 mod tenant_admin;
 mod tenants;
@@ -39,6 +41,8 @@ mod tenants;
 pub(crate) use metrics::{ALL, Counts};
 
 use limit::Caller;
+#[cfg(feature = "recordings")]
+pub use recordings_desk::RecordingDesk;
 use tenants::Scope;
 
 use pass_on::SessionBody;
@@ -60,6 +64,12 @@ pub struct RequestHead<'a> {
     pub authorization: Option<&'a str>,
     /// The `X-Request-Id` header.
     pub request_id: Option<&'a str>,
+    /// The `X-Forwarded-Proto` header: the scheme by which a proxy in front was called.
+    pub forwarded_proto: Option<&'a str>,
+    /// The `Cookie` header.
+    pub cookie: Option<&'a str>,
+    /// The `User-Agent` header.
+    pub agent: Option<&'a str>,
     /// The address of the connection.
     pub caller: Option<IpAddr>,
 }
@@ -137,6 +147,11 @@ pub struct BbbService {
     cluster: Arc<Cluster>,
     surface: Surface,
     scope: Scope,
+    recordings: Option<Arc<Recordings>>,
+    #[cfg(feature = "recordings")]
+    gate: Option<crate::recordings::PlaybackGate>,
+    #[cfg(feature = "recordings")]
+    desk: Option<recordings_desk::RecordingDesk>,
 }
 
 /// What the work on a call came to: a whole document, or a failure.
@@ -145,7 +160,23 @@ type Done = Result<Response<Bytes>, Fault>;
 impl BbbService {
     /// A service for this cluster.
     pub fn new(cluster: Arc<Cluster>) -> Self {
-        Self { cluster, surface: Surface::Whole, scope: Scope::All }
+        Self {
+            cluster,
+            surface: Surface::Whole,
+            scope: Scope::All,
+            recordings: None,
+            #[cfg(feature = "recordings")]
+            gate: None,
+            #[cfg(feature = "recordings")]
+            desk: None,
+        }
+    }
+
+    /// The same with recordings. Without them `getRecordings` answers an empty list, and nothing is found to change.
+    #[must_use]
+    pub fn with_recordings(mut self, recordings: Arc<Recordings>) -> Self {
+        self.recordings = Some(recordings);
+        self
     }
 
     /// The same for an address where only a part is answered.
@@ -292,6 +323,11 @@ impl BbbService {
             Route::Health => self.health().await,
             Route::Live => plain(StatusCode::OK, "success"),
             Route::Ready => self.ready().await,
+            #[cfg(feature = "recordings")]
+            _ if self.gate.is_some() => match self.for_host(head.host).await {
+                Ok(me) => me.play(&head).await,
+                Err(e) => fault(&store_fault(&e)),
+            },
             _ => fault(&Fault::UnsupportedRequest),
         }
     }
@@ -368,7 +404,7 @@ impl BbbService {
                 self.refuse_checksum(call, head, &params)
             };
             if let Some(refusal) = refusal {
-                return refusal;
+                return recordings::refusal(call, refusal);
             }
         }
         if call.is_admin() {
@@ -389,19 +425,12 @@ impl BbbService {
             Call::End => self.end(&params).await,
             Call::Join => self.join(&params).await,
             Call::InsertDocument => self.insert_document(&params, body).await,
-            Call::GetRecordings => Ok(xml(256, write_empty_recordings)),
-            Call::PublishRecordings if params.present("recordID").is_none() => Err(Fault::MissingRecordId),
-            Call::PublishRecordings if params.present("publish").is_none() => Err(Fault::MissingPublish),
-            Call::UpdateRecordings | Call::DeleteRecordings if params.present("recordID").is_none() => {
-                Err(Fault::MissingRecordId)
-            }
-            Call::PublishRecordings | Call::DeleteRecordings => Err(Fault::RecordingsNotFound),
-            Call::UpdateRecordings => Ok(xml(128, |out| {
-                out.extend_from_slice(
-                    b"<?xml version=\"1.0\"?>\n<response>\n  <returncode>SUCCESS</returncode>\n  \
-                      <updated>false</updated>\n</response>\n",
-                );
-            })),
+            Call::GetRecordings
+            | Call::PublishRecordings
+            | Call::UpdateRecordings
+            | Call::DeleteRecordings
+            | Call::GetRecordingTextTracks
+            | Call::PutRecordingTextTrack => self.about_recordings(call, head, &params, &whole).await,
             Call::AnalyticsCallback => {
                 return self.analytics_callback(&params, kind, &whole, head.authorization).await;
             }

@@ -11,7 +11,9 @@
 //! ```
 
 mod host;
+mod postgres;
 mod redis;
 
 pub use host::{Folder, free_port, haproxy};
+pub use postgres::PostgresServer;
 pub use redis::RedisServer;

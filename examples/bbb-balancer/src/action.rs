@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::cli::Which;
 use crate::commands::{TenantOrder, Wait, Wanted};
 
 /// An order for a running balancer.
@@ -146,6 +147,19 @@ pub(crate) enum Action {
         /// Whether only to say what would be done.
         dry: bool,
     },
+    /// List recordings.
+    Recordings(Which),
+    /// Import what waits in the spool.
+    ImportRecordings,
+    /// Compare the index of recordings with their files.
+    CheckRecordings,
+    /// Bring the files of recordings into agreement with the index.
+    SettleRecordings,
+    /// Give recordings without a tenant to this one.
+    RecordingsToTenant {
+        /// The tenant's id.
+        tenant: String,
+    },
     /// Say that the program can be started.
     Liveness,
 }
@@ -241,6 +255,11 @@ impl fmt::Debug for Action {
             Self::MeetingsByServer { .. } => "MeetingsByServer",
             Self::MeetingInfo { .. } => "MeetingInfo",
             Self::EndMeetings { .. } => "EndMeetings",
+            Self::Recordings(_) => "Recordings",
+            Self::ImportRecordings => "ImportRecordings",
+            Self::CheckRecordings => "CheckRecordings",
+            Self::SettleRecordings => "SettleRecordings",
+            Self::RecordingsToTenant { .. } => "RecordingsToTenant",
             Self::Liveness => "Liveness",
         })
     }

@@ -13,11 +13,15 @@ use console::{Failure, Outcome};
 
 mod flags;
 mod meetings;
+mod recordings;
 mod servers;
 mod tenants;
 
 pub(crate) use flags::SettingFlags;
+pub(crate) use recordings::Which;
+
 use meetings::Meetings;
+use recordings::Recordings;
 use servers::{DrainArgs, Dry, Servers};
 use tenants::Tenants;
 
@@ -236,6 +240,17 @@ that tag.")]
         #[command(flatten)]
         target: Target,
     },
+    /// List recordings, import what waits, and compare the index with the files
+    #[command(after_help = "Examples:\n  bbb-balancer recordings --state any --meeting MEETING\n  \
+        bbb-balancer recordings import\n  bbb-balancer recordings check")]
+    Recordings {
+        #[command(subcommand)]
+        what: Option<Recordings>,
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Print `success`: the program can be started
     #[command(hide = true)]
     Liveness,
@@ -435,6 +450,10 @@ impl Command {
                 let list = Action::Meetings { servers: server, tenant };
                 let what = what.map_or(list.clone(), |what| what.action(list));
                 Order::Ask(what.watched(watch.every()), target)
+            }
+            Self::Recordings { what, which, target } => {
+                let list = Action::Recordings(which);
+                Order::Ask(what.map_or(list.clone(), |what| what.action(list)), target)
             }
             Self::Liveness => Order::Print("success\n".to_owned()),
             Self::Rake { task, target } => match rake::parse(&task)? {

@@ -4,6 +4,7 @@ mod drain;
 mod meetings;
 mod plan;
 mod poll;
+mod recordings;
 mod servers;
 mod status;
 mod sync;
@@ -69,6 +70,11 @@ pub(crate) async fn run(client: &Client, action: Action, view: View) -> Result<O
         Action::MeetingsByServer { servers } => meetings::by_server(client, &servers, view).await,
         Action::MeetingInfo { meetings } => meetings::info(client, &meetings, view).await,
         Action::EndMeetings { meetings, agreed, dry } => meetings::end(client, &meetings, agreed, dry, view).await,
+        Action::Recordings(which) => recordings::list(client, &which, view).await,
+        Action::ImportRecordings => recordings::import(client, view).await,
+        Action::CheckRecordings => recordings::check(client, false, view).await,
+        Action::SettleRecordings => recordings::check(client, true, view).await,
+        Action::RecordingsToTenant { tenant } => recordings::to_tenant(client, &tenant, view).await,
         Action::Liveness => Ok(Outcome::done("success\n")),
     }
 }

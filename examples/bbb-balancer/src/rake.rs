@@ -42,17 +42,15 @@ const TASKS: &[(&str, &str)] = &[
     ("tenantSettings", ""),
     ("tenantSettings:add", "tenant_id,param,value,override"),
     ("tenantSettings:remove", "id"),
+    ("recordings:watch", "poll,seconds"),
+    ("recordings:update", ""),
+    ("recordings:addToTenant", "id"),
     ("liveness", ""),
 ];
 
-/// Families of tasks that this balancer does not have, and why.
-const ABSENT: &[(&str, &str)] = &[("recordings", "recordings are not served yet")];
-
 /// Whether the first word of a command line is a rake spelling rather than a command of ours.
 pub(crate) fn is_task(word: &str) -> bool {
-    let family = word.split([':', '[']).next().unwrap_or_default();
-    !word.starts_with('-')
-        && (word == "tenantSettings" || word.contains([':', '[']) || ABSENT.iter().any(|(absent, _)| *absent == family))
+    !word.starts_with('-') && (word == "tenantSettings" || word.contains([':', '[']))
 }
 
 /// What a rake spelling asks for. Arguments are split at commas; blanks around them and quotes around the whole do
@@ -75,10 +73,6 @@ pub(crate) fn parse(text: &str) -> Result<Action, Failure> {
         }
     };
     let family = task.split(':').next().unwrap_or_default();
-    if let Some((_, why)) = ABSENT.iter().find(|(absent, _)| *absent == family) {
-        return Err(Failure::usage(format!("the task {task} cannot be run: {why}"))
-            .hint("go on using Scalelite's own for it; both can share one Redis"));
-    }
     let Some((_, takes)) = TASKS.iter().find(|(name, _)| *name == task) else {
         return Err(unknown(task));
     };
@@ -143,13 +137,14 @@ pub(crate) fn parse(text: &str) -> Result<Action, Failure> {
             change: Change { tag: Some(given(1).unwrap_or_default()), ..Change::default() },
         }),
         "poll:all" | "poll:servers" | "poll:meetings" | "poll:versions" => Ok(Action::Poll { lenient: true }),
-        "poll" => {
-            let every = given(0).map(|text| match text.parse::<u64>() {
-                Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
-                _ => Err(Failure::usage(format!("the interval is {text:?}")).hint("give seconds from 1 to 86400")),
-            });
-            Ok(Action::Poll { lenient: true }.watched(every.transpose()?))
+        "poll" => Ok(Action::Poll { lenient: true }.watched(interval(given(0))?)),
+        // The balancer polls its spool by itself; this looks at once, and again in between.
+        "recordings:watch" => {
+            let every = interval(given(1).or(Some("60".to_owned())))?;
+            Ok(Action::ImportRecordings.watched(every))
         }
+        "recordings:update" => Ok(Action::SettleRecordings),
+        "recordings:addToTenant" => Ok(Action::RecordingsToTenant { tenant: need(0)? }),
         "status" => Ok(Action::Status),
         "liveness" => Ok(Action::Liveness),
         _ if family.starts_with("tenant") => of_tenants(task, &need, &given),
@@ -195,6 +190,15 @@ fn of_tenants(
         _ => TenantOrder::List { show_secrets: false },
     };
     Ok(Action::Tenants(order))
+}
+
+/// How often something is done again, if so.
+fn interval(given: Option<String>) -> Result<Option<Duration>, Failure> {
+    let read = given.map(|text| match text.parse::<u64>() {
+        Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
+        _ => Err(Failure::usage(format!("the interval is {text:?}")).hint("give seconds from 1 to 86400")),
+    });
+    read.transpose()
 }
 
 /// A switch of a task; its own name counts as yes.

@@ -4,19 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_bbb::{
-    BbbOptions, BbbService, Bind, Cluster, ClusterError, HttpLimits, HttpServer, LocalStore, MeetingStore,
-    RedisMeetings, Surface,
+    BbbOptions, BbbService, Bind, Cluster, ClusterError, HttpLimits, HttpServer, LocalRecordings, LocalStore,
+    MeetingStore, PostgresRecordings, RecordingIndex, RecordingOptions, Recordings, RedisMeetings, Surface,
 };
 use balancer_core::{RedisLink, RedisOptions, StickError};
 
 use crate::reload::Orders;
-use crate::settings::{Listen, Settings, Store};
+use crate::settings::{Listen, RecordingsAt, Settings, Store};
 use console::{Failure, Notify};
 
 /// How long requests under way may take after the order to stop.
 const GRACE: Duration = Duration::from_secs(20);
 /// How long the servers are asked for running meetings before requests are served.
 const RESTORE: Duration = Duration::from_secs(30);
+
+mod recordings;
 
 /// Serves until SIGTERM or SIGINT.
 pub(crate) async fn run(settings: Settings, again: impl Fn() -> Result<Settings, Vec<String>>) -> Result<(), Failure> {
@@ -28,14 +30,19 @@ pub(crate) async fn run(settings: Settings, again: impl Fn() -> Result<Settings,
         ClusterError::Store(e) => store_failure(&e),
         e => Failure::failed(e.to_string()),
     })?;
+    let recordings = index(&settings).await?;
     let notify = Notify::from_env(
         |e| tracing::warn!(error = %e, "NOTIFY_SOCKET cannot be used: the service manager is told nothing"),
     );
+    let kept = recordings.map(|recordings| recordings::Kept::new(recordings, &settings, &store, &cluster));
     let bind = place(&settings.listen);
     let apart = settings.admin_listen.as_ref().map(place);
     // Bound before the servers are asked, so that a port that is taken is told at once; served after.
     let listen = async |bind: &Bind, surface: Surface| {
-        let service = BbbService::new(cluster.clone()).with_surface(surface);
+        let mut service = BbbService::new(cluster.clone()).with_surface(surface);
+        if let Some(kept) = &kept {
+            service = kept.served_by(service);
+        }
         let server = HttpServer::bind(bind, service, limits(&settings)).await;
         server.map_err(|e| Failure::failed(e.to_string()).cause(cause(&e)))
     };
@@ -62,6 +69,8 @@ pub(crate) async fn run(settings: Settings, again: impl Fn() -> Result<Settings,
         let _ = on.wait_for(|stop| *stop).await;
     };
     let background = tokio::spawn(cluster.clone().run(stopped(stop.subscribe())));
+    let importer = kept.as_ref().and_then(recordings::Kept::importer);
+    let importing = importer.map(|importer| tokio::spawn(importer.run(stopped(stop.subscribe()))));
     let serving = tokio::spawn(server.serve(stopped(stop.subscribe()), GRACE));
     let apart = operators.map(|server| tokio::spawn(server.serve(stopped(stop.subscribe()), GRACE)));
     notify.ready(&format!("serving at {at}"));
@@ -86,6 +95,9 @@ pub(crate) async fn run(settings: Settings, again: impl Fn() -> Result<Settings,
     let _ = serving.await;
     if let Some(apart) = apart {
         let _ = apart.await;
+    }
+    if let Some(importing) = importing {
+        let _ = importing.await;
     }
     let _ = background.await;
     tracing::info!("stopped");
@@ -126,12 +138,7 @@ async fn open(store: &Store) -> Result<Arc<dyn MeetingStore>, Failure> {
     match store {
         Store::Memory => Ok(Arc::new(LocalStore::memory())),
         Store::File(dir) => {
-            std::fs::create_dir_all(dir).map_err(|e| {
-                Failure::failed(format!("the data directory {} cannot be made", dir.display()))
-                    .cause(e.to_string())
-                    .hint("choose another with --data-dir, or --memory if nothing need survive a restart")
-            })?;
-            private(dir);
+            make(dir)?;
             let path = dir.join("bbb-balancer.redb");
             Ok(LocalStore::open(path).await.map_err(|e| store_failure(&e))?)
         }
@@ -146,6 +153,57 @@ async fn open(store: &Store) -> Result<Arc<dyn MeetingStore>, Failure> {
             Ok(Arc::new(store))
         }
     }
+}
+
+/// The recordings, if there are to be any. A database that is away stops nothing: it is looked for with each call.
+async fn index(s: &Settings) -> Result<Option<Recordings>, Failure> {
+    let failed = |e: adapter_bbb::IndexError| Failure::failed(e.to_string());
+    let index: Arc<dyn RecordingIndex> = match &s.recordings.at {
+        RecordingsAt::Nowhere => return Ok(None),
+        RecordingsAt::Unset => {
+            tracing::info!(
+                "recordings are not known: set DATABASE_URL, or BALANCER_DATA_DIR to keep their index in a file of this \
+                 process"
+            );
+            return Ok(None);
+        }
+        RecordingsAt::Memory => Arc::new(LocalRecordings::memory()),
+        RecordingsAt::File(dir) => {
+            make(dir)?;
+            match LocalRecordings::open(dir.join("recordings.redb")).await {
+                Ok(index) => Arc::new(index),
+                // Another process may own it: what they share, Redis, is enough for meetings.
+                Err(e) if matches!(s.store, Store::Redis { .. }) => {
+                    tracing::warn!(error = %e, "recordings are not known to this process: set DATABASE_URL");
+                    return Ok(None);
+                }
+                Err(e) => return Err(failed(e)),
+            }
+        }
+        RecordingsAt::Postgres(options) => {
+            let index = PostgresRecordings::new((**options).clone()).map_err(failed)?;
+            if let Err(e) = index.check().await {
+                tracing::error!(error = %e, "recordings are not available; meetings are");
+            }
+            Arc::new(index)
+        }
+    };
+    tracing::info!(index = %index.describe(), "recordings are known");
+    let mut options = RecordingOptions::default();
+    options.filtered = s.recordings.filtered;
+    options.protected = s.folders.key.is_some();
+    Ok(Some(Recordings::new(index).with_options(options)))
+}
+
+/// Makes the data directory, if it is not there.
+fn make(dir: &std::path::Path) -> Result<(), Failure> {
+    std::fs::create_dir_all(dir).map_err(|e| {
+        Failure::failed(format!("the data directory {} cannot be made", dir.display()))
+            .cause(e.to_string())
+            .hint("choose another with --data-dir, or --memory if nothing need survive a restart")
+    })?;
+    private(dir);
+    Ok(())
 }
 
 /// The file holds the servers' secrets: nobody else needs to read it.

@@ -3,6 +3,7 @@
 mod keys;
 mod place;
 mod read;
+mod recordings;
 mod report;
 mod sources;
 
@@ -12,11 +13,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use adapter_bbb::{
-    AddressRules, Algorithms, Checksums, DialInOptions, LoadFormula, LoadKind, ParamRules, RateLimit, RatePer, Secret,
+    AddressRules, Algorithms, Checksums, DialInOptions, LoadFormula, LoadKind, ParamRules, PostgresOptions, RateLimit,
+    RatePer, Secret,
 };
 
 pub(crate) use keys::{KEYS, is_live};
 pub(crate) use place::local;
+use recordings::Folders;
 pub(crate) use report::{Line, lines as source_lines, masked, weakness};
 pub(crate) use sources::{Source, Sources};
 
@@ -49,6 +52,30 @@ pub(crate) enum Store {
         /// Longest wait for an answer.
         timeout: Duration,
     },
+}
+
+/// Where the index of recordings is kept.
+#[derive(Clone, Debug)]
+pub(crate) enum RecordingsAt {
+    /// Nowhere: there are to be none.
+    Nowhere,
+    /// Nowhere: nobody has said where.
+    Unset,
+    /// In memory: nothing survives a restart.
+    Memory,
+    /// In a file in this directory.
+    File(PathBuf),
+    /// In Postgres.
+    Postgres(Box<PostgresOptions>),
+}
+
+/// What is to be known of recordings.
+#[derive(Clone, Debug)]
+pub(crate) struct Recordings {
+    /// Where their index is kept.
+    pub(crate) at: RecordingsAt,
+    /// Whether `getRecordings` must name meetings or recordings.
+    pub(crate) filtered: bool,
 }
 
 /// Limits on what comes from outside.
@@ -99,6 +126,8 @@ pub(crate) struct Settings {
     pub(crate) secrets: Vec<Secret>,
     /// Where servers and meetings are kept.
     pub(crate) store: Store,
+    /// Where recordings are known.
+    pub(crate) recordings: Recordings,
     /// Time between two polls of a server.
     pub(crate) poll_interval: Duration,
     /// Longest wait for a connection to a server.
@@ -129,6 +158,8 @@ pub(crate) struct Settings {
     pub(crate) voice_digits: usize,
     /// Whether a front-end's own `voiceBridge` is tried first.
     pub(crate) external_voice_bridge: bool,
+    /// Where recordings come from and go to.
+    pub(crate) folders: Folders,
     /// How often one caller may call.
     pub(crate) rate: Option<RateLimit>,
     /// What the API reports as its build.
@@ -192,6 +223,7 @@ impl Settings {
             .with_kind(kind)
             .with_min_user_count(min_user_count)
             .with_join_buffer(Duration::from_secs(u64::from(buffer) * 60));
+        let store = place::store(&mut r, &mut notices);
         let settings = Self {
             url_host: r.text("url_host"),
             listen: place::listen(&mut r),
@@ -204,7 +236,8 @@ impl Settings {
             threads: Some(r.count("threads", 0, 1024)).filter(|n| *n > 0),
             checksums,
             secrets,
-            store: place::store(&mut r, &mut notices),
+            recordings: place::recordings(&mut r, &store),
+            store,
             poll_interval: interval(&mut r),
             connect_timeout: r.seconds("connect_timeout", 600.0),
             response_timeout: r.seconds("response_timeout", 600.0),
@@ -220,6 +253,7 @@ impl Settings {
             get_meetings_disabled: r.switch("get_meetings_api_disabled"),
             voice_digits: r.count("voice_bridge_len", 2, 18),
             external_voice_bridge: r.switch("use_external_voice_bridge"),
+            folders: recordings::read(&mut r),
             rate: rate(&mut r),
             build: r.text("build_number"),
             log_level: level(&mut r),

@@ -34,6 +34,10 @@ pub enum Call {
     PublishRecordings,
     /// Deletes recordings.
     DeleteRecordings,
+    /// Lists the text tracks of a recording.
+    GetRecordingTextTracks,
+    /// Adds a text track to a recording.
+    PutRecordingTextTrack,
     /// A server hands in the statistics of a meeting.
     AnalyticsCallback,
     /// A server says that a recording is ready.
@@ -83,7 +87,7 @@ enum Methods {
 }
 
 impl Call {
-    const API: [Self; 19] = [
+    const API: [Self; 21] = [
         Self::IsMeetingRunning,
         Self::GetMeetingInfo,
         Self::GetMeetings,
@@ -95,6 +99,8 @@ impl Call {
         Self::UpdateRecordings,
         Self::PublishRecordings,
         Self::DeleteRecordings,
+        Self::GetRecordingTextTracks,
+        Self::PutRecordingTextTrack,
         Self::AnalyticsCallback,
         Self::RecordingReadyCallback,
         Self::SendChatMessage,
@@ -135,6 +141,8 @@ impl Call {
             Self::UpdateRecordings => "updateRecordings",
             Self::PublishRecordings => "publishRecordings",
             Self::DeleteRecordings => "deleteRecordings",
+            Self::GetRecordingTextTracks => "getRecordingTextTracks",
+            Self::PutRecordingTextTrack => "putRecordingTextTrack",
             Self::AnalyticsCallback => "analytics_callback",
             Self::RecordingReadyCallback => "recording_ready_callback",
             Self::SendChatMessage => "sendChatMessage",
@@ -204,6 +212,7 @@ impl Call {
             | Self::GetServers
             | Self::GetServerInfo => Methods::Get,
             Self::InsertDocument
+            | Self::PutRecordingTextTrack
             | Self::AnalyticsCallback
             | Self::RecordingReadyCallback
             | Self::Feedback

@@ -11,6 +11,8 @@ use percent_encoding::percent_decode;
 
 pub use encode::signed_url;
 pub(crate) use multipart::boundary;
+#[cfg(feature = "http")]
+pub(crate) use multipart::uploaded_file;
 
 /// The default limit on the number of parameters of one call.
 pub const MAX_PARAMS: usize = 2_000;
@@ -218,6 +220,7 @@ impl<'a> Params<'a> {
     }
 
     /// Gives some pairs other names; of those that share one then, the last value counts.
+    #[cfg(feature = "http")]
     pub(crate) fn rename(&mut self, to: impl Fn(&str) -> Option<&'static str>) {
         for pair in &mut self.pairs {
             if let Some(name) = to(&pair.name) {

@@ -12,6 +12,10 @@ pub(crate) use hooks::{HookEntry, hooks, write_hooks, write_success};
 pub use meetings::{MAX_MEETINGS, MeetingEntry, meetings, meetings_up_to};
 pub use reply::{Child, Reply};
 pub use scan::MAX_DEPTH;
+#[cfg(feature = "recordings")]
+pub(crate) use scan::{Scanner, Step};
+#[cfg(feature = "http")]
+pub(crate) use write::push_text;
 pub(crate) use write::{DECLARATION, push_element};
 pub use write::{write_empty_recordings, write_index, write_meetings, write_no_meetings, write_running};
 

@@ -16,6 +16,8 @@ use crate::api::{Algorithm, TokenKind, signed_token};
 use crate::client::{ClientError, host_of};
 use crate::egress::{Egress, EgressError, Message};
 use crate::service::Counts;
+#[cfg(feature = "recordings")]
+use crate::store::tenants::scoped_id;
 use crate::store::{Delivery, DeliveryKind, tenant_meeting_id};
 
 /// Callbacks under way at once.
@@ -49,10 +51,41 @@ impl Cluster {
     pub async fn recording_ready(&self, meeting: &str, record: &str) -> Result<bool, StickError> {
         let kept = self.store.callback_store().urls(meeting).await?;
         let Some(url) = kept.recording_ready else { return Ok(false) };
-        let known_as = kept.tenant.as_deref().map_or(meeting, |tenant| tenant_meeting_id(tenant, meeting));
+        self.recording_ready_at(url, meeting, record, kept.tenant).await.map(|()| true)
+    }
+
+    /// The same for a recording that tells its tenant, whose meeting may have had a longer id on its server.
+    #[cfg(feature = "recordings")]
+    pub(crate) async fn recording_of_tenant_ready(
+        &self,
+        tenant: Option<&str>,
+        meeting: &str,
+        record: &str,
+    ) -> Result<bool, StickError> {
+        let longer = tenant.map(|tenant| scoped_id(tenant, meeting));
+        for id in longer.as_deref().into_iter().chain([meeting]) {
+            let kept = self.store.callback_store().urls(id).await?;
+            // The plain id may be another tenant's.
+            let own = kept.tenant.as_deref().is_none_or(|owner| Some(owner) == tenant);
+            if let Some(url) = kept.recording_ready.filter(|_| own) {
+                self.recording_ready_at(url, meeting, record, kept.tenant).await?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// [`recording_ready`](Self::recording_ready) at an address that is known otherwise.
+    pub(crate) async fn recording_ready_at(
+        &self,
+        url: String,
+        meeting: &str,
+        record: &str,
+        tenant: Option<String>,
+    ) -> Result<(), StickError> {
+        let known_as = tenant.as_deref().map_or(meeting, |tenant| tenant_meeting_id(tenant, meeting));
         let body = json!({ "meeting_id": known_as, "record_id": record }).to_string();
-        self.hand_in(DeliveryKind::RecordingReady, url, body, kept.tenant).await?;
-        Ok(true)
+        self.hand_in(DeliveryKind::RecordingReady, url, body, tenant).await
     }
 
     /// Puts a callback into the queue.

@@ -55,6 +55,10 @@ pub(super) fn known(name: &str) -> &'static str {
         "addTenantSetting",
         "removeTenantSetting",
     ];
+    #[cfg(feature = "recordings")]
+    if let Some((name, _)) = super::recordings_desk::known(name) {
+        return name;
+    }
     NAMES.into_iter().find(|known| *known == name).unwrap_or("other")
 }
 
@@ -65,11 +69,18 @@ fn no_meeting(id: &str) -> Response<Bytes> {
 impl BbbService {
     pub(super) async fn operate(&self, name: &str, head: &RequestHead<'_>, body: Payload) -> Response<Bytes> {
         let of_tenants = matches!(name, "tenants" | "addTenantSetting" | "removeTenantSetting");
-        let is_post = matches!(
-            name,
-            "poll" | "plan" | "removeServer" | "endMeeting" | "addTenantSetting" | "removeTenantSetting"
-        );
-        let known = is_post || matches!(name, "status" | "explain" | "meetings" | "meeting" | "tenants");
+        #[cfg(feature = "recordings")]
+        let recordings = super::recordings_desk::known(name);
+        #[cfg(not(feature = "recordings"))]
+        let recordings: Option<(&str, bool)> = None;
+        let is_post = recordings.is_some_and(|(_, changes)| changes)
+            || matches!(
+                name,
+                "poll" | "plan" | "removeServer" | "endMeeting" | "addTenantSetting" | "removeTenantSetting"
+            );
+        let known = is_post
+            || recordings.is_some()
+            || matches!(name, "status" | "explain" | "meetings" | "meeting" | "tenants");
         if !known || (head.method == "POST") != is_post {
             return fault(&Fault::UnsupportedRequest);
         }
@@ -91,6 +102,10 @@ impl BbbService {
         }
         if of_tenants && !self.cluster.live().multitenancy {
             return answer(StatusCode::PRECONDITION_FAILED, &json!({ "message": "Multitenancy is disabled" }));
+        }
+        #[cfg(feature = "recordings")]
+        if recordings.is_some() {
+            return self.operate_recordings(name, &params, &parse(&body)).await;
         }
         let done = match name {
             "tenants" => self.list_tenants().await,

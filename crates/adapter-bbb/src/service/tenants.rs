@@ -98,6 +98,12 @@ impl BbbService {
         }
     }
 
+    /// Whether there are tenants, and none of them is called.
+    #[cfg(feature = "recordings")]
+    pub(super) fn is_nobody(&self) -> bool {
+        matches!(self.scope, Scope::Nobody)
+    }
+
     /// The id of the tenant that calls; empty without tenants.
     pub(super) fn tenant_id(&self) -> &str {
         self.tenant().map_or("", |t| t.id.as_str())

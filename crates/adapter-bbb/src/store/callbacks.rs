@@ -247,6 +247,21 @@ pub trait CallbackStore: Send + Sync {
     /// As for [`hooks`](Self::hooks).
     async fn drop_delivery(&self, id: u64) -> Result<(), StickError>;
 
+    /// Keeps tokens that can be used once, each with what it stands for, for this long.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn keep_tokens(&self, tokens: &[(String, String)], ttl: Duration) -> Result<(), StickError>;
+
+    /// What a token stands for. With `use_up`, it stands for nothing from then on; of several who ask at once, one is
+    /// answered.
+    ///
+    /// # Errors
+    ///
+    /// [`StickError`] when the store cannot be asked.
+    async fn take_token(&self, token: &str, use_up: bool) -> Result<Option<String>, StickError>;
+
     /// How many deliveries wait.
     ///
     /// # Errors

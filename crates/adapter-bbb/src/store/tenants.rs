@@ -107,6 +107,7 @@ impl TenantRecord {
     }
 
     /// One of the fields that say where learning records go; blank ones count as missing.
+    #[cfg(feature = "http")]
     pub(crate) fn lrs_field(&self, name: &str) -> Option<&str> {
         self.lrs.get(name).map(Secret::expose).filter(|value| !value.trim().is_empty())
     }
@@ -140,11 +141,13 @@ pub enum TenantSaved {
 const MARK: char = '~';
 
 /// The id by which servers know a tenant's meeting when the id itself is another tenant's.
+#[cfg(feature = "http")]
 pub(crate) fn scoped_id(tenant: &str, id: &str) -> String {
     format!("{MARK}{tenant}{MARK}{id}")
 }
 
 /// Whether an id looks like one of [`scoped_id`]: then it is never given to a server as it is.
+#[cfg(feature = "http")]
 pub(crate) fn looks_scoped(id: &str) -> bool {
     id.starts_with(MARK)
 }
@@ -158,6 +161,7 @@ pub fn tenant_meeting_id<'m>(tenant: &str, meeting: &'m str) -> &'m str {
 }
 
 /// A text in which servers name a tenant's meetings, as the tenant knows them; `None` when nothing changes.
+#[cfg(feature = "http")]
 pub(crate) fn in_tenants_words(tenant: &str, text: &str) -> Option<String> {
     let mark = scoped_id(tenant, "");
     let (first, mut rest) = text.split_once(&mark)?;

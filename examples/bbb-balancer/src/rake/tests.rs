@@ -109,10 +109,21 @@ fn errors_say_what_is_missing() {
     assert!(said("servers:panic[a,maybe]").contains("true or false"));
     assert!(said("servers:sync[f,all]").contains("keep, cordon or force"));
     assert!(said("poll[0]").contains("from 1 to 86400"));
-    assert!(said("recordings:watch[true]").contains("recordings are not served yet"));
     assert!(said("tenants:add[a]").contains("tenants:add[name,secrets]"));
     assert!(said("tenantSettings:add[a,b,c]").contains("lacks an argument"));
+    assert!(said("recordings:watch[true,0]").contains("from 1 to 86400"));
+    assert!(said("recordings:addToTenant").contains("recordings:addToTenant[id]"));
     assert!(said("nothing:like:that").contains("rake status"));
+}
+
+#[test]
+fn tasks_of_recordings() {
+    let import = |seconds| Action::ImportRecordings.watched(Some(Duration::from_secs(seconds)));
+    assert_eq!(parse("recordings:watch").unwrap(), import(60));
+    assert_eq!(parse("recordings:watch[true, 5]").unwrap(), import(5));
+    assert_eq!(parse("recordings:update").unwrap(), Action::SettleRecordings);
+    let tenant = Action::RecordingsToTenant { tenant: "t-1".to_owned() };
+    assert_eq!(parse("recordings:addToTenant[t-1]").unwrap(), tenant);
 }
 
 #[test]

@@ -121,6 +121,26 @@ keys! {
         voice_bridge_min N ["VOICE_BRIDGE_MIN"] "5" "Least digits that callers may type";
         voice_bridge_max N ["VOICE_BRIDGE_MAX"] "9" "Most digits that callers may type";
     }
+    "Recordings" {
+        recording_disabled BOOL ["RECORDING_DISABLED"] "false" "Know no recordings: getRecordings answers an empty list, and nothing is played or imported";
+        database_url URL ["DATABASE_URL"] "" "Keep the index of recordings in Postgres, in Scalelite's tables: postgresql://USER:PASSWORD@HOST/DATABASE; otherwise in a file in data_dir" => Url;
+        db_disabled BOOL ["DB_DISABLED"] "false" "Use no database, whatever database_url is";
+        db_connection_retry_count N ["DB_CONNECTION_RETRY_COUNT"] "3" "How often something is tried again when the connection to the database breaks";
+        get_recordings_api_filtered BOOL ["GET_RECORDINGS_API_FILTERED"] "false" "Refuse getRecordings without meetingID or recordID";
+        recording_spool_dir DIR ["RECORDING_SPOOL_DIR"] "/var/bigbluebutton/spool" "Where archives of recordings arrive; imported when the folder is there";
+        recording_work_dir DIR ["RECORDING_WORK_DIR"] "/var/bigbluebutton/recording/scalelite" "Where they are unpacked: best on the file system of the next two";
+        recording_publish_dir DIR ["RECORDING_PUBLISH_DIR"] "/var/bigbluebutton/published" "Where published recordings are";
+        recording_unpublish_dir DIR ["RECORDING_UNPUBLISH_DIR"] "/var/bigbluebutton/unpublished" "Where unpublished recordings are";
+        recording_import_unpublished BOOL ["RECORDING_IMPORT_UNPUBLISHED"] "false" "Leave imported recordings unpublished until somebody publishes them";
+        recording_import_poll BOOL ["RECORDING_IMPORT_POLL"] "true" "Look at the spool again and again, not only when something arrives";
+        recording_import_poll_interval SECONDS ["RECORDING_IMPORT_POLL_INTERVAL"] "60" "Time between two looks at the spool";
+        recording_playback_formats LIST ["RECORDING_PLAYBACK_FORMATS"] "presentation:video:screenshare:podcast:notes:capture"
+            "Formats whose files are given out, separated by colons";
+        protected_recordings_enabled BOOL ["PROTECTED_RECORDINGS_ENABLED"] "false" "Let recordings be protected: played with a token that getRecordings gives out";
+        protected_recordings_token_timeout MINUTES ["PROTECTED_RECORDINGS_TOKEN_TIMEOUT"] "60" "How long such a token waits to be used";
+        protected_recordings_timeout MINUTES ["PROTECTED_RECORDINGS_TIMEOUT"] "360" "How long a protected recording can be played with it";
+        secret_key_base SECRET ["SECRET_KEY_BASE"] "" "Signs the cookies of protected recordings" => Secret;
+    }
     "Callbacks" {
         callback_allow NETWORKS ["BALANCER_CALLBACK_ALLOW"] "" "Private networks that callbacks and documents may lead to: 10.0.0.0/8,fd00::/8; private is all";
         relay_recording_ready BOOL ["BALANCER_RELAY_RECORDING_READY"] "false" "Have servers tell the balancer that a recording is ready, and tell the front-end";
@@ -180,18 +200,12 @@ pub(crate) fn is_live(name: &str) -> bool {
 
 /// Names of Scalelite's that change nothing here, and why; a name ending in `_` stands for all that begin with it.
 pub(crate) const WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("DATABASE_URL", "recordings are not kept yet, no database is used"),
-    ("DB_", "recordings are not kept yet, no database is used"),
-    ("PREPARED_STATEMENT", "recordings are not kept yet, no database is used"),
-    ("SECRET_KEY_BASE", "it signs cookies of protected recordings, which are not served yet"),
-    ("RECORDING_", "recordings are not served yet: getRecordings answers an empty list"),
-    ("PROTECTED_RECORDINGS_", "recordings are not served yet"),
-    ("GET_RECORDINGS_API_FILTERED", "recordings are not served yet"),
-    ("DEFAULT_LOCALE", "recordings are not served yet"),
-    ("S3_", "recordings are not served yet"),
-    ("CLOUDFRONT_URL", "recordings are not served yet"),
-    ("CF_KEY_PAIR_ID", "recordings are not served yet"),
-    ("CF_PRIVATE_KEY_B64", "recordings are not served yet"),
+    ("PREPARED_STATEMENT", "the database keeps no prepared statements, so a pooler may stand before it"),
+    ("DEFAULT_LOCALE", "the page of a recording that is not found is in English"),
+    ("S3_", "recordings are kept in folders, not yet in S3"),
+    ("CLOUDFRONT_URL", "recordings are kept in folders, not yet in S3"),
+    ("CF_KEY_PAIR_ID", "recordings are kept in folders, not yet in S3"),
+    ("CF_PRIVATE_KEY_B64", "recordings are kept in folders, not yet in S3"),
     ("POLLER_THREADS", "polls run at once without threads of their own"),
     ("POLLER_WAIT_TIMEOUT", "every poll has its own limit: CONNECT_TIMEOUT and RESPONSE_TIMEOUT"),
     ("RAILS_ENV", "there is one environment; the Redis prefix is REDIS_NAMESPACE"),

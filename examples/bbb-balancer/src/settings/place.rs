@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs};
 
-use adapter_bbb::Secret;
+use adapter_bbb::{PostgresOptions, Secret};
 use console::Failure;
 
 use super::read::Reader;
-use super::{Listen, Sources, Store};
+use super::sources::Source;
+use super::{Listen, Recordings, RecordingsAt, Sources, Store};
 
 pub(super) fn listen(r: &mut Reader<'_>) -> Listen {
     let port = u16::try_from(r.number("port", 0, 65_535)).unwrap_or_default();
@@ -123,4 +124,25 @@ pub(super) fn store(r: &mut Reader<'_>, notices: &mut Vec<String>) -> Store {
         _ if in_memory => Store::Memory,
         _ => Store::File(r.text("data_dir").unwrap_or_default().into()),
     }
+}
+
+/// Where the index of recordings is kept: beside the meetings when there is no database, unless others share those.
+pub(super) fn recordings(r: &mut Reader<'_>, store: &Store) -> Recordings {
+    let read = |text: &str| if text.is_empty() { Ok(None) } else { PostgresOptions::from_url(text).map(Some) };
+    let (database, retries) = (r.with("database_url", read).flatten(), r.number("db_connection_retry_count", 0, 100));
+    let (without, off) = (r.switch("db_disabled"), r.switch("recording_disabled"));
+    let folder = r.found("data_dir");
+    let at = match (database, store) {
+        _ if off => RecordingsAt::Nowhere,
+        (Some(mut options), _) if !without => {
+            options.retries = retries;
+            RecordingsAt::Postgres(Box::new(options))
+        }
+        (_, Store::Memory) => RecordingsAt::Memory,
+        (_, Store::File(dir)) => RecordingsAt::File(dir.clone()),
+        // A folder that somebody has named is meant for this process.
+        (_, Store::Redis { .. }) if folder.source != Source::Default => RecordingsAt::File(folder.text.into()),
+        (_, Store::Redis { .. }) => RecordingsAt::Unset,
+    };
+    Recordings { at, filtered: r.switch("get_recordings_api_filtered") }
 }

@@ -126,7 +126,7 @@ fn the_file_is_checked() {
     );
     assert!(errors(&[], &[], "port = 1\nport").contains("bal.toml:2: "));
     assert!(errors(&[], &[], "port = [1]").contains("port must be a text, a number"));
-    let s = read(&[], &[], "database_url = \"postgres://x\"\nRECORDING_DISABLED = true").unwrap();
+    let s = read(&[], &[], "default_locale = \"de\"\nS3_RECORDING = true").unwrap();
     assert_eq!(s.notices().len(), 2, "{:?}", s.notices());
 }
 
@@ -211,9 +211,30 @@ fn the_rest_is_understood() {
     assert_eq!(s.formula, LoadFormula::default().with_kind(LoadKind::Meetings));
     assert!(s.formula_text.starts_with("meetings"));
     assert_eq!((s.limits.head, s.log_level), (32 << 10, tracing::Level::ERROR));
-    let s = read(&[], &[("RECORDING_SPOOL_DIR", "/x"), ("SECRET_KEY_BASE", "x"), ("OTHER", "x")], "").unwrap();
+    let s = read(&[], &[("S3_BUCKET_NAME", "x"), ("DEFAULT_LOCALE", "de"), ("OTHER", "x")], "").unwrap();
     assert_eq!(s.notices().len(), 2, "{:?}", s.notices());
     assert!(s.notices().iter().all(|notice| notice.contains("has no effect: ")));
+}
+
+#[test]
+fn recordings_are_kept_where_the_environment_says() {
+    let at = |env: &[(&str, &str)]| format!("{:?}", read(&[], env, "").unwrap().recordings.at);
+    let (redis, url) = (("REDIS_URL", "redis://x"), ("DATABASE_URL", "postgresql://u:geheim@db:5432?pool=9"));
+    assert!(at(&[]).starts_with("File("));
+    assert_eq!(at(&[("BALANCER_MEMORY", "true")]), "Memory");
+    assert_eq!(at(&[redis]), "Unset");
+    assert_eq!(at(&[redis, ("BALANCER_DATA_DIR", "/x")]), "File(\"/x\")");
+    assert_eq!(at(&[redis, url, ("RECORDING_DISABLED", "true")]), "Nowhere");
+    assert_eq!(at(&[redis, url, ("DB_DISABLED", "true")]), "Unset");
+    let found = at(&[url, ("DB_CONNECTION_RETRY_COUNT", "1")]);
+    for part in ["Postgres(", "postgres db:5432/scalelite", "connections: 9", "retries: 1"] {
+        assert!(found.contains(part) && !found.contains("geheim"), "{part} in {found}");
+    }
+    assert!(!read(&[], &[], "").unwrap().recordings.filtered);
+    assert!(read(&[], &[("GET_RECORDINGS_API_FILTERED", "true")], "").unwrap().recordings.filtered);
+    let said = errors(&[], &[("DATABASE_URL", "mysql://u:geheim@db/x")], "");
+    assert!(said.contains("database_url (environment DATABASE_URL): must begin with postgresql://"), "{said}");
+    assert!(!said.contains("geheim"));
 }
 
 #[test]
@@ -240,6 +261,29 @@ fn what_is_private_is_allowed_by_name_only() {
     assert!(said.contains("\"10.0.0.0/99\" is no network") && said.contains("names no port"), "{said}");
 }
 
+#[test]
+fn recordings_are_in_the_folders_of_scalelite() {
+    let r = read(&[], &[], "").unwrap().folders;
+    assert_eq!(r.spool.to_str(), Some("/var/bigbluebutton/spool"));
+    assert_eq!(r.work.to_str(), Some("/var/bigbluebutton/recording/scalelite"));
+    assert_eq!(r.published.to_str(), Some("/var/bigbluebutton/published"));
+    assert_eq!(r.unpublished.to_str(), Some("/var/bigbluebutton/unpublished"));
+    assert!(!r.spool_is_set && !r.import_unpublished && r.key.is_none());
+    assert_eq!(r.formats, ["presentation", "video", "screenshare", "podcast", "notes", "capture"]);
+    let seconds = [r.poll, r.token_time, r.cookie_time].map(|time| time.as_secs());
+    assert_eq!(seconds, [60, 3600, 21_600]);
+    // Protected recordings need a key, and a key alone protects nothing.
+    let said = errors(&[], &[("PROTECTED_RECORDINGS_ENABLED", "true")], "");
+    assert!(said.contains("secret_key_base") && said.contains("openssl rand -hex 64"), "{said}");
+    let key = ("SECRET_KEY_BASE", "0123456789abcdef0123456789abcdef");
+    let on = read(&[], &[("PROTECTED_RECORDINGS_ENABLED", "true"), key], "").unwrap();
+    assert!(on.folders.key.is_some());
+    assert!(!format!("{:?} {:?}", on.folders, on.lines()).contains(key.1));
+    assert!(read(&[], &[key], "").unwrap().folders.key.is_none());
+    let off = [("PROTECTED_RECORDINGS_ENABLED", "true"), ("RECORDING_DISABLED", "true")];
+    assert!(read(&[], &off, "").is_ok());
+}
+
 /// What becomes of a name of Scalelite's.
 enum Fate {
     /// This value is taken by the setting of this name.
@@ -254,10 +298,10 @@ fn every_name_of_the_environment_is_honoured_or_answered() {
     // Every name of Scalelite's environment.
     let table = [
         ("URL_HOST", Taken("url_host", "bbb.example.com")),
-        ("SECRET_KEY_BASE", Idle),
+        ("SECRET_KEY_BASE", Taken("secret_key_base", "0123456789abcdef")),
         ("LOADBALANCER_SECRET", Taken("loadbalancer_secret", SECRET)),
         ("LOADBALANCER_SECRETS", Taken("loadbalancer_secrets", SECRET)),
-        ("DATABASE_URL", Idle),
+        ("DATABASE_URL", Taken("database_url", "postgres://db/x")),
         ("REDIS_URL", Taken("redis_url", "redis://127.0.0.1")),
         ("PORT", Taken("port", "3001")),
         ("BIND", Taken("bind", "tcp://127.0.0.1:1")),
@@ -271,8 +315,8 @@ fn every_name_of_the_environment_is_honoured_or_answered() {
         ("REDIS_POOL", Taken("redis_pool", "2")),
         ("REDIS_NAMESPACE", Taken("redis_namespace", "other")),
         ("PREPARED_STATEMENT", Idle),
-        ("DB_CONNECTION_RETRY_COUNT", Idle),
-        ("DB_DISABLED", Idle),
+        ("DB_CONNECTION_RETRY_COUNT", Taken("db_connection_retry_count", "5")),
+        ("DB_DISABLED", Taken("db_disabled", "true")),
         ("LOADBALANCER_CHECKSUM_ALGORITHM", Taken("loadbalancer_checksum_algorithm", "SHA256")),
         ("CONNECT_TIMEOUT", Taken("connect_timeout", "1.5")),
         ("RESPONSE_TIMEOUT", Taken("response_timeout", "2")),
@@ -295,19 +339,19 @@ fn every_name_of_the_environment_is_honoured_or_answered() {
         ("POLLER_WAIT_TIMEOUT", Idle),
         ("SERVER_HEALTHY_THRESHOLD", Taken("server_healthy_threshold", "3")),
         ("SERVER_UNHEALTHY_THRESHOLD", Taken("server_unhealthy_threshold", "4")),
-        ("RECORDING_SPOOL_DIR", Idle),
-        ("RECORDING_WORK_DIR", Idle),
-        ("RECORDING_PUBLISH_DIR", Idle),
-        ("RECORDING_UNPUBLISH_DIR", Idle),
-        ("RECORDING_DISABLED", Idle),
-        ("RECORDING_IMPORT_UNPUBLISHED", Idle),
-        ("RECORDING_IMPORT_POLL", Idle),
-        ("RECORDING_IMPORT_POLL_INTERVAL", Idle),
-        ("GET_RECORDINGS_API_FILTERED", Idle),
-        ("RECORDING_PLAYBACK_FORMATS", Idle),
-        ("PROTECTED_RECORDINGS_ENABLED", Idle),
-        ("PROTECTED_RECORDINGS_TOKEN_TIMEOUT", Idle),
-        ("PROTECTED_RECORDINGS_TIMEOUT", Idle),
+        ("RECORDING_SPOOL_DIR", Taken("recording_spool_dir", "/spool")),
+        ("RECORDING_WORK_DIR", Taken("recording_work_dir", "/work")),
+        ("RECORDING_PUBLISH_DIR", Taken("recording_publish_dir", "/published")),
+        ("RECORDING_UNPUBLISH_DIR", Taken("recording_unpublish_dir", "/unpublished")),
+        ("RECORDING_DISABLED", Taken("recording_disabled", "true")),
+        ("RECORDING_IMPORT_UNPUBLISHED", Taken("recording_import_unpublished", "true")),
+        ("RECORDING_IMPORT_POLL", Taken("recording_import_poll", "false")),
+        ("RECORDING_IMPORT_POLL_INTERVAL", Taken("recording_import_poll_interval", "5")),
+        ("GET_RECORDINGS_API_FILTERED", Taken("get_recordings_api_filtered", "true")),
+        ("RECORDING_PLAYBACK_FORMATS", Taken("recording_playback_formats", "presentation:notes")),
+        ("PROTECTED_RECORDINGS_ENABLED", Taken("protected_recordings_enabled", "false")),
+        ("PROTECTED_RECORDINGS_TOKEN_TIMEOUT", Taken("protected_recordings_token_timeout", "5")),
+        ("PROTECTED_RECORDINGS_TIMEOUT", Taken("protected_recordings_timeout", "50")),
         ("DEFAULT_LOCALE", Idle),
         ("S3_RECORDING", Idle),
         ("S3_BUCKET_NAME", Idle),
@@ -343,6 +387,11 @@ fn every_name_of_the_environment_is_honoured_or_answered() {
                     "redis_namespace",
                     "create_exclude_params",
                     "join_exclude_params",
+                    "recording_spool_dir",
+                    "recording_work_dir",
+                    "recording_publish_dir",
+                    "recording_unpublish_dir",
+                    "secret_key_base",
                 ];
                 if !texts.contains(setting) {
                     let said = errors(&[], &[(name, "?:/ ?")], "");

@@ -13,6 +13,7 @@ mod import;
 mod migration;
 mod plan;
 mod processes;
+mod recordings;
 mod soak;
 mod sync;
 mod tenants;

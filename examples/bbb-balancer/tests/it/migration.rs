@@ -154,7 +154,13 @@ fn there_and_back(redis: u16, fakes: &[FakeBbb]) {
     assert!(scalelite.redis.dump() == before, "something was changed");
 
     guide.follow("3. Stop Scalelite, start the balancer");
-    let orders = ["stop scalelite-poller", "stop scalelite-api", "daemon-reload", "enable bbb-balancer"];
+    let orders = [
+        "stop scalelite-poller",
+        "stop scalelite-recording-importer",
+        "stop scalelite-api",
+        "daemon-reload",
+        "enable bbb-balancer",
+    ];
     assert_eq!(guide.orders(), orders);
     let front = FrontEnd { port, fakes };
     // At once, without a poll in between.
@@ -189,7 +195,8 @@ fn there_and_back(redis: u16, fakes: &[FakeBbb]) {
     guide.skip("6. Tenants");
     guide.follow("7. Going back");
     let all = guide.orders();
-    assert_eq!(all[4..], ["disable bbb-balancer", "start scalelite-api", "start scalelite-poller"]);
+    let back = ["start scalelite-api", "start scalelite-poller", "start scalelite-recording-importer"];
+    assert_eq!((all[5].as_str(), &all[6..]), ("disable bbb-balancer", &back.map(str::to_owned)[..]));
     until("nobody listens any more", || std::net::TcpStream::connect(("127.0.0.1", port)).is_err().then_some(()));
     for (meeting, home) in old.iter().chain(&homes) {
         let expected = (meeting != "lesson-1").then(|| home.clone());

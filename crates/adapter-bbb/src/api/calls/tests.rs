@@ -5,11 +5,11 @@ use super::*;
 #[test]
 fn the_table_of_routes() {
     let both = "isMeetingRunning getMeetingInfo getMeetings create end getRecordings updateRecordings \
-                sendChatMessage getJoinUrl hooks/create hooks/list hooks/destroy";
+                getRecordingTextTracks sendChatMessage getJoinUrl hooks/create hooks/list hooks/destroy";
     let rows = [
         ("/bigbluebutton/api/", both, true, true, true),
         ("/bigbluebutton/api/", "join publishRecordings deleteRecordings", true, false, true),
-        ("/bigbluebutton/api/", "insertDocument feedback", false, true, true),
+        ("/bigbluebutton/api/", "insertDocument feedback putRecordingTextTrack", false, true, true),
         ("/bigbluebutton/api/", "analytics_callback recording_ready_callback", false, true, false),
         ("/scalelite/api/", "getTenants getTenantInfo getServers getServerInfo", true, false, true),
         (

@@ -1,4 +1,4 @@
-//! The simple fields of `multipart/form-data` bodies.
+//! The fields and files of `multipart/form-data` bodies.
 
 use super::ParamError;
 
@@ -16,6 +16,31 @@ pub(super) fn fields<'a>(
     body: &'a [u8],
     boundary: &str,
     mut field: impl FnMut(String, &'a str) -> Result<(), ParamError>,
+) -> Result<(), ParamError> {
+    parts(body, boundary, |head, from, to| match Name::of(head) {
+        Some(Name { name, is_file: false }) => field(name, text(body, from, to)?),
+        _ => Ok(()),
+    })
+}
+
+/// The bytes of the first uploaded file of this name.
+#[cfg(feature = "http")]
+pub(crate) fn uploaded_file<'a>(body: &'a [u8], content_type: &str, wanted: &str) -> Option<&'a [u8]> {
+    let mut found = None;
+    let whole = parts(body, &boundary(content_type)?, |head, from, to| {
+        if found.is_none() && Name::of(head).is_some_and(|n| n.is_file && n.name == wanted) {
+            found = body.get(from..to.max(from));
+        }
+        Ok(())
+    });
+    whole.ok().and(found)
+}
+
+/// Hands every part to `part`: its head, and where its value begins and ends.
+fn parts<'a>(
+    body: &'a [u8],
+    boundary: &str,
+    mut part: impl FnMut(&'a str, usize, usize) -> Result<(), ParamError>,
 ) -> Result<(), ParamError> {
     let delimiter = format!("\r\n--{boundary}");
     let delimiter = delimiter.as_bytes();
@@ -39,24 +64,27 @@ pub(super) fn fields<'a>(
         let value_from = head_end + 4;
         // An empty value's line break is the one that ends the head.
         let value_end = find(body, delimiter, head_end + 2).ok_or(broken)?;
-        let head = text(body, line, head_end)?;
-        if let Some(name) = field_name(head) {
-            field(name, text(body, value_from, value_end)?)?;
-        }
+        part(text(body, line, head_end)?, value_from, value_end)?;
         at = value_end + delimiter.len();
     }
 }
 
-/// The name of a part, unless it is a file or has none.
-fn field_name(head: &str) -> Option<String> {
-    let disposition = head.split("\r\n").find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.trim().eq_ignore_ascii_case("content-disposition").then_some(value)
-    })?;
-    if attribute(disposition, "filename").is_some() || attribute(disposition, "filename*").is_some() {
-        return None;
+/// What a part is called.
+struct Name {
+    name: String,
+    is_file: bool,
+}
+
+impl Name {
+    /// Reads the head of a part; `None` when it has no name.
+    fn of(head: &str) -> Option<Self> {
+        let disposition = head.split("\r\n").find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.trim().eq_ignore_ascii_case("content-disposition").then_some(value)
+        })?;
+        let has = |wanted: &str| attribute(disposition, wanted).is_some();
+        Some(Self { is_file: has("filename") || has("filename*"), name: attribute(disposition, "name")? })
     }
-    attribute(disposition, "name")
 }
 
 /// The value of one `;`-separated attribute of a header, unquoted.

@@ -12,7 +12,7 @@ pub const MAX_DEPTH: usize = 32;
 
 /// One step through a document.
 #[derive(Debug)]
-pub(super) enum Step<'a> {
+pub(crate) enum Step<'a> {
     /// An element begins: its name, and where its tag starts.
     Open { name: &'a str, start: usize },
     /// The innermost element ends: just behind its end tag.
@@ -23,7 +23,7 @@ pub(super) enum Step<'a> {
 
 /// Walks through a document. Refuses document types, processing instructions, unknown entities, bad nesting, text
 /// outside the root, and depth above [`MAX_DEPTH`].
-pub(super) struct Scanner<'a> {
+pub(crate) struct Scanner<'a> {
     text: &'a str,
     reader: Reader<&'a [u8]>,
     depth: usize,
@@ -33,7 +33,7 @@ pub(super) struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Result<Self, ReplyError> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Result<Self, ReplyError> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let text = std::str::from_utf8(bytes).map_err(|error| ReplyError::Utf8 { offset: error.valid_up_to() })?;
         let mut reader = Reader::from_str(text);
@@ -56,12 +56,32 @@ impl<'a> Scanner<'a> {
         self.text.as_bytes().get(from..to).unwrap_or_default()
     }
 
+    /// An attribute of the element that was just opened, whose tag starts there.
+    #[cfg(feature = "recordings")]
+    pub(crate) fn attribute(&self, start: usize, name: &str) -> Option<String> {
+        let tag = self.text.get(start..self.position())?.strip_prefix('<')?.strip_suffix('>')?;
+        let tag = tag.strip_suffix('/').unwrap_or(tag);
+        let length = tag.find(|c: char| c.is_ascii_whitespace()).unwrap_or(tag.len());
+        let tag = BytesStart::from_content(tag, length);
+        let found = tag.try_get_attribute(name).ok().flatten()?;
+        let mut value = String::new();
+        for (at, piece) in found.value.split('&').enumerate() {
+            let (entity, rest) =
+                if at == 0 { (None, piece) } else { piece.split_once(';').map(|(e, r)| (Some(e), r))? };
+            if let Some(entity) = entity {
+                value.push_str(&resolve(&BytesRef::new(entity))?);
+            }
+            value.push_str(rest);
+        }
+        Some(value)
+    }
+
     fn position(&self) -> usize {
         usize::try_from(self.reader.buffer_position()).unwrap_or(self.text.len())
     }
 
     /// The next step, or `None` at the end of a complete document.
-    pub(super) fn step(&mut self) -> Result<Option<Step<'a>>, ReplyError> {
+    pub(crate) fn step(&mut self) -> Result<Option<Step<'a>>, ReplyError> {
         if let Some(end) = self.pending.take() {
             self.depth -= 1;
             return Ok(Some(Step::Close { end }));

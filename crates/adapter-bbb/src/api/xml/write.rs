@@ -21,7 +21,7 @@ pub(crate) fn push_element(out: &mut Vec<u8>, name: &str, text: &str) {
 }
 
 /// Appends escaped text, without the characters XML forbids.
-fn push_text(out: &mut Vec<u8>, text: &str) {
+pub(crate) fn push_text(out: &mut Vec<u8>, text: &str) {
     for char in text.chars() {
         match char {
             '&' => out.extend_from_slice(b"&amp;"),

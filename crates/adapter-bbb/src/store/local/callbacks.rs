@@ -34,7 +34,14 @@ pub(super) struct Outside {
     /// When and which.
     due: BTreeSet<(u64, u64)>,
     last_id: u64,
+    /// In memory only: whoever lists after a restart gets others.
+    tokens: HashMap<String, (String, u64)>,
+    /// Until when, and which.
+    token_ends: BTreeSet<(u64, String)>,
 }
+
+/// The most tokens that wait; the oldest make room for further ones.
+const MAX_TOKENS: usize = 200_000;
 
 /// Addresses, and until when they are kept.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -226,6 +233,35 @@ impl CallbackStore for LocalStore {
             }
         })
         .await
+    }
+
+    async fn keep_tokens(&self, tokens: &[(String, String)], ttl: Duration) -> Result<(), StickError> {
+        let mut s = self.lock();
+        let now = self.clock.now_ms();
+        let (o, until) = (&mut s.outside, now.saturating_add(millis(ttl)));
+        for (token, of) in tokens {
+            while o.tokens.len() >= MAX_TOKENS || o.token_ends.first().is_some_and(|(ends, _)| *ends <= now) {
+                let Some((_, oldest)) = o.token_ends.pop_first() else { break };
+                o.tokens.remove(&oldest);
+            }
+            if let Some((_, ends)) = o.tokens.insert(token.clone(), (of.clone(), until)) {
+                o.token_ends.remove(&(ends, token.clone()));
+            }
+            o.token_ends.insert((until, token.clone()));
+        }
+        Ok(())
+    }
+
+    async fn take_token(&self, token: &str, use_up: bool) -> Result<Option<String>, StickError> {
+        let mut s = self.lock();
+        let now = self.clock.now_ms();
+        let o = &mut s.outside;
+        let Some((of, ends)) = o.tokens.get(token).cloned() else { return Ok(None) };
+        if use_up {
+            o.tokens.remove(token);
+            o.token_ends.remove(&(ends, token.to_owned()));
+        }
+        Ok(Some(of).filter(|_| ends > now))
     }
 
     async fn queued(&self) -> Result<u64, StickError> {

@@ -8,6 +8,7 @@ use balancer_core::{BackendId, StickError};
 use serde::{Deserialize, Serialize};
 
 use super::{LocalStore, State, millis};
+#[cfg(feature = "file")]
 use crate::secret::Secret;
 use crate::store::MeetingRecord;
 use crate::store::tenants::{

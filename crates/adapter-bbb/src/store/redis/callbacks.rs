@@ -13,6 +13,9 @@ use crate::store::callbacks::{
     CallbackStore, CallbackUrls, Delivery, HOOK_MEMORY, Hook, HookAdded, HookBook, MAX_HOOKS,
 };
 
+/// How keys of tokens for protected recordings begin: Scalelite's name for them.
+const TOKEN: &str = "protector_token_";
+
 pub(super) const HOOKS: &str = "
 local p, now = ARGV[1], now_ms()
 redis.call('ZREMRANGEBYSCORE', p..'balancer:hooks_removed', '-inf', text(now))
@@ -177,6 +180,24 @@ impl CallbackStore for RedisMeetings {
 
     async fn drop_delivery(&self, id: u64) -> Result<(), StickError> {
         self.run(&self.scripts.drop_delivery, &[&id.to_string()]).await.map(drop)
+    }
+
+    async fn keep_tokens(&self, tokens: &[(String, String)], ttl: Duration) -> Result<(), StickError> {
+        let ttl = millis(ttl).to_string();
+        for some in tokens.chunks(500) {
+            let set = |(token, of): &(String, String)| {
+                vec!["SET".to_owned(), self.key(&format!("{TOKEN}{token}")), of.clone(), "PX".to_owned(), ttl.clone()]
+            };
+            let commands: Vec<Vec<String>> = some.iter().map(set).collect();
+            self.link.pipeline(&commands).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_token(&self, token: &str, use_up: bool) -> Result<Option<String>, StickError> {
+        let key = self.key(&format!("{TOKEN}{token}"));
+        let reply = self.link.call(&[if use_up { "GETDEL" } else { "GET" }, key.as_str()]).await?;
+        Ok(reply.as_str().map(str::to_owned))
     }
 
     async fn queued(&self) -> Result<u64, StickError> {

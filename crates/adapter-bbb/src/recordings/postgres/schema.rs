@@ -1,0 +1,125 @@
+//! Scalelite's tables: made, taken over, brought up to date; and the bookkeeping of its migrations.
+
+use deadpool_postgres::Object;
+use tokio_postgres::{Client, Error};
+
+/// Where the tables come from, and what each step adds to them: the versions that Scalelite's bookkeeping names.
+const STEPS: [(&str, &str); 6] = [
+    (
+        "20181123180008",
+        "CREATE TABLE recordings (id bigserial PRIMARY KEY, record_id character varying, \
+           meeting_id character varying, name character varying, published boolean DEFAULT false NOT NULL, \
+           participants integer, state character varying, starttime timestamp without time zone, \
+           endtime timestamp without time zone, deleted_at timestamp without time zone); \
+         CREATE UNIQUE INDEX index_recordings_on_record_id ON recordings (record_id); \
+         CREATE INDEX index_recordings_on_meeting_id ON recordings (meeting_id); \
+         CREATE TABLE metadata (id bigserial PRIMARY KEY, recording_id bigint, key character varying, \
+           value character varying); \
+         CREATE UNIQUE INDEX index_metadata_on_recording_id_and_key ON metadata (recording_id, key); \
+         CREATE TABLE playback_formats (id bigserial PRIMARY KEY, recording_id bigint, format character varying, \
+           url character varying, length integer, processing_time integer); \
+         CREATE UNIQUE INDEX index_playback_formats_on_recording_id_and_format \
+           ON playback_formats (recording_id, format); \
+         CREATE TABLE thumbnails (id bigserial PRIMARY KEY, playback_format_id bigint, width integer, height integer, \
+           alt character varying, url character varying, sequence integer); \
+         CREATE INDEX index_thumbnails_on_playback_format_id ON thumbnails (playback_format_id);",
+    ),
+    (
+        "20210425184558",
+        "CREATE TABLE callback_data (id bigserial PRIMARY KEY, meeting_id character varying, recording_id integer, \
+           callback_attributes text, created_at timestamp(6) without time zone NOT NULL, \
+           updated_at timestamp(6) without time zone NOT NULL);",
+    ),
+    ("20210630205630", "ALTER TABLE recordings ADD COLUMN protected boolean DEFAULT false NOT NULL;"),
+    ("20210725200414", "ALTER TABLE recordings ADD COLUMN publish_updated boolean DEFAULT false NOT NULL;"),
+    // Tenants came into the database and went out of it again.
+    ("20221111194252", ""),
+    ("20230627141045", ""),
+];
+
+/// Between these two versions tenants are in the database, and only Scalelite can take them out.
+const TENANTS: (&str, &str) = ("20221111194252", "20230627141045");
+
+/// Columns that are read and written.
+const COLUMNS: &str = "recordings.record_id recordings.meeting_id recordings.name recordings.published \
+    recordings.participants recordings.state recordings.starttime recordings.endtime recordings.deleted_at \
+    recordings.protected recordings.publish_updated metadata.recording_id metadata.key metadata.value \
+    playback_formats.recording_id playback_formats.format playback_formats.url playback_formats.length \
+    playback_formats.processing_time thumbnails.playback_format_id thumbnails.width thumbnails.height thumbnails.alt \
+    thumbnails.url thumbnails.sequence callback_data.meeting_id callback_data.recording_id \
+    callback_data.callback_attributes";
+
+const BOOKS: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (version character varying NOT NULL PRIMARY KEY); \
+    CREATE TABLE IF NOT EXISTS ar_internal_metadata (key character varying NOT NULL PRIMARY KEY, \
+      value character varying, created_at timestamp(6) without time zone NOT NULL, \
+      updated_at timestamp(6) without time zone NOT NULL); \
+    INSERT INTO ar_internal_metadata (key, value, created_at, updated_at) \
+      VALUES ('environment', 'production', now() AT TIME ZONE 'utc', now() AT TIME ZONE 'utc') ON CONFLICT DO NOTHING;";
+
+/// Makes the tables what they should be. The inner error says why they cannot be, and what to do.
+///
+/// A database that is right is only read: its user needs no rights to change tables.
+pub(super) async fn ensure(client: &mut Object) -> Result<Result<(), String>, Error> {
+    if !missing(client).await?.is_empty() {
+        let tx = client.transaction().await?;
+        // Several processes may start at once: the first one does it.
+        tx.batch_execute("SELECT pg_advisory_xact_lock(7227190416612935)").await?;
+        let missing = missing(tx.client()).await?;
+        if let Err(why) = fits(tx.client(), &missing).await? {
+            return Ok(Err(why));
+        }
+        tx.batch_execute(BOOKS).await?;
+        for (version, change) in STEPS.iter().filter(|(version, _)| missing.contains(version)) {
+            let noted = format!("{change} INSERT INTO schema_migrations (version) VALUES ('{version}');");
+            tx.batch_execute(&noted).await?;
+        }
+        tx.commit().await?;
+        tracing::info!(steps = missing.len(), "the tables of recordings are up to date");
+    }
+    let have = client.query_typed(
+        "SELECT table_name || '.' || column_name FROM information_schema.columns \
+         WHERE table_schema = ANY (current_schemas(false))",
+        &[],
+    );
+    let have: Vec<String> = have.await?.iter().map(|row| row.get(0)).collect();
+    let lacks = COLUMNS.split(' ').find(|column| !have.iter().any(|known| known == column));
+    Ok(lacks.map_or(Ok(()), |column| {
+        Err(format!("its column {column} is missing, though the bookkeeping says that it is there; restore a backup"))
+    }))
+}
+
+/// The versions that the bookkeeping does not name.
+async fn missing(client: &Client) -> Result<Vec<&'static str>, Error> {
+    let all = STEPS.iter().map(|(version, _)| *version);
+    if !has_table(client, "schema_migrations").await? {
+        return Ok(all.collect());
+    }
+    let rows = client.query_typed("SELECT version FROM schema_migrations", &[]).await?;
+    let noted: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    Ok(all.filter(|version| !noted.iter().any(|known| known == version)).collect())
+}
+
+/// Whether these steps can be made in what is there.
+async fn fits(client: &Client, missing: &[&str]) -> Result<Result<(), String>, Error> {
+    let first = STEPS.first().map_or("", |(version, _)| *version);
+    if missing.contains(&first) && has_table(client, "recordings").await? {
+        return Ok(Err(
+            "it has a table recordings that is not Scalelite's; name another database in DATABASE_URL".into()
+        ));
+    }
+    if missing.contains(&TENANTS.1) && !missing.contains(&TENANTS.0) {
+        let why = "its tables are those of an older Scalelite, with tenants in them; bring it up to date first: \
+                   rake db:migrate";
+        return Ok(Err(why.to_owned()));
+    }
+    Ok(Ok(()))
+}
+
+/// Asks the catalogue itself: what names resolve to may be remembered from before another process made the table.
+async fn has_table(client: &Client, name: &str) -> Result<bool, Error> {
+    let text = format!(
+        "SELECT EXISTS (SELECT FROM pg_tables WHERE tablename = '{name}' AND schemaname = ANY (current_schemas(false)))"
+    );
+    let row = client.query_typed_one(&text, &[]).await?;
+    Ok(row.get(0))
+}

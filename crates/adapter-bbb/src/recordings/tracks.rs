@@ -1,0 +1,219 @@
+//! Text tracks of recordings: subtitles and captions, kept where the player looks for them.
+//!
+//! Beside a format's files lies `captions.json`, the list that the player reads, and for each language of it a file
+//! `caption_LANGUAGE.vtt`. What else is known of a track is kept in the same list.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::hold::Recordings;
+use super::record::Recording;
+
+/// The list of a format's tracks.
+const LIST: &str = "captions.json";
+/// The longest such list that is read, in bytes.
+const LONGEST_LIST: u64 = 1 << 20;
+/// At most so many tracks belong to a recording.
+const MOST: usize = 200;
+
+/// A track, as the player's list has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Track {
+    /// Its language, such as `pt-BR`.
+    #[serde(rename = "locale")]
+    pub(crate) lang: String,
+    /// What it is called in the player.
+    #[serde(rename = "localeName", default)]
+    pub(crate) label: String,
+    /// `captions` or `subtitles`.
+    #[serde(default = "captions")]
+    pub(crate) kind: String,
+    /// Where it came from: `live`, `automatic` or `upload`.
+    #[serde(default = "live")]
+    pub(crate) source: String,
+}
+
+fn captions() -> String {
+    "captions".to_owned()
+}
+
+fn live() -> String {
+    "live".to_owned()
+}
+
+/// Why there is no track, or it was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TrackError {
+    #[error("the recording has no folder on disk")]
+    NoFolder,
+    #[error("the recording has {MOST} text tracks already")]
+    TooMany,
+    #[error("it is neither WebVTT nor SubRip in UTF-8")]
+    Format,
+    #[error("{path}: {source}")]
+    Io { path: String, source: io::Error },
+}
+
+/// A track to add.
+#[derive(Clone, Debug)]
+pub(crate) struct Upload {
+    pub(crate) track: Track,
+    pub(crate) text: Vec<u8>,
+}
+
+impl Upload {
+    /// A track that was sent, whose language is well-formed.
+    pub(crate) fn new(lang: &str, label: &str, kind: &str, text: &[u8]) -> Self {
+        let track = Track { lang: lang.into(), label: label.into(), kind: kind.into(), source: "upload".into() };
+        Self { track, text: text.to_vec() }
+    }
+}
+
+impl Recordings {
+    /// The format whose player shows tracks, and its folder.
+    fn player(&self, r: &Recording) -> Option<(String, PathBuf)> {
+        let files = self.files.as_ref()?;
+        let folder = |format: &str| Some((format.to_owned(), files.folder(&r.record_id, format)?));
+        folder("presentation").or_else(|| r.formats.iter().find_map(|f| folder(&f.format)))
+    }
+
+    /// The tracks of a recording, each with the path it is fetched from.
+    pub(crate) async fn text_tracks(&self, r: &Recording) -> Result<Vec<(Track, String)>, TrackError> {
+        let Some((format, folder)) = self.player(r) else { return Ok(Vec::new()) };
+        let tracks = blocking(move || read(&folder)).await?;
+        let path = |t: &Track| format!("/{format}/{}/{}", r.record_id, file_name(&t.lang));
+        let safe = tracks.into_iter().filter(|t| is_language(&t.lang));
+        Ok(safe
+            .map(|t| {
+                let path = path(&t);
+                (t, path)
+            })
+            .collect())
+    }
+
+    /// Adds a track, or replaces the one of its language.
+    pub(crate) async fn put_text_track(&self, r: &Recording, upload: Upload) -> Result<(), TrackError> {
+        let (_, folder) = self.player(r).ok_or(TrackError::NoFolder)?;
+        let text = as_vtt(&upload.text).ok_or(TrackError::Format)?;
+        let _held = self.tracks.lock().await;
+        blocking(move || {
+            let mut tracks = read(&folder)?;
+            match tracks.iter().position(|t| t.lang == upload.track.lang) {
+                Some(at) => tracks[at] = upload.track.clone(),
+                None if tracks.len() >= MOST => return Err(TrackError::TooMany),
+                None => tracks.push(upload.track.clone()),
+            }
+            // First what is listed, then the list.
+            write(&folder, &file_name(&upload.track.lang), text.as_bytes())?;
+            write(&folder, LIST, &serde_json::to_vec(&tracks).unwrap_or_default())
+        })
+        .await
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, TrackError> + Send + 'static,
+) -> Result<T, TrackError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|e| Err(TrackError::Io { path: "text track".into(), source: io::Error::other(e) }))
+}
+
+fn file_name(lang: &str) -> String {
+    format!("caption_{lang}.vtt")
+}
+
+fn read(folder: &Path) -> Result<Vec<Track>, TrackError> {
+    let path = folder.join(LIST);
+    let failed = |source: io::Error| TrackError::Io { path: path.display().to_string(), source };
+    match std::fs::metadata(&path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(failed(e)),
+        Ok(known) if known.len() > LONGEST_LIST => return Err(failed(io::Error::other("the list is too long"))),
+        Ok(_) => {}
+    }
+    let text = std::fs::read(&path).map_err(failed)?;
+    serde_json::from_slice(&text).map_err(|e| failed(io::Error::other(e)))
+}
+
+/// Writes a file whole or not at all.
+fn write(folder: &Path, name: &str, text: &[u8]) -> Result<(), TrackError> {
+    let (path, beside) = (folder.join(name), folder.join(format!(".{name}.part")));
+    let work = || {
+        let mut file = std::fs::File::create(&beside)?;
+        io::Write::write_all(&mut file, text)?;
+        file.sync_all()?;
+        std::fs::rename(&beside, &path)?;
+        std::fs::File::open(folder)?.sync_all()
+    };
+    work().map_err(|source| TrackError::Io { path: path.display().to_string(), source })
+}
+
+/// Whether it is a language tag such as `en`, `pt-BR` or `zh-Hant-TW`: also a safe part of a file name.
+pub(crate) fn is_language(tag: &str) -> bool {
+    let mut parts = tag.split('-');
+    let first = parts.next().unwrap_or_default();
+    tag.len() <= 35
+        && (2..=8).contains(&first.len())
+        && first.bytes().all(|b| b.is_ascii_alphabetic())
+        && parts.all(|part| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
+
+/// The text as WebVTT, which players read: it is that already, or SubRip.
+fn as_vtt(bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).replace("\r\n", "\n").replace('\r', "\n");
+    if text.strip_prefix("WEBVTT").is_some_and(|rest| rest.is_empty() || rest.starts_with(['\n', ' ', '\t'])) {
+        return Some(text);
+    }
+    let mut out = "WEBVTT\n\n".to_owned();
+    let mut cues = 0;
+    for line in text.lines() {
+        if line.contains(" --> ") {
+            cues += 1;
+            out.push_str(&line.replace(',', "."));
+        } else {
+            out.push_str(line);
+        }
+        out.push('\n');
+    }
+    (cues > 0).then_some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn languages_are_safe_names() {
+        for good in ["en", "pt-BR", "zh-Hant-TW", "de-CH-1996"] {
+            assert!(is_language(good), "{good}");
+        }
+        for bad in ["", "e", "en_US", "../x", "en-", "en/US", "ü-DE", "en-toolongpart", "e1", &"en-a".repeat(20)] {
+            assert!(!is_language(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn subrip_becomes_webvtt() {
+        let srt = "\u{feff}1\r\n00:00:01,000 --> 00:00:02,500\r\nHello, world\r\n";
+        let vtt = as_vtt(srt.as_bytes()).unwrap();
+        assert_eq!(vtt, "WEBVTT\n\n1\n00:00:01.000 --> 00:00:02.500\nHello, world\n");
+        assert_eq!(as_vtt(vtt.as_bytes()), Some(vtt));
+        assert_eq!(as_vtt(b"[Script Info]\nTitle: x"), None);
+        assert_eq!(as_vtt(b"\xff\xfe"), None);
+    }
+
+    #[test]
+    fn a_list_of_the_servers_own_is_read() {
+        let folder = std::env::temp_dir().join(format!("tracks-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(LIST), r#"[{"localeName":"English","locale":"en-US"}]"#).unwrap();
+        let tracks = read(&folder).unwrap();
+        assert_eq!((tracks[0].kind.as_str(), tracks[0].source.as_str()), ("captions", "live"));
+        std::fs::write(folder.join(LIST), "[").unwrap();
+        assert!(read(&folder).unwrap_err().to_string().contains(LIST));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,183 @@
+//! A process that imports, publishes and deletes is killed at any moment: nothing is lost, and the next one ends what
+//! it had begun.
+
+use std::collections::{BTreeSet, HashMap};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use adapter_bbb::{NoNews, RecordingState};
+
+use super::*;
+
+const FOLDER: &str = "BALANCER_KILLED_FOLDER";
+const IDS: usize = 6;
+/// What it notes as it goes.
+const POINTS: [&str; 3] = ["begun", "imported", "deleting"];
+
+async fn open(folder: &Path) -> Arc<dyn RecordingIndex> {
+    // The killed one's lock on the file ends with it, perhaps not at once.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match LocalRecordings::open(folder.join("index.redb")).await {
+            Ok(index) => return Arc::new(index),
+            Err(e) => assert!(Instant::now() < deadline, "{e}"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// The process that is killed; nothing but that when it is run as a test.
+#[tokio::test]
+async fn the_one_that_is_killed() {
+    let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+    let index = open(&folder).await;
+    let trees = trees(&folder);
+    let keeper = RecordingKeeper::new(trees.clone(), index.clone(), Some(folder.join("spool")));
+    let options = ImportOptions::new(folder.join("spool"));
+    let importer = Arc::new(Importer::new(options, trees, index.clone(), Arc::new(NoNews)));
+    std::fs::write(folder.join("begun"), b"").unwrap();
+    importer.import_now(true).await.unwrap();
+    std::fs::write(folder.join("imported"), b"").unwrap();
+    let victim = std::fs::read_to_string(folder.join("victim")).unwrap();
+    for round in 0_usize.. {
+        for n in 0..IDS {
+            let published = (n + round) % 2 == 0;
+            keeper.publish(&format!("rec-{n}"), published).await.unwrap();
+        }
+        if round == 0 {
+            // Only what is written here first is deleted.
+            std::fs::write(folder.join("deleting"), b"").unwrap();
+            keeper.delete(&victim).await.unwrap();
+        }
+    }
+}
+
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts it; it has come to this point then.
+fn start(folder: &Path, point: &str) -> Killed {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "importing::kills::the_one_that_is_killed", "--nocapture"])
+        .env(FOLDER, folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let child = Killed(child);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !folder.join(point).exists() {
+        assert!(Instant::now() < deadline, "the process does not come to this: {point}");
+        std::thread::yield_now();
+    }
+    child
+}
+
+fn whole_in(folder: &Path, tree: &str, id: &str, version: u32) -> bool {
+    both_formats(id, version)
+        .iter()
+        .all(|(path, content)| std::fs::read(folder.join(tree).join(path)).is_ok_and(|found| found == *content))
+}
+
+/// Both formats are whole, each in one of the trees.
+fn whole(folder: &Path, id: &str, version: u32) -> bool {
+    ["presentation", "video"].iter().all(|format| {
+        ["published", "unpublished"].iter().any(|tree| {
+            format_files(id, format, version)
+                .iter()
+                .all(|(path, content)| std::fs::read(folder.join(tree).join(path)).is_ok_and(|found| found == *content))
+        })
+    })
+}
+
+fn archive_is_there(folder: &Path, id: &str, version: u32) -> bool {
+    let bytes = packed(&both_formats(id, version));
+    [format!("{id}.tar"), format!(".{id}.tar.imported")]
+        .iter()
+        .any(|name| std::fs::read(folder.join("spool").join(name)).is_ok_and(|found| found == bytes))
+}
+
+async fn kill_again_and_again(times: u32) {
+    let folder = Folder::new("kills");
+    std::fs::create_dir_all(folder.join("spool")).unwrap();
+    let mut versions: HashMap<String, u32> = HashMap::new();
+    let mut gone: BTreeSet<String> = BTreeSet::new();
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let (mut in_spool, mut half, mut ends) = (0, 0, 0);
+    for round in 0..times {
+        for _ in 0..2 {
+            let id = format!("rec-{}", random(IDS as u64));
+            let version = versions.entry(id.clone()).or_default();
+            *version += 1;
+            arrives(&folder, &format!("{id}.tar"), &packed(&both_formats(&id, *version)));
+            gone.remove(&id);
+        }
+        let victim = format!("rec-{}", random(IDS as u64));
+        folder.put("victim", &victim);
+        for name in POINTS {
+            let _ = std::fs::remove_file(folder.join(name));
+        }
+        let child = start(&folder, POINTS[usize::try_from(random(3)).unwrap()]);
+        // The moment is what the test is about.
+        std::thread::sleep(Duration::from_micros(random(20_000)));
+        drop(child);
+        let deleting = folder.join("deleting").exists();
+        for (id, version) in versions.iter().filter(|(id, _)| !gone.contains(*id)) {
+            let archive = archive_is_there(&folder, id, *version);
+            in_spool += u32::from(archive);
+            let may_go = deleting && *id == victim;
+            assert!(archive || may_go || whole(&folder, id, *version), "round {round}: {id} is lost");
+        }
+        let index = open(&folder).await;
+        let trees = trees(&folder);
+        let keeper = RecordingKeeper::new(trees.clone(), index.clone(), Some(folder.join("spool")));
+        let report = keeper.check().await.unwrap();
+        half += u32::from(!report.agrees());
+        let options = ImportOptions::new(folder.join("spool"));
+        let importer = Arc::new(Importer::new(options, trees, index.clone(), Arc::new(NoNews)));
+        for report in importer.import_now(true).await.unwrap() {
+            assert_eq!(report.outcome, ImportOutcome::Imported, "round {round}: {}", report.archive);
+        }
+        assert!(keeper.update().await.unwrap().agrees(), "round {round}");
+        let report = keeper.check().await.unwrap();
+        assert!(report.findings.is_empty() && report.waiting.is_empty(), "round {round}: {report:?}");
+        for (id, version) in &versions {
+            let row = index.get(id).await.unwrap();
+            let deleted = row.as_ref().is_none_or(|row| row.state == Some(RecordingState::Deleted));
+            if deleted {
+                assert!(gone.contains(id) || (deleting && *id == victim), "round {round}: {id} was not to be deleted");
+                gone.insert(id.clone());
+                ends += 1;
+                continue;
+            }
+            let tree = if row.unwrap().published { "published" } else { "unpublished" };
+            assert!(whole_in(&folder, tree, id, *version), "round {round}: {id} is not whole in {tree}");
+        }
+    }
+    println!(
+        "{times} kills: {in_spool} archives still there, {half} times index and disk disagreed until the next start, \
+         {ends} deletions seen, nothing lost"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_when_the_importer_is_killed() {
+    kill_again_and_again(25).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes a minute; cargo xtask soak recordings runs it"]
+async fn long_kills() {
+    let times = std::env::var("SOAK_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
+    kill_again_and_again(times).await;
+}

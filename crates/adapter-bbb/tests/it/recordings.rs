@@ -1,0 +1,9 @@
+//! Recordings: their index in every place it can be kept, and the calls about them.
+
+mod away;
+mod bench;
+mod calls;
+mod conformance;
+mod schema;
+mod tracks;
+mod world;

@@ -1,0 +1,102 @@
+//! 100,000 recordings: `getRecordings` with each filter beside a bare SQL query that finds the same.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use adapter_bbb::RecordingOptions;
+use real_servers::PostgresServer;
+
+use super::world::{World, connect, index};
+
+/// Recordings in the index: each with five keys of metadata, two formats and three pictures.
+const MANY: u32 = 100_000;
+
+fn percentile(times: &mut [Duration], percent: usize) -> f64 {
+    times.sort_unstable();
+    times[(times.len() - 1) * percent / 100].as_secs_f64() * 1000.0
+}
+
+#[tokio::test]
+#[ignore = "takes minutes: cargo xtask bench recordings"]
+async fn a_hundred_thousand_recordings() {
+    let Some(server) = PostgresServer::start() else { return };
+    let index = Arc::new(index(&server, "scalelite"));
+    let world = World::new(index, RecordingOptions::default()).await;
+    assert!(world.listed("").await.is_empty());
+    let client = connect(&server, "scalelite").await;
+    let fill = format!(
+        "INSERT INTO recordings (record_id, meeting_id, name, published, participants, state, starttime, endtime) \
+           SELECT md5(n::text) || '-' || 1600000000000 + n, 'meeting-' || n / 10, 'Meeting ' || n, n % 10 > 0, 12, \
+             CASE WHEN n % 10 > 0 THEN 'published' ELSE 'unpublished' END, \
+             timestamp '2024-01-01' + n * interval '5 minutes', timestamp '2024-01-01 01:00' + n * interval '5 minutes' \
+           FROM generate_series(1, {MANY}) n; \
+         INSERT INTO metadata (recording_id, key, value) SELECT r.id, 'key' || k, (r.id / 100 + k)::text \
+           FROM recordings r, generate_series(1, 5) k; \
+         INSERT INTO playback_formats (recording_id, format, url, length) SELECT r.id, f, '/' || f || '/' || r.record_id, 60 \
+           FROM recordings r, unnest(ARRAY['presentation', 'video']) f; \
+         INSERT INTO thumbnails (playback_format_id, width, height, alt, url, sequence) \
+           SELECT f.id, 176, 136, 'slide', f.url || '/' || s || '.png', s FROM playback_formats f, generate_series(0, 2) s \
+           WHERE f.format = 'presentation'; ANALYZE"
+    );
+    client.batch_execute(&fill).await.unwrap();
+    let one: String = client.query_one("SELECT record_id FROM recordings WHERE id = 77777", &[]).await.unwrap().get(0);
+    let shown = "state IN ('published', 'unpublished')";
+    let order = "ORDER BY starttime DESC NULLS LAST, id DESC";
+    let page = format!("{order} LIMIT 100");
+    let with = |key: &str, value: &str| {
+        format!(
+            "EXISTS (SELECT FROM metadata m WHERE m.recording_id = r.id AND m.key = '{key}' AND m.value = '{value}')"
+        )
+    };
+    let several = (0..20).map(|n| format!("meeting-{}", n * 450));
+    let several: Vec<String> = several.collect();
+    let quoted = several.iter().map(|id| format!("'{id}'")).collect::<Vec<_>>().join(",");
+    let rows = [
+        ("one recordID", format!("recordID={one}"), format!("{shown} AND record_id LIKE '{one}%' {order}")),
+        ("a beginning of ids", "recordID=ab1".into(), format!("{shown} AND record_id LIKE 'ab1%' {order}")),
+        ("one meetingID", "meetingID=meeting-777".into(), format!("{shown} AND meeting_id = 'meeting-777' {order}")),
+        (
+            "twenty meetingIDs",
+            format!("meetingID={}", several.join(",")),
+            format!("{shown} AND meeting_id IN ({quoted}) {order}"),
+        ),
+        ("state, a page of 100", "state=unpublished&limit=100".into(), format!("state = 'unpublished' {page}")),
+        ("meta", "meta_key1=501".into(), format!("{shown} AND {} {order}", with("key1", "501"))),
+        (
+            "meta and meetingID",
+            "meta_key1=78&meetingID=meeting-777".into(),
+            format!("{shown} AND meeting_id = 'meeting-777' AND {} {order}", with("key1", "78")),
+        ),
+        ("everything, a page of 100", "limit=100".into(), format!("{shown} {page}")),
+        ("the 900th page", "limit=100&offset=90000".into(), format!("{shown} {order} LIMIT 100 OFFSET 90000")),
+    ];
+    println!("{MANY} recordings, milliseconds; bare: the one query that finds the rows, without what belongs to them");
+    println!("{:<28}{:>8}{:>10}{:>10}{:>12}{:>12}", "filter", "found", "p50", "p99", "bare p50", "bare p99");
+    for (title, query, bare) in rows {
+        let bare = format!("SELECT r.* FROM recordings r WHERE {bare}");
+        let mut found = (0, 0);
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..100 {
+            let began = Instant::now();
+            let answer = world.call("getRecordings", &query).await;
+            ours.push(began.elapsed());
+            found.0 = answer.body.matches("<recordID>").count();
+            let began = Instant::now();
+            found.1 = client.query_typed(&bare, &[]).await.unwrap().len();
+            theirs.push(began.elapsed());
+        }
+        assert!(found.0 == found.1 && found.0 > 0, "{title}: {found:?}");
+        println!(
+            "{title:<28}{:>8}{:>10.2}{:>10.2}{:>12.2}{:>12.2}",
+            found.0,
+            percentile(&mut ours, 50),
+            percentile(&mut ours, 99),
+            percentile(&mut theirs, 50),
+            percentile(&mut theirs, 99)
+        );
+    }
+    let began = Instant::now();
+    let all = world.call("getRecordings", "state=any").await;
+    let size = all.body.len() >> 20;
+    println!("all of them at once: {:.1} s, {size} MiB", began.elapsed().as_secs_f64());
+}

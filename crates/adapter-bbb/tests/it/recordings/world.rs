@@ -1,0 +1,145 @@
+//! What these tests need: recordings, indexes, a folder of files, and a service with all of it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use adapter_bbb::{
+    BbbService, FilesError, LocalRecordings, PlaybackFormat, PostgresOptions, PostgresRecordings, Recording,
+    RecordingFiles, RecordingIndex, RecordingOptions, RecordingState, Recordings, Thumbnail,
+};
+use async_trait::async_trait;
+use real_servers::{Folder, PostgresServer};
+use tokio_postgres::{Client, NoTls};
+
+use crate::stage::{Process, Stage, patient};
+
+/// A recording that began so many seconds after the first one.
+pub(crate) fn recording(id: &str, meeting: &str, second: i64, published: bool) -> Recording {
+    let mut r = Recording::new(id);
+    (r.meeting_id, r.name, r.published) = (meeting.into(), format!("Meeting {meeting}"), published);
+    r.state = Some(RecordingState::of_published(published));
+    r.start_ms = Some(1_600_000_000_123 + second * 1000);
+    r.end_ms = r.start_ms.map(|ms| ms + 60_000);
+    let mut format = PlaybackFormat::new("presentation", format!("/playback/presentation/2.3/{id}"));
+    format.length = Some(1);
+    format.thumbnails = vec![Thumbnail::new(format!("/presentation/{id}/1.png"), 0)];
+    r.formats = vec![format];
+    r
+}
+
+pub(crate) fn strings(all: &[&str]) -> Vec<String> {
+    all.iter().map(|&text| text.to_owned()).collect()
+}
+
+/// The index in a database of this server.
+pub(crate) fn index(server: &PostgresServer, database: &str) -> PostgresRecordings {
+    PostgresRecordings::new(PostgresOptions::from_url(&server.url(database)).unwrap()).unwrap()
+}
+
+/// A connection beside the index.
+pub(crate) async fn connect(server: &PostgresServer, database: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(&server.url(database), NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client
+}
+
+/// Every index there is: in memory, in a file, and in Postgres if that is installed.
+pub(crate) async fn every_index(folder: &Folder, server: Option<&PostgresServer>) -> Vec<Arc<dyn RecordingIndex>> {
+    let mut all: Vec<Arc<dyn RecordingIndex>> = vec![
+        Arc::new(LocalRecordings::memory()),
+        Arc::new(LocalRecordings::open(folder.join("recordings.redb")).await.unwrap()),
+    ];
+    if let Some(server) = server {
+        all.push(Arc::new(index(server, "scalelite")));
+    }
+    all
+}
+
+/// Files of recordings in two trees of a folder.
+#[derive(Debug)]
+pub(crate) struct Trees(pub(crate) Folder);
+
+impl Trees {
+    pub(crate) fn place(&self, published: bool, format: &str, id: &str) -> PathBuf {
+        self.0.join(if published { "published" } else { "unpublished" }).join(format).join(id)
+    }
+
+    pub(crate) fn make(&self, published: bool, format: &str, id: &str) {
+        std::fs::create_dir_all(self.place(published, format, id)).unwrap();
+    }
+}
+
+#[async_trait]
+impl RecordingFiles for Trees {
+    async fn hold(&self) -> Result<Box<dyn Send>, FilesError> {
+        Ok(Box::new(()))
+    }
+
+    async fn publish(&self, recording: &Recording, published: bool) -> Result<(), FilesError> {
+        for f in &recording.formats {
+            let (from, to) = (
+                self.place(!published, &f.format, &recording.record_id),
+                self.place(published, &f.format, &recording.record_id),
+            );
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            if from.exists() {
+                std::fs::rename(from, to).unwrap();
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete(&self, record_id: &str) -> Result<(), FilesError> {
+        for published in [true, false] {
+            for format in ["presentation", "video"] {
+                let _ = std::fs::remove_dir_all(self.place(published, format, record_id));
+            }
+        }
+        Ok(())
+    }
+
+    fn folder(&self, record_id: &str, format: &str) -> Option<PathBuf> {
+        [true, false].map(|p| self.place(p, format, record_id)).into_iter().find(|path| path.is_dir())
+    }
+}
+
+/// A service with recordings of this index.
+pub(crate) struct World {
+    pub(crate) _stage: Stage,
+    pub(crate) process: Process,
+    pub(crate) service: BbbService,
+    pub(crate) trees: Arc<Trees>,
+    pub(crate) index: Arc<dyn RecordingIndex>,
+}
+
+impl World {
+    pub(crate) async fn new(index: Arc<dyn RecordingIndex>, options: RecordingOptions) -> Self {
+        let stage = Stage::memory(1).await;
+        let process = stage.process(patient()).await;
+        let trees = Arc::new(Trees(Folder::new("trees")));
+        let recordings = Recordings::new(index.clone()).with_files(trees.clone()).with_options(options);
+        let service = process.service.clone().with_recordings(Arc::new(recordings));
+        Self { _stage: stage, process, service, trees, index }
+    }
+
+    pub(crate) async fn memory() -> Self {
+        Self::new(Arc::new(LocalRecordings::memory()), RecordingOptions::default()).await
+    }
+
+    /// Indexes a recording, with folders for its formats.
+    pub(crate) async fn add(&self, r: &Recording) {
+        self.index.import(r).await.unwrap();
+        r.formats.iter().for_each(|f| self.trees.make(r.published, &f.format, &r.record_id));
+    }
+
+    pub(crate) async fn call(&self, name: &str, query: &str) -> crate::stage::Answer {
+        crate::stage::call(&self.service, name, query, None).await
+    }
+
+    /// The ids that a `getRecordings` lists, in order.
+    pub(crate) async fn listed(&self, query: &str) -> Vec<String> {
+        let answer = self.call("getRecordings", query).await;
+        assert!(answer.ok(), "{query}: {}", answer.body);
+        answer.body.split("<recordID>").skip(1).map(|rest| rest.split('<').next().unwrap().to_owned()).collect()
+    }
+}
