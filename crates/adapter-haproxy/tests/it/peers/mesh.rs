@@ -231,7 +231,8 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            // Its ports are free afterwards.
+            runtime.shutdown_timeout(Duration::from_secs(20));
         }
     }
 }

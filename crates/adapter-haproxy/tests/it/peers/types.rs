@@ -55,7 +55,7 @@ fn keys_of_every_type_in_several_tables() {
             let odd = StickKey::new("neither a number nor an address").unwrap();
             let want = Want { backend: "s1".into(), token: Token(2) };
             runtime.block_on(store.claim(&odd, &want, Duration::from_secs(600))).unwrap();
-            until(&format!("all of {name} are taught"), 5, || lb.haproxy.entries(name) == keys.len());
+            until(&format!("all of {name} are taught"), 20, || lb.haproxy.entries(name) == keys.len());
             let told = lb.haproxy.order(&format!("show table {name}"));
             for (n, key) in shown.iter().enumerate() {
                 let line = told.lines().find(|line| word(line, "key").is_some_and(|k| k.eq_ignore_ascii_case(key)));
@@ -157,17 +157,17 @@ mod tls {
                 let node = Node::start(options.with_tls(tls.clone()), Plan::table(), Arc::new(MemoryStore::default()));
                 node.connected();
                 node.claim("secret", "mm2");
-                until("it is taught", 5, || lb.pins().contains_key("secret"));
+                until("it is taught", 20, || lb.pins().contains_key("secret"));
                 assert_eq!(lb.home("secret"), "mm2");
                 let home = lb.home("other");
-                until("it is learned", 5, || node.stored("other").as_deref() == Some(&home));
+                until("it is learned", 20, || node.stored("other").as_deref() == Some(&home));
                 drop(node);
 
                 // A certificate of another authority is none.
                 let bad = PeerTls::new(authority.as_bytes(), stranger.as_bytes(), stranger_key.as_bytes()).unwrap();
                 let plain = plan.options(0);
                 let node = Node::start(plain.with_tls(bad), Plan::table(), Arc::new(MemoryStore::default()));
-                until("it is refused", 10, || node.status().peers[0].failures > 0);
+                until("it is refused", 20, || node.status().peers[0].failures > 0);
                 assert_eq!(node.status().peers[0].lessons_in, 0);
             }
         }
