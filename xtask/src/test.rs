@@ -101,6 +101,7 @@ fn model(tally: &mut Tally) -> Result<(), String> {
     command.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", target().join("model"));
     // Built for one short run.
     command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_DEBUG", "none");
+    command.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "4");
     let lines = run_and_read("models of balancer-core", &mut command)?;
     count(tally, &lines)
 }
