@@ -1,24 +1,20 @@
 //! A request in, a response out: the BigBlueButton API of a whole cluster.
 
-use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use balancer_core::StickError;
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
-use tokio::sync::Semaphore;
+use http::{HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
-use crate::api::{BodyKind, Call, Fault, Params, Reply, Route, check_content_type, route, write_index};
-use crate::client::CallBody;
+use crate::api::{BodyKind, Call, Fault, Params, Route, check_content_type, route, write_index};
 use crate::cluster::Cluster;
 use crate::options::RatePer;
 use crate::recordings::Recordings;
 use crate::request_id;
 
 mod admin;
+mod answers;
 mod callbacks;
 mod create;
 mod dial_in;
@@ -34,11 +30,15 @@ mod plan;
 mod recordings;
 #[cfg(feature = "recordings")]
 mod recordings_desk;
+mod request;
 mod status;
 mod tenant_admin;
 mod tenants;
 
+pub(crate) use answers::plain;
+use answers::{JSON, XML, fault, forbidden, json, relay, status, store_away, store_fault, with_body, xml};
 pub(crate) use metrics::{ALL, Counts};
+pub use request::{BodyPlan, Payload, RequestHead};
 
 use limit::Caller;
 #[cfg(feature = "recordings")]
@@ -46,88 +46,6 @@ pub use recordings_desk::RecordingDesk;
 use tenants::Scope;
 
 use pass_on::SessionBody;
-
-/// The head of a request, as far as the service looks at it.
-#[derive(Clone, Copy, Default)]
-pub struct RequestHead<'a> {
-    /// The method.
-    pub method: &'a str,
-    /// The path, as it came.
-    pub path: &'a str,
-    /// The query without its `?`, as it came: checksums run over these bytes.
-    pub query: &'a str,
-    /// The `Host` header.
-    pub host: Option<&'a str>,
-    /// The `Content-Type` header.
-    pub content_type: Option<&'a str>,
-    /// The `Authorization` header.
-    pub authorization: Option<&'a str>,
-    /// The `X-Request-Id` header.
-    pub request_id: Option<&'a str>,
-    /// The `X-Forwarded-Proto` header: the scheme by which a proxy in front was called.
-    pub forwarded_proto: Option<&'a str>,
-    /// The `Cookie` header.
-    pub cookie: Option<&'a str>,
-    /// The `User-Agent` header.
-    pub agent: Option<&'a str>,
-    /// The address of the connection.
-    pub caller: Option<IpAddr>,
-}
-
-impl fmt::Debug for RequestHead<'_> {
-    /// Without the query and the authorization: they may hold passwords and what can be replayed.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RequestHead")
-            .field("method", &self.method)
-            .field("path", &self.path)
-            .field("host", &self.host)
-            .field("content_type", &self.content_type)
-            .finish_non_exhaustive()
-    }
-}
-
-/// The body of a request.
-pub enum Payload {
-    /// Read as a whole, possibly empty.
-    Whole(Bytes),
-    /// Not read yet; passed through to a server. Not empty.
-    Stream(CallBody),
-    /// Not read yet: slides of a `create`, which the server gets while they still arrive. Not empty.
-    Slides {
-        /// What arrives.
-        body: CallBody,
-        /// Permits for KiB that may be kept, so that another server can have them when the first one fails.
-        room: Arc<Semaphore>,
-    },
-}
-
-impl fmt::Debug for Payload {
-    /// Without the bytes: they may hold secrets.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Whole(b) => write!(f, "Whole({} bytes)", b.len()),
-            Self::Stream(_) => f.write_str("Stream"),
-            Self::Slides { .. } => f.write_str("Slides"),
-        }
-    }
-}
-
-impl Payload {
-    fn is_empty(&self) -> bool {
-        matches!(self, Self::Whole(b) if b.is_empty())
-    }
-}
-
-/// How the body of a request is to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyPlan {
-    /// As a whole, a form or JSON: the small limit.
-    Form,
-    /// XML, perhaps with slides: small as a whole, else not at all; the large limit.
-    Slides,
-    /// Not at all: streamed through.
-    Stream,
-}
 
 /// What is answered at one address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -465,62 +383,4 @@ fn parameters<'a>(
         _ => {}
     }
     Ok(params)
-}
-
-const XML: HeaderValue = HeaderValue::from_static("application/xml; charset=utf-8");
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
-
-fn with_body(code: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Response<Bytes> {
-    let mut r = Response::new(body.into());
-    *r.status_mut() = code;
-    r.headers_mut().insert(header::CONTENT_TYPE, kind);
-    r
-}
-
-fn status(code: StatusCode) -> Response<Bytes> {
-    let mut r = Response::new(Bytes::new());
-    *r.status_mut() = code;
-    r
-}
-
-fn forbidden() -> Response<Bytes> {
-    plain(StatusCode::FORBIDDEN, "this host name is not served here")
-}
-
-pub(crate) fn plain(code: StatusCode, text: &str) -> Response<Bytes> {
-    with_body(code, TEXT, text.to_owned())
-}
-
-fn json(code: StatusCode, value: &serde_json::Value) -> Response<Bytes> {
-    with_body(code, JSON, value.to_string())
-}
-
-fn xml(size: usize, write: impl FnOnce(&mut Vec<u8>)) -> Response<Bytes> {
-    let mut out = Vec::with_capacity(size);
-    write(&mut out);
-    with_body(StatusCode::OK, XML, out)
-}
-
-fn fault(f: &Fault) -> Response<Bytes> {
-    xml(256, |out| f.write_xml(out))
-}
-
-/// A server's answer as it is passed on: its document on success, its key and message otherwise.
-fn relay(bytes: &[u8], no_key: Fault) -> Done {
-    let Ok(reply) = Reply::parse(bytes) else { return Err(Fault::NoReturncode) };
-    if reply.is_success() {
-        return Ok(xml(bytes.len() + 64, |out| reply.write_xml(out)));
-    }
-    Err(reply.fault().unwrap_or(no_key))
-}
-
-/// The store's trouble as a failure of the API: the operator reads the details in the log.
-fn store_fault(e: &StickError) -> Fault {
-    tracing::error!(error = %e, "the store cannot be asked");
-    store_away()
-}
-
-fn store_away() -> Fault {
-    Fault::Passed { key: "internalError".into(), message: "The balancer cannot reach its store. Try again.".into() }
 }
