@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Either, Full};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -16,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 
 mod pieces;
 
+use crate::connector::Connector;
 use crate::request_id;
 use crate::times::Times;
 
@@ -147,7 +147,7 @@ pub trait Transport: Send + Sync + 'static {
     async fn call(&self, url: &str, upload: Option<Upload>) -> Result<Bytes, CallError>;
 }
 
-type Inner = Client<HttpsConnector<HttpConnector>, CallBody>;
+type Inner = Client<Connector, CallBody>;
 
 /// The client, shared by all calls of a process.
 #[derive(Clone)]
@@ -175,41 +175,25 @@ impl std::fmt::Debug for BbbClient {
     }
 }
 
-/// The client cannot be built.
-#[derive(Debug, thiserror::Error)]
-#[error("the system's trusted certificates cannot be read: install the package ca-certificates")]
-pub struct ClientError(#[source] pub(crate) std::io::Error);
-
 impl BbbClient {
-    /// A client with these limits and the system's trusted certificates.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError`] when the trusted certificates cannot be read.
-    pub fn new(limits: CallLimits) -> Result<Self, ClientError> {
-        let build = |connect: Duration| -> Result<Inner, ClientError> {
+    /// A client with these limits; certificates are judged by those that the system trusts.
+    pub fn new(limits: CallLimits) -> Self {
+        let build = |connect: Duration| -> Inner {
             let mut http = HttpConnector::new();
             http.set_connect_timeout(Some(connect));
             http.set_nodelay(true);
             http.set_keepalive(Some(Duration::from_secs(60)));
             http.enforce_http(false);
-            // The provider is named, so that no process-wide default is needed.
-            let https = HttpsConnectorBuilder::new()
-                .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-                .map_err(ClientError)?
-                .https_or_http()
-                .enable_http1()
-                .wrap_connector(http);
-            Ok(Client::builder(TokioExecutor::new())
+            Client::builder(TokioExecutor::new())
                 .pool_timer(TokioTimer::new())
                 // Below the keep-alive time of the nginx before BigBlueButton (75 s).
                 .pool_idle_timeout(Duration::from_secs(30))
                 .pool_max_idle_per_host(64)
                 .http1_max_headers(128)
-                .build(https))
+                .build(Connector::new(http))
         };
-        let network = Network { usual: build(limits.connect)?, brief: build(limits.short().connect)? };
-        Ok(Self { way: Way::Network(Arc::new(network)), limits, times: Arc::default() })
+        let network = Network { usual: build(limits.connect), brief: build(limits.short().connect) };
+        Self { way: Way::Network(Arc::new(network)), limits, times: Arc::default() }
     }
 
     /// A client whose calls go another way than the network.

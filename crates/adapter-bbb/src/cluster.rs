@@ -51,9 +51,6 @@ const PROCESS_TTL: Duration = Duration::from_secs(15);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClusterError {
-    /// The client cannot be built.
-    #[error(transparent)]
-    Client(#[from] crate::client::ClientError),
     /// The store cannot be asked.
     #[error(transparent)]
     Store(#[from] StickError),
@@ -143,7 +140,7 @@ impl Cluster {
     ///
     /// Dropping the future leaves nothing behind.
     pub async fn start(options: BbbOptions, store: Arc<dyn MeetingStore>) -> Result<Arc<Self>, ClusterError> {
-        let client = BbbClient::new(options.calls)?;
+        let client = BbbClient::new(options.calls);
         Self::start_with(options, store, client).await
     }
 

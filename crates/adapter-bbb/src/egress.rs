@@ -13,7 +13,6 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
@@ -22,7 +21,8 @@ use tower_service::Service;
 
 pub use rules::{AddressRuleError, AddressRules, UrlRefusal};
 
-use crate::client::{ClientError, host_of, root};
+use crate::client::{host_of, root};
+use crate::connector::Connector;
 
 /// Longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -81,7 +81,7 @@ pub(crate) enum EgressError {
 /// The client for callbacks: checked addresses, no redirects, no answer's body, a connection for each.
 #[derive(Clone)]
 pub(crate) struct Egress {
-    client: Client<HttpsConnector<HttpConnector<Vetted>>, Full<Bytes>>,
+    client: Client<Connector<HttpConnector<Vetted>>, Full<Bytes>>,
     rules: AddressRules,
     limit: Duration,
 }
@@ -98,21 +98,17 @@ pub(crate) struct Message<'m> {
 
 impl Egress {
     /// With these rules, and so much time for a whole call.
-    pub(crate) fn new(rules: AddressRules, limit: Duration) -> Result<Self, ClientError> {
+    pub(crate) fn new(rules: AddressRules, limit: Duration) -> Self {
         let mut http = HttpConnector::new_with_resolver(Vetted(rules.clone()));
         http.set_connect_timeout(Some(CONNECT.min(limit)));
         http.set_nodelay(true);
         http.enforce_http(false);
-        let https = HttpsConnectorBuilder::new()
-            .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-            .map_err(ClientError)?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(http);
         // Nothing is kept open: each call resolves and checks anew.
-        let client =
-            Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).http1_max_headers(128).build(https);
-        Ok(Self { client, rules, limit })
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(0)
+            .http1_max_headers(128)
+            .build(Connector::new(http));
+        Self { client, rules, limit }
     }
 
     /// Posts a message; the answer is its status. A redirect is an answer like any other.

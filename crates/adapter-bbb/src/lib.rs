@@ -73,6 +73,8 @@ mod client;
 #[cfg(feature = "http")]
 mod cluster;
 #[cfg(feature = "http")]
+mod connector;
+#[cfg(feature = "http")]
 mod egress;
 #[cfg(feature = "http")]
 mod http_server;
@@ -101,9 +103,11 @@ pub use api::{
 #[cfg(all(feature = "http", feature = "testing"))]
 pub use client::Transport;
 #[cfg(feature = "http")]
-pub use client::{BbbClient, CallBody, CallError, CallLimits, ClientError, Upload};
+pub use client::{BbbClient, CallBody, CallError, CallLimits, Upload};
 #[cfg(feature = "http")]
 pub use cluster::{Cluster, ClusterError, Stray, Twice, TwiceVerdict};
+#[cfg(feature = "http")]
+pub use connector::Connector;
 #[cfg(feature = "http")]
 pub use egress::{AddressRuleError, AddressRules, UrlRefusal};
 #[cfg(feature = "http")]

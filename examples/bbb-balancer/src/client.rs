@@ -3,11 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use adapter_bbb::{Algorithm, sign};
+use adapter_bbb::{Algorithm, Connector, sign};
 use bytes::Bytes;
 use http::{Method, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -56,30 +55,15 @@ pub(crate) struct Client {
 }
 
 /// Connections over HTTP and HTTPS.
-pub(crate) type Connections = Pool<HttpsConnector<HttpConnector>, Full<Bytes>>;
+pub(crate) type Connections = Pool<Connector, Full<Bytes>>;
 
-/// Connections with the system's trusted certificates.
-///
-/// # Errors
-///
-/// Certificates that cannot be read.
-pub(crate) fn connections(connect: Duration) -> Result<Connections, Failure> {
+/// Connections that judge certificates by those that the system trusts.
+pub(crate) fn connections(connect: Duration) -> Connections {
     let mut http = HttpConnector::new();
     http.set_connect_timeout(Some(connect));
     http.set_nodelay(true);
     http.enforce_http(false);
-    // The provider is named, so that no process-wide default is needed.
-    let https = HttpsConnectorBuilder::new()
-        .with_provider_and_native_roots(rustls::crypto::ring::default_provider())
-        .map_err(|e| {
-            Failure::failed("the system's trusted certificates cannot be read")
-                .cause(e.to_string())
-                .hint("install the package ca-certificates")
-        })?
-        .https_or_http()
-        .enable_http1()
-        .wrap_connector(http);
-    Ok(Pool::builder(TokioExecutor::new()).build(https))
+    Pool::builder(TokioExecutor::new()).build(Connector::new(http))
 }
 
 impl fmt::Debug for Client {
@@ -93,14 +77,14 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// A URL that is not one, an empty secret, certificates that cannot be read.
+    /// A URL that is not one, an empty secret.
     pub(crate) fn new(url: &str, secret: &str, algorithm: Algorithm, timeout: Duration) -> Result<Self, Failure> {
         if secret.is_empty() {
             return Err(Failure::usage("the balancer's secret is not known")
                 .hint("set BALANCER_SECRET or LOADBALANCER_SECRET, or give --secret"));
         }
         let base = base(url)?;
-        let pool = connections(Duration::from_secs(10).min(timeout))?;
+        let pool = connections(Duration::from_secs(10).min(timeout));
         Ok(Self { base, host: None, secret: secret.to_owned(), algorithm, timeout, pool })
     }
 

@@ -6,6 +6,7 @@ mod server;
 
 use std::time::Duration;
 
+use adapter_bbb::Connector;
 use balancer_core::{RedisLink, RedisOptions, RedisReply};
 use serde_json::Value;
 
@@ -33,14 +34,12 @@ pub(crate) async fn run(settings: &Result<Settings, Vec<String>>, client: Result
     let Some(servers) = balancer(&mut report, client, settings).await else { return report };
     let limit = settings.map_or(Duration::from_secs(10), |s| s.connect_timeout + s.response_timeout);
     let connect = settings.map_or(Duration::from_secs(5), |s| s.connect_timeout);
-    let pool = match connections(connect) {
-        Ok(pool) => pool,
-        Err(e) => {
-            let why = e.cause.map_or(e.what.clone(), |cause| format!("{}: {cause}", e.what));
-            report.error("BBB-D29", "certificates", why, e.hint.unwrap_or_default());
-            return report;
-        }
-    };
+    let pool = connections(connect);
+    if servers.iter().any(|server| text(server, "url").starts_with("https:"))
+        && let Err(e) = Connector::prepare_tls().await
+    {
+        report.error("BBB-D29", "certificates", e.to_string(), "install the package ca-certificates");
+    }
     let mut good = 0;
     // All at once: one that hangs does not hold up the others.
     let tasks: Vec<_> = servers

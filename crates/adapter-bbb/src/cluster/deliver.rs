@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::Cluster;
 use crate::api::{Algorithm, TokenKind, signed_token};
-use crate::client::{ClientError, host_of};
+use crate::client::host_of;
 use crate::egress::{Egress, EgressError, Message};
 use crate::service::Counts;
 #[cfg(feature = "recordings")]
@@ -143,13 +143,9 @@ impl Cluster {
         self.options.callbacks.timeout.saturating_mul(secrets.max(1)) + Duration::from_secs(30)
     }
 
-    pub(crate) fn egress(&self) -> Result<&Egress, ClientError> {
-        if let Some(egress) = self.egress.get() {
-            return Ok(egress);
-        }
+    pub(crate) fn egress(&self) -> &Egress {
         let o = &self.options.callbacks;
-        let made = Egress::new(o.allow.clone(), o.timeout)?;
-        Ok(self.egress.get_or_init(|| made))
+        self.egress.get_or_init(|| Egress::new(o.allow.clone(), o.timeout))
     }
 
     /// One attempt. The answer is the pause until the next one, if there will be one.
@@ -197,10 +193,7 @@ impl Cluster {
 
     /// Tries each secret until one is accepted: nobody knows which one the front-end has.
     async fn attempt(&self, delivery: &Delivery) -> Attempt {
-        let egress = match self.egress() {
-            Ok(egress) => egress,
-            Err(e) => return Attempt::Failed(e.to_string()),
-        };
+        let egress = self.egress();
         let mut failed = String::from("no secret is configured");
         let live = self.live();
         let mut checksums = Cow::Borrowed(&live.checksums);

@@ -47,7 +47,7 @@ async fn token_of(cluster: &Cluster, tenant: &TenantRecord) -> Result<String, St
         bearer: None,
         body: form.into(),
     };
-    let egress = cluster.egress().map_err(|e| e.to_string())?;
+    let egress = cluster.egress();
     let answer = tokio::time::timeout(WAIT, egress.ask(message, MAX_ANSWER)).await;
     let (status, body) = answer.map_err(|_| "no token in time".to_owned())?.map_err(|e| e.to_string())?;
     if !status.is_success() {

@@ -145,7 +145,7 @@ pub(crate) struct Process {
 impl Process {
     /// Starts a cluster; its loops run only when `run` says so.
     pub(crate) async fn start(options: BbbOptions, store: Arc<dyn MeetingStore>, run: bool) -> Self {
-        let client = BbbClient::new(options.calls).unwrap();
+        let client = BbbClient::new(options.calls);
         Self::start_with(options, store, client, run).await
     }
 

@@ -151,6 +151,25 @@ async fn every_trouble_of_a_server_has_its_fix() {
 }
 
 #[test]
+fn trusted_certificates_are_read_when_a_server_needs_them() {
+    let none = [("SSL_CERT_FILE", "/nowhere/certificates.pem"), ("SSL_CERT_DIR", "/nowhere")];
+    let look = |url: &str| {
+        let lb = balancer(&[server("one", url, OTHER)]);
+        let env = [("BALANCER_URL", lb.url()), ("LOADBALANCER_SECRET", SECRET), ("BALANCER_MEMORY", "true")];
+        run(&["doctor"], &[&env[..], &none, &[("CONNECT_TIMEOUT", "1"), ("RESPONSE_TIMEOUT", "1")]].concat())
+    };
+    let shut = free_port();
+    let plain = look(&format!("http://127.0.0.1:{shut}/bigbluebutton/api"));
+    assert!(!plain.out.contains("BBB-D29") && plain.out.contains("it refuses connections"), "{plain:?}");
+    let tls = look(&format!("https://127.0.0.1:{shut}/bigbluebutton/api"));
+    assert!(
+        tls.out.contains("error BBB-D29: certificates: the system's trusted certificates cannot be read"),
+        "{tls:?}"
+    );
+    assert!(tls.out.contains("fix: install the package ca-certificates"), "{tls:?}");
+}
+
+#[test]
 fn settings_and_the_balancer_are_looked_at() {
     let lb = balancer(&[]);
     // Warnings alone do not fail, unless they shall.

@@ -121,7 +121,7 @@ async fn a_document_may_come_slowly_but_not_stop() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slides_may_take_long_to_send_but_not_stop() {
     // A call may take a second; a server that reads slowly, but reads, takes longer.
-    let client = BbbClient::new(options().calls).unwrap();
+    let client = BbbClient::new(options().calls);
     let slides = Bytes::from(pattern(32 << 20));
     for stops in [false, true] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -29,7 +29,7 @@ impl Transport for Partial {
 async fn a_server_that_one_process_of_two_reaches_stays_online() {
     let Some(stage) = Stage::redis(2).await else { return };
     let sees = Process::start(options(), stage.store.clone(), true).await;
-    let rest = BbbClient::new(options().calls).unwrap();
+    let rest = BbbClient::new(options().calls);
     let partial = Partial { rest, cut: stage.fakes[0].base() };
     let client = BbbClient::with_transport(options().calls, Arc::new(partial));
     let blind = Process::start_with(options(), stage.store.clone(), client, true).await;
