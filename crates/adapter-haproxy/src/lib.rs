@@ -86,6 +86,8 @@ mod doctor;
 #[cfg(feature = "agents")]
 mod listen;
 pub mod peers;
+#[cfg(any(feature = "agents", feature = "peers"))]
+mod reach;
 pub mod reconcile;
 pub mod render;
 mod room;

@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::time::{sleep, timeout};
 
+use crate::reach::is_local_peer;
+
 /// How long a connection that was ended is listened to, so that what was said last arrives.
 const LINGER: Duration = Duration::from_millis(500);
 
@@ -19,7 +21,7 @@ const LINGER: Duration = Duration::from_millis(500);
 const LINGER_BYTES: u64 = 1 << 16;
 
 /// Where an agent listens. Nothing is encrypted and nobody is asked who they are: keep to loopback or a unix socket, or
-/// to a network of the HAProxys alone.
+/// to a network of the HAProxys alone. A public address is refused unless it is [asked for](Self::check).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ListenAddress {
@@ -27,6 +29,22 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// A socket in the file system.
     Unix(PathBuf),
+}
+
+impl ListenAddress {
+    /// Whether an agent may listen there: at a loopback or private address, or a unix socket; at any if `anywhere`.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError::Public`].
+    pub fn check(&self, anywhere: bool) -> Result<(), ListenError> {
+        match self {
+            Self::Tcp(address) if !anywhere && !is_local_peer(address.ip()) => {
+                Err(ListenError::Public { address: *address })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for ListenAddress {
@@ -69,6 +87,15 @@ pub enum ListenError {
         /// What was given.
         text: String,
     },
+    /// An address beyond private networks.
+    #[error(
+        "{address} is public, and agents are asked without password and encryption: whoever reaches them reads all rooms \
+         and takes servers out; listen at a loopback or private address, or a unix socket"
+    )]
+    Public {
+        /// Which.
+        address: SocketAddr,
+    },
     /// The system refuses.
     #[error("cannot listen at {address}: end whoever listens there, or choose another address")]
     Bind {
@@ -96,17 +123,20 @@ enum Kind {
 pub(crate) struct Listener {
     kind: Kind,
     address: ListenAddress,
+    anywhere: bool,
 }
 
 impl Listener {
-    /// Listens. A socket file that nobody listens at any more is replaced.
-    pub(crate) async fn bind(address: &ListenAddress) -> Result<Self, ListenError> {
+    /// Listens; at public addresses, and to them, only if `anywhere`. A socket file that nobody listens at any more is
+    /// replaced.
+    pub(crate) async fn bind(address: &ListenAddress, anywhere: bool) -> Result<Self, ListenError> {
+        address.check(anywhere)?;
         let refused = |source| ListenError::Bind { address: address.clone(), source };
         match address {
             ListenAddress::Tcp(wanted) => {
                 let listener = TcpListener::bind(wanted).await.map_err(refused)?;
                 let address = ListenAddress::Tcp(listener.local_addr().map_err(refused)?);
-                Ok(Self { kind: Kind::Tcp(listener), address })
+                Ok(Self { kind: Kind::Tcp(listener), address, anywhere })
             }
             ListenAddress::Unix(path) => {
                 let bound = match UnixListener::bind(path) {
@@ -115,7 +145,7 @@ impl Listener {
                     }
                     other => other,
                 };
-                Ok(Self { kind: Kind::Unix(bound.map_err(refused)?), address: address.clone() })
+                Ok(Self { kind: Kind::Unix(bound.map_err(refused)?), address: address.clone(), anywhere })
             }
         }
     }
@@ -137,6 +167,8 @@ impl Listener {
                 Kind::Unix(listener) => listener.accept().await.map(|(stream, _)| (Box::new(stream) as _, None)),
             };
             match accepted {
+                // A host that is reached by a private address may pass on what comes from elsewhere.
+                Ok((_, Some(from))) if !self.anywhere && !is_local_peer(from.ip()) => {}
                 Ok(connection) => return connection,
                 Err(_) => sleep(Duration::from_millis(20)).await,
             }
@@ -186,13 +218,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn public_addresses_are_refused_unless_asked_for() {
+        for text in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+            let address: ListenAddress = text.parse().unwrap();
+            let refused = Listener::bind(&address, false).await.unwrap_err().to_string();
+            assert!(refused.contains("is public") && refused.contains("password"), "{refused}");
+        }
+        let open = Listener::bind(&"0.0.0.0:0".parse().unwrap(), true).await.unwrap();
+        assert!(matches!(open.address(), ListenAddress::Tcp(at) if at.port() > 0));
+    }
+
+    #[tokio::test]
     async fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
         let folder = crate::testing::Folder::new("listen");
         let address = ListenAddress::Unix(folder.join("a.sock"));
         // Left behind: bound, and closed without a word to the file system.
         drop(std::os::unix::net::UnixListener::bind(folder.join("a.sock")).unwrap());
-        let first = Listener::bind(&address).await.unwrap();
-        let error = Listener::bind(&address).await.unwrap_err();
+        let first = Listener::bind(&address, false).await.unwrap();
+        let error = Listener::bind(&address, false).await.unwrap_err();
         assert!(matches!(error, ListenError::Bind { .. }), "{error}");
         drop(first);
         assert!(!folder.join("a.sock").exists());

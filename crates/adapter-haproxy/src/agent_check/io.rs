@@ -34,12 +34,13 @@ pub trait AgentSource: Send + Sync + 'static {
 pub struct AgentCheckOptions {
     connections: usize,
     within: Duration,
+    anywhere: bool,
 }
 
 /// 1,024 connections at a time, each at most a second.
 impl Default for AgentCheckOptions {
     fn default() -> Self {
-        Self { connections: 1024, within: Duration::from_secs(1) }
+        Self { connections: 1024, within: Duration::from_secs(1), anywhere: false }
     }
 }
 
@@ -49,6 +50,14 @@ impl AgentCheckOptions {
     #[must_use]
     pub fn with_connections(mut self, most: usize) -> Self {
         self.connections = most.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// Listens at public addresses too, and to callers from there; default no, since nobody is asked who they are. Only
+    /// for networks that look public and are not.
+    #[must_use]
+    pub fn with_anywhere(mut self, allowed: bool) -> Self {
+        self.anywhere = allowed;
         self
     }
 
@@ -135,7 +144,7 @@ impl AgentCheckServer {
     ///
     /// # Errors
     ///
-    /// [`ListenError`] when the address is taken or not to be had.
+    /// [`ListenError`] when the address is taken, not to be had, or public.
     ///
     /// # Cancel safety
     ///
@@ -163,7 +172,7 @@ impl AgentCheckServer {
     }
 
     async fn add(&mut self, address: &ListenAddress, whose: Whose) -> Result<ListenAddress, ListenError> {
-        let listener = Listener::bind(address).await?;
+        let listener = Listener::bind(address, self.options.anywhere).await?;
         let address = listener.address().clone();
         self.listeners.push((listener, whose));
         Ok(address)

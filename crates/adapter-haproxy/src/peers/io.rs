@@ -18,7 +18,8 @@ mod tests;
 #[cfg(feature = "peers-tls")]
 mod tls;
 
-pub use address::{PeerAddress, is_local_peer};
+pub use crate::reach::is_local_peer;
+pub use address::PeerAddress;
 pub use error::PeerNodeError;
 pub use node::PeerNode;
 pub use options::{MAX_PEERS, PeerNodeOptions, PeerServer, PeerTableOptions};

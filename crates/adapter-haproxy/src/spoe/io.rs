@@ -81,6 +81,7 @@ pub struct AgentServerOptions {
     processing: Duration,
     longest: Duration,
     write: Duration,
+    anywhere: bool,
 }
 
 /// 1,024 connections, 4,096 answers on the way, 1 s for a greeting, 1 h of silence, 40 ms for an answer.
@@ -95,6 +96,7 @@ impl Default for AgentServerOptions {
             processing: Duration::from_millis(40),
             longest: Duration::from_secs(10),
             write: Duration::from_secs(5),
+            anywhere: false,
         }
     }
 }
@@ -143,6 +145,14 @@ impl AgentServerOptions {
     #[must_use]
     pub fn with_processing(mut self, within: Duration) -> Self {
         self.processing = within.min(MONTH);
+        self
+    }
+
+    /// Listens at public addresses too, and to callers from there; default no, since nobody is asked who they are. Only
+    /// for networks that look public and are not.
+    #[must_use]
+    pub fn with_anywhere(mut self, allowed: bool) -> Self {
+        self.anywhere = allowed;
         self
     }
 
@@ -200,7 +210,7 @@ impl AgentServer {
     ///
     /// # Errors
     ///
-    /// [`ListenError`] when the address is taken or not to be had.
+    /// [`ListenError`] when the address is taken, not to be had, or public.
     ///
     /// # Cancel safety
     ///
@@ -210,7 +220,7 @@ impl AgentServer {
         options: AgentServerOptions,
         answer: Arc<dyn Answer>,
     ) -> Result<Self, ListenError> {
-        let listener = Listener::bind(address).await?;
+        let listener = Listener::bind(address, options.anywhere).await?;
         let running = Arc::new(Semaphore::new(options.running));
         Ok(Self { listener, shared: Arc::new(Shared { options, answer, counters: Arc::default(), running }) })
     }

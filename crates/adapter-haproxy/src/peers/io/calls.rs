@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::address::{PeerAddress, is_local_peer};
+use super::address::PeerAddress;
 use super::error::PeerNodeError;
 use super::judge::Told;
 use super::line::Line;
@@ -19,6 +19,7 @@ use super::link::Link;
 use super::node::Inner;
 use super::status::NodeEvent;
 use crate::peers::session::PeerSession;
+use crate::reach::is_local_peer;
 
 /// How long a call may take to be answered.
 const CONNECT: Duration = Duration::from_secs(5);

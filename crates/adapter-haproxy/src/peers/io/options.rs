@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use balancer_core::BackendId;
 
-use super::address::{PeerAddress, is_local_peer};
+use super::address::PeerAddress;
 use super::error::PeerNodeError;
 use crate::peers::codec::MAX_MESSAGE;
+use crate::reach::is_local_peer;
 use crate::peers::table::KeyType;
 
 /// The most peers of one node.
