@@ -29,7 +29,7 @@ pub use condition::{Acl, Condition};
 pub use edumeet::EdumeetCluster;
 pub use frontend::{Bind, BindTls, FrontendSection, SetVar, UseBackend};
 pub use jitsi::JitsiShards;
-pub use pins::{pin_key, pin_map};
+pub use pins::{pin_key, pin_map, unpin_key};
 pub use samples::{cookie_sample, source_sample};
 pub use server::{AgentCheck, ServerLine, ServerTls};
 pub use spoe::{AgentPlace, AgentsSection, Offload, OnNoAnswer};

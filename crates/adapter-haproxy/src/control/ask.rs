@@ -13,6 +13,7 @@ use crate::runtime::TableKey;
 use super::book::{Told, Why, Wish};
 use super::cycle::{Control, wall_ms};
 use super::judge::Verdict;
+use super::mode::Mode;
 use super::order;
 use super::push;
 use super::splits::{Gathering, Sighting, Splits};
@@ -61,7 +62,7 @@ pub enum ControlError {
 pub struct RoomInProcess {
     /// The process.
     pub process: String,
-    /// The server its map names.
+    /// The server its map names; none in another mode than [`Mode::Map`].
     pub pin: Option<String>,
     /// The server its table names.
     pub table: Option<String>,
@@ -75,6 +76,8 @@ pub struct RoomInProcess {
 pub struct RoomReport {
     /// The room.
     pub room: String,
+    /// Where its place is written.
+    pub mode: Mode,
     /// Its key in map and store.
     pub key: String,
     /// Its server; none if nobody has come yet, or if the store could not be asked and nothing is remembered.
@@ -128,7 +131,7 @@ impl Control {
                 return Err(ControlError::Foreign { server: server.to_owned(), process: process.to_owned() });
             }
         }
-        order::write(&*self.inner.store, server, order).await?;
+        order::write(&*self.inner.orders, server, order).await?;
         self.inner.wake();
         Ok(())
     }
@@ -147,7 +150,8 @@ impl Control {
         to.collect()
     }
 
-    /// A place for a room: where it is, or else a new one. It is pinned in every process that answers when this returns.
+    /// A place for a room: where it is, or else a new one. With a map it is pinned in every process that answers when this
+    /// returns; with another mode it is taught, or found by the agent with the next request.
     ///
     /// # Errors
     ///
@@ -229,6 +233,7 @@ impl Control {
         let room = room.to_owned();
         Ok(RoomReport {
             room,
+            mode: state.mode,
             key,
             server,
             asked: stored.is_ok(),
@@ -247,9 +252,11 @@ impl Control {
         let options = &self.inner.options;
         let table = options.table.as_deref().unwrap_or(&options.backend);
         let mut report = RoomInProcess { process: process.name.clone(), pin: None, table: None, trouble: None };
-        match process.client.map_lookup(&options.map, key).await {
-            Ok(hit) => report.pin = hit.found.map(|(_, value)| value),
-            Err(error) => report.trouble = Some(error.to_string()),
+        if options.has_map() {
+            match process.client.map_lookup(&options.map, key).await {
+                Ok(hit) => report.pin = hit.found.map(|(_, value)| value),
+                Err(error) => report.trouble = Some(error.to_string()),
+            }
         }
         if !table.is_empty() {
             match process.client.table_entry(table, &TableKey::Text(room.to_owned())).await {
@@ -292,7 +299,10 @@ impl Control {
                     for (room, server) in &map.entries {
                         gathering.add(room, sighting(server, format!("map of {}", watched.name)));
                     }
-                    found.asked.extend([format!("map of {}", watched.name), format!("table of {}", watched.name)]);
+                    if state.mode == Mode::Map {
+                        found.asked.push(format!("map of {}", watched.name));
+                    }
+                    found.asked.push(format!("table of {}", watched.name));
                 }
                 (Some((_, why)), _) => drop(found.silent.insert(watched.name.clone(), why.clone())),
                 (None, None) => {

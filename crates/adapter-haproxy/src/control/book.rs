@@ -48,14 +48,18 @@ pub(super) enum Wish {
     Renew { room: Arc<str>, seen: Binding },
     /// Where is the room?
     Check { room: Arc<str> },
+    /// The room is to be forgotten: nobody uses it.
+    Release { room: Arc<str>, seen: Binding },
 }
 
 impl Wish {
     pub(super) fn room(&self) -> &Arc<str> {
         match self {
-            Self::Claim { room, .. } | Self::Move { room, .. } | Self::Renew { room, .. } | Self::Check { room } => {
-                room
-            }
+            Self::Claim { room, .. }
+            | Self::Move { room, .. }
+            | Self::Renew { room, .. }
+            | Self::Check { room }
+            | Self::Release { room, .. } => room,
         }
     }
 }
@@ -81,6 +85,8 @@ pub enum Why {
     Ordered,
     /// Somebody asked for a place.
     Asked,
+    /// Nobody used it any more, and its server drains.
+    Idle,
     /// Another controller placed it.
     Elsewhere,
 }
@@ -97,6 +103,7 @@ impl Why {
             Self::ServerOut => "server-out",
             Self::Ordered => "ordered",
             Self::Asked => "asked",
+            Self::Idle => "idle",
             Self::Elsewhere => "elsewhere",
         }
     }
@@ -111,6 +118,8 @@ pub(super) enum Told {
     Nowhere { room: Arc<str> },
     /// It is kept for a while.
     Renewed { room: Arc<str> },
+    /// It is forgotten, as was wished.
+    Released { room: Arc<str> },
 }
 
 /// All rooms.
@@ -177,7 +186,7 @@ impl Book {
                 }
                 Change::None
             }
-            Told::Nowhere { room } => {
+            Told::Nowhere { room } | Told::Released { room } => {
                 let gone = self.rooms.remove(&room);
                 self.absent.insert(room, asked);
                 match gone {

@@ -18,6 +18,8 @@ use crate::runtime::{RuntimeError, StatKinds, StatScope, later};
 
 use super::book::{Why, Wish};
 use super::event::ControlEvent;
+use super::feed::Fed;
+use super::leave;
 use super::options::{ControlOptions, ControlledProcess};
 use super::push;
 use super::state::State;
@@ -32,17 +34,23 @@ const BATCH: usize = 2048;
 /// With more rooms than this to ask about, the whole store is read instead.
 const MANY: usize = 4096;
 
-/// A server as our own probes see it.
-#[derive(Clone, Debug)]
+/// A server as HAProxy has it: for our own probes, and for pools that follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlledServer {
-    id: BackendId,
-    address: SocketAddr,
+    pub(super) id: BackendId,
+    pub(super) address: SocketAddr,
+    pub(super) number: u32,
 }
 
 impl ControlledServer {
     /// Where it is.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Its `id` in HAProxy.
+    pub fn number(&self) -> u32 {
+        self.number
     }
 }
 
@@ -61,6 +69,8 @@ pub(super) struct Inner {
     pub(super) options: ControlOptions,
     pub(super) processes: Vec<Arc<ControlledProcess>>,
     pub(super) store: Arc<dyn StickStore>,
+    /// Where orders are kept.
+    pub(super) orders: Arc<dyn StickStore>,
     state: Mutex<State>,
     wake: Notify,
     events: broadcast::Sender<ControlEvent>,
@@ -91,6 +101,7 @@ impl Inner {
 pub struct Control {
     pub(super) inner: Arc<Inner>,
     probing: Option<Arc<Probing>>,
+    pub(super) feeds: Vec<(Arc<Pool<ControlledServer>>, Fed)>,
 }
 
 impl fmt::Debug for Control {
@@ -111,16 +122,29 @@ struct Due {
 impl Control {
     /// A controller of these processes. Nothing is asked before [`run`](Self::run).
     pub fn new(options: ControlOptions, processes: Vec<ControlledProcess>, store: Arc<dyn StickStore>) -> Self {
-        let state = State::new(processes.iter().map(|process| process.name.clone()), options.store_ttl());
+        Self::with_stores(options, processes, store.clone(), store)
+    }
+
+    /// The same, where rooms are kept in a store that other things than rooms do not belong into, as one that is shared
+    /// with stick tables: orders go to the second one, the store behind.
+    pub fn with_stores(
+        options: ControlOptions,
+        processes: Vec<ControlledProcess>,
+        store: Arc<dyn StickStore>,
+        orders: Arc<dyn StickStore>,
+    ) -> Self {
+        let names = processes.iter().map(|process| process.name.clone());
+        let state = State::new(names, options.store_ttl(), options.mode);
         let inner = Inner {
             options,
             processes: processes.into_iter().map(Arc::new).collect(),
             store,
+            orders,
             state: Mutex::new(state),
             wake: Notify::new(),
             events: broadcast::channel(EVENTS).0,
         };
-        Self { inner: Arc::new(inner), probing: None }
+        Self { inner: Arc::new(inner), probing: None, feeds: Vec::new() }
     }
 
     /// With probes of our own, to the addresses HAProxy has for its servers.
@@ -148,7 +172,7 @@ impl Control {
 
     /// Everything at a glance, as of the last round.
     pub fn status(&self) -> Status {
-        self.inner.state().status(Instant::now())
+        self.inner.state().status(&self.inner.options, Instant::now())
     }
 
     /// What is left on a server, by room.
@@ -222,6 +246,9 @@ impl Control {
         };
         self.carry_out(wishes).await;
         self.evacuate().await;
+        let forgotten = leave::forgotten(inner);
+        self.carry_out(forgotten).await;
+        leave::clear(inner).await;
         self.reconcile(due).await;
         push::sweep(inner).await;
         push::orders(inner).await;
@@ -243,7 +270,7 @@ impl Control {
 
     /// Looks at all processes; whether a server has just died.
     async fn look(&self) -> bool {
-        let began_ms = wall_ms();
+        let (began, began_ms) = (Instant::now(), wall_ms());
         let mut looks = JoinSet::new();
         for (at, process) in self.inner.processes.iter().enumerate() {
             let (inner, process) = (self.inner.clone(), process.clone());
@@ -265,7 +292,10 @@ impl Control {
         };
         let before = dead(&state);
         state.judge(&self.inner.options, Instant::now());
-        !dead(&state).is_subset(&before)
+        let died = !dead(&state).is_subset(&before);
+        drop(state);
+        self.feed(began);
+        died
     }
 
     /// Asks the store, then tells HAProxy, some rooms at a time.
@@ -356,7 +386,7 @@ impl Probing {
             });
         if !same {
             let servers = addresses.iter().map(|(name, address)| {
-                Arc::new(ControlledServer { id: BackendId::new(name.clone()), address: *address })
+                Arc::new(ControlledServer { id: BackendId::new(name.clone()), address: *address, number: 0 })
             });
             // Names are unique here, and nothing else is asked of them.
             let _ = self.pool.replace(servers);

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use crate::runtime::Client;
 
+use super::mode::Mode;
+
 /// Who says that a server is down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Decide {
@@ -40,7 +42,9 @@ pub struct ControlOptions {
     pub backend: String,
     /// Other backends with servers of the same names, drained and stopped along with it.
     pub with: Vec<String>,
-    /// The map in which `use-server` looks rooms up, as the configuration names it.
+    /// Where the places of rooms are written. Default: in a map.
+    pub mode: Mode,
+    /// The map in which `use-server` looks rooms up, as the configuration names it; with [`Mode::Map`] only.
     pub map: String,
     /// The stick table of room names. Default `None`: the backend's, if it has one. Empty: none.
     pub table: Option<String>,
@@ -70,6 +74,7 @@ impl ControlOptions {
         Self {
             backend: backend.into(),
             with: Vec::new(),
+            mode: Mode::Map,
             map: map.into(),
             table: None,
             ttl: 8 * 3600 * second,
@@ -83,13 +88,26 @@ impl ControlOptions {
         }
     }
 
+    /// The rooms of this backend, whose places are written elsewhere than in a map.
+    pub fn without_map(backend: impl Into<String>, mode: Mode) -> Self {
+        Self { mode, ..Self::new(backend, "") }
+    }
+
+    /// Whether there is a map to be kept.
+    pub(super) fn has_map(&self) -> bool {
+        self.mode == Mode::Map
+    }
+
     /// Backends in which a server is ordered about.
     pub(super) fn backends(&self) -> impl Iterator<Item = &str> {
         std::iter::once(&self.backend).chain(&self.with).map(String::as_str)
     }
 
-    /// How long the store keeps what it is told: somewhat longer than the table.
+    /// How long the store keeps what it is told: somewhat longer than the table, unless it is one with the table.
     pub(super) fn store_ttl(&self) -> Duration {
+        if self.mode == Mode::Peers {
+            return self.ttl;
+        }
         self.ttl.saturating_add(self.ttl / 8)
     }
 }

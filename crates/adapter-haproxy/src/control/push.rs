@@ -90,7 +90,13 @@ fn take(state: &mut super::state::State, options: &ControlOptions, at: usize, sh
     });
     let uses: Vec<Use> = uses.collect();
     watched.trouble = None;
-    watched.mapped = true;
+    watched.mapped = options.has_map();
+    watched.entries.clear();
+    for Use { room, server, used_ms } in &uses {
+        if state.orders.contains_key(server) {
+            watched.entries.entry(server.clone()).or_default().push((room.clone(), *used_ms));
+        }
+    }
     let map = Shown { entries: shows.map, read: shows.read, generation: shows.generation, compared: None };
     let ready = state.store.synced && state.store.lost.is_none();
     let mut wishes = Vec::new();
@@ -116,9 +122,11 @@ async fn read(options: &ControlOptions, process: &ControlledProcess) -> Result<S
     let meant = client.process().await?;
     let read = Instant::now();
     let mut map = HashMap::new();
-    for line in client.map_entries(&options.map).await? {
-        // Of equal keys the first one counts.
-        map.entry(line.key.into()).or_insert_with(|| Arc::from(line.value));
+    if options.has_map() {
+        for line in client.map_entries(&options.map).await? {
+            // Of equal keys the first one counts.
+            map.entry(line.key.into()).or_insert_with(|| Arc::from(line.value));
+        }
     }
     let uses = table(options, process).await?;
     client.confirm(&meant).await?;
@@ -157,7 +165,7 @@ async fn table(options: &ControlOptions, process: &ControlledProcess) -> Result<
 pub(super) fn differences(inner: &Inner) -> Vec<Wish> {
     let state = inner.state();
     let there = state.store.lost.is_none();
-    if !there || !state.store.synced {
+    if !there || !state.store.synced || !inner.options.has_map() {
         return Vec::new();
     }
     let mut checks: Vec<Wish> = Vec::new();
@@ -214,7 +222,7 @@ fn due(inner: &Inner, at: usize) -> Option<(u64, Diff, Option<Pins>)> {
     let mut guard = inner.state();
     let state = &mut *guard;
     let there = state.store.lost.is_none();
-    if !state.store.synced {
+    if !state.store.synced || !inner.options.has_map() {
         return None;
     }
     let watched = state.processes.get_mut(at).filter(|watched| watched.lost.is_none())?;
@@ -328,7 +336,7 @@ pub(super) async fn orders(inner: &Arc<Inner>) {
     let undone = std::mem::take(&mut inner.state().undone);
     for (key, seen) in undone {
         inner.state().done.remove(&key);
-        if let Err(error) = write_undone(&*inner.store, &key, &seen).await {
+        if let Err(error) = write_undone(&*inner.orders, &key, &seen).await {
             return inner.state().store_lost(error.to_string(), Instant::now());
         }
     }
@@ -336,7 +344,7 @@ pub(super) async fn orders(inner: &Arc<Inner>) {
 
 /// Notes in the store whose maintenance it is, before it is ordered. `false`: the store is lost.
 async fn note(inner: &Inner, key: &str) -> bool {
-    let written = write_done(&*inner.store, key).await;
+    let written = write_done(&*inner.orders, key).await;
     let mut state = inner.state();
     match written {
         Ok(binding) => drop(state.done.insert(key.to_owned(), binding)),

@@ -14,6 +14,7 @@ use super::durations::Durations;
 use super::event::ControlEvent;
 use super::judge::{Life, Verdict, judge};
 use super::learn::{Away, followed};
+use super::mode::Mode;
 use super::options::ControlOptions;
 use super::place::{Candidate, Placer};
 use super::status::{Moved, Order};
@@ -58,6 +59,8 @@ pub(super) struct Watched {
     /// Why it does not take an order.
     pub(super) refused: Option<String>,
     pub(super) pushed: u64,
+    /// What its table has on servers under orders: rooms, and when each was used.
+    pub(super) entries: BTreeMap<Arc<str>, Vec<(Arc<str>, u64)>>,
 }
 
 /// The store.
@@ -92,10 +95,11 @@ pub(super) struct State {
     pub(super) restoring: Vec<Wish>,
     /// How long the store keeps what it is told.
     ttl: Duration,
+    pub(super) mode: Mode,
 }
 
 impl State {
-    pub(super) fn new(names: impl Iterator<Item = String>, ttl: Duration) -> Self {
+    pub(super) fn new(names: impl Iterator<Item = String>, ttl: Duration, mode: Mode) -> Self {
         let watched = |name| Watched {
             name,
             look: None,
@@ -111,6 +115,7 @@ impl State {
             sweeping: BTreeSet::new(),
             refused: None,
             pushed: 0,
+            entries: BTreeMap::new(),
         };
         Self {
             processes: names.map(watched).collect(),
@@ -128,6 +133,7 @@ impl State {
             stranded: 0,
             restoring: Vec::new(),
             ttl,
+            mode,
         }
     }
 
@@ -173,6 +179,7 @@ impl State {
         watched.looked_ms = began_ms;
         if !same {
             watched.map = None;
+            watched.entries.clear();
             watched.sweeping.clear();
         }
         watched.lost = None;
@@ -396,6 +403,7 @@ impl State {
         let (room, why, wanted) = match &told {
             Told::Bound { room, ours, .. } => (room.clone(), ours.unwrap_or(Why::Elsewhere), ours.is_some()),
             Told::Nowhere { room } | Told::Renewed { room } => (room.clone(), Why::Elsewhere, false),
+            Told::Released { room } => (room.clone(), Why::Idle, true),
         };
         let (outcome, moved) = match self.book.take(told, asked, wall_ms) {
             Change::None => return,

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::book::Why;
 use super::durations::Durations;
 use super::judge::Verdict;
+use super::mode::Mode;
 use super::options::ControlOptions;
 use super::state::State;
 
@@ -63,7 +64,7 @@ pub struct ProcessStatus {
     pub version: Option<String>,
     /// Seconds since it last answered.
     pub age_seconds: Option<f64>,
-    /// How many pins it has.
+    /// How many pins it has; none in another mode than [`Mode::Map`].
     pub pins: Option<usize>,
     /// How many pins it lacks or has otherwise.
     pub behind: Option<usize>,
@@ -107,6 +108,10 @@ pub struct ServerStatus {
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Status {
+    /// The backend.
+    pub backend: String,
+    /// Where the places of its rooms are written.
+    pub mode: Mode,
     /// The processes.
     pub processes: Vec<ProcessStatus>,
     /// The servers.
@@ -143,8 +148,10 @@ pub struct Remaining {
     pub order: Option<Order>,
     /// Rooms in use, by their last use, the latest first: percent-encoded, and seconds since.
     pub rooms: Vec<(String, u64)>,
-    /// Rooms pinned there that nobody uses.
+    /// Rooms bound there that nobody uses. Once it drains and no session is open, they are forgotten.
     pub idle: usize,
+    /// Rooms that stick tables have there, in all processes; counted while it is under an order.
+    pub entries: usize,
     /// Sessions open, in all processes.
     pub sessions: u64,
     /// Nothing is left.
@@ -152,11 +159,12 @@ pub struct Remaining {
 }
 
 impl State {
-    pub(super) fn status(&self, now: Instant) -> Status {
+    pub(super) fn status(&self, options: &ControlOptions, now: Instant) -> Status {
         let age = |at: Instant| now.duration_since(at).as_secs_f64();
         let processes = self.processes.iter().map(|watched| {
             let look = watched.look.as_ref();
-            let behind = watched.map.as_ref().map(|map| {
+            let map = watched.map.as_ref().filter(|_| self.mode == Mode::Map);
+            let behind = map.map(|map| {
                 let other = |(room, known): (_, &super::book::Room)| {
                     map.entries.get(room).map(|at| &**at) != Some(known.server())
                 };
@@ -168,7 +176,7 @@ impl State {
                 pid: look.map(|look| look.process.pid),
                 version: look.map(|look| look.process.version_text.clone()),
                 age_seconds: look.map(|look| age(look.at)),
-                pins: watched.map.as_ref().map(|map| map.entries.len()),
+                pins: map.map(|map| map.entries.len()),
                 behind,
                 trouble: watched
                     .lost
@@ -204,6 +212,8 @@ impl State {
             }
         });
         Status {
+            backend: options.backend.clone(),
+            mode: self.mode,
             processes: processes.collect(),
             servers: servers.collect(),
             rooms: self.book.rooms().len(),
@@ -220,7 +230,7 @@ impl State {
     }
 
     /// Sessions open to a server, in all processes that answer.
-    fn sessions(&self, server: &str) -> u64 {
+    pub(super) fn sessions(&self, server: &str) -> u64 {
         self.looks().filter_map(|look| look.servers.get(server)).map(|seen| seen.sessions).sum()
     }
 
@@ -245,7 +255,10 @@ impl State {
         rooms.sort_unstable_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)));
         let sessions = self.sessions(server);
         let order = self.orders.get(server).copied();
-        let empty = rooms.is_empty() && sessions == 0;
-        Remaining { server: server.to_owned(), order, rooms, idle, sessions, empty }
+        let entries = self.entries_at(server);
+        // Sticks lead to a server that drains, and end in maintenance.
+        let stuck = order == Some(Order::Drain) && idle + entries > 0;
+        let empty = rooms.is_empty() && sessions == 0 && !stuck;
+        Remaining { server: server.to_owned(), order, rooms, idle, entries, sessions, empty }
     }
 }

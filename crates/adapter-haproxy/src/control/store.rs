@@ -98,6 +98,10 @@ async fn one(options: &ControlOptions, store: &dyn StickStore, wish: Wish) -> Re
             true => Some(Told::Renewed { room }),
             false => Some(found(room, store.get(&key, None).await?)),
         },
+        Wish::Release { room, seen } => match store.release(&key, &seen).await? {
+            true => Some(Told::Released { room }),
+            false => Some(found(room, store.get(&key, None).await?)),
+        },
         Wish::Check { room } => Some(found(room, store.get(&key, None).await?)),
     })
 }
@@ -182,7 +186,7 @@ async fn keys_at(inner: &Arc<Inner>, place: &BackendId) -> Result<BTreeMap<Strin
     let mut keys = BTreeMap::new();
     let mut from: Option<String> = None;
     loop {
-        let page = inner.store.list(place, from.as_deref()).await?;
+        let page = inner.orders.list(place, from.as_deref()).await?;
         keys.extend(page.entries.into_iter().map(|(key, binding)| (key.as_str().to_owned(), binding)));
         from = page.next;
         if from.is_none() {

@@ -41,7 +41,10 @@ impl Standing {
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub(super) id: u32,
+    /// The weight in force.
     pub(super) weight: u32,
+    /// The weight configured.
+    pub(super) initial_weight: u32,
     pub(super) standing: Standing,
     pub(super) draining: bool,
     pub(super) address: Option<SocketAddr>,
@@ -65,6 +68,7 @@ impl Seen {
         Self {
             id: state.id,
             weight: state.weight,
+            initial_weight: state.initial_weight,
             standing,
             draining: state.admin & 24 != 0,
             address: state.address.map(|ip| SocketAddr::new(ip, state.port)),

@@ -16,6 +16,25 @@ pub fn pin_key(room: &str) -> String {
     out
 }
 
+/// The room of such a key; `None` if it is none, or no text.
+pub fn unpin_key(key: &str) -> Option<String> {
+    let mut bytes = key.bytes();
+    let mut room = Vec::with_capacity(key.len());
+    while let Some(byte) = bytes.next() {
+        room.push(match byte {
+            b'%' => {
+                let digit = |byte: u8| char::from(byte).to_digit(16).filter(|_| !byte.is_ascii_lowercase());
+                let (high, low) = (digit(bytes.next()?)?, digit(bytes.next()?)?);
+                u8::try_from(high * 16 + low).ok()?
+            }
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => byte,
+            _ => return None,
+        });
+    }
+    // Only what is written as we write it: two keys of one room would be two rooms.
+    String::from_utf8(room).ok().filter(|room| pin_key(room) == key)
+}
+
 /// A pin map: each room and the server it stays on, one a line.
 ///
 /// # Errors
@@ -36,4 +55,22 @@ pub fn pin_map<'a>(pins: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result
     }
     super::once("room", keys.iter())?;
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn keys_come_back_as_rooms(room in ".*", any in ".*") {
+            let key = pin_key(&room);
+            prop_assert_eq!(unpin_key(&key), Some(room));
+            if let Some(room) = unpin_key(&any) {
+                prop_assert_eq!(pin_key(&room), any);
+            }
+        }
+    }
 }
