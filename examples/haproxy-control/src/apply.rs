@@ -157,7 +157,7 @@ async fn job<'s>(
     let wanted = with_orders(Wanted::from_config(&config), orders);
     let running = held(client.running(&wanted).await.map_err(lost)?, &wanted, orders);
     let planned = plan(&wanted, &running).map_err(|e| Failure::failed(format!("haproxy {name}")).cause(e))?;
-    let backend = settings.rooms.backend.as_str();
+    let backend = rooms_of(settings)?.backend.as_str();
     let listed = wanted.backends.iter().find(|wanted| wanted.name == backend);
     let leaving = running.servers().iter().filter(|server| server.backend == backend).filter(|server| {
         listed.is_some_and(|listed| listed.servers.iter().all(|wanted| wanted.line.name != server.name))
@@ -175,6 +175,15 @@ async fn job<'s>(
         };
     }
     Ok(Job { process, client, text, wanted, plan: planned, reload, other_file, leaving })
+}
+
+/// The backend whose rooms are looked after.
+fn rooms_of(settings: &Settings) -> Result<&settings::Rooms, Failure> {
+    match &settings.rooms[..] {
+        [rooms] => Ok(rooms),
+        _ => Err(Failure::usage("the settings have several [[rooms]] blocks: `apply` looks after the rooms of one, so \
+                                 give it settings of its own with that one")),
+    }
 }
 
 fn wanted_file(args: &ApplyArgs, settings: &Settings, process: &settings::Process) -> Result<(Kind, PathBuf), Failure> {
@@ -235,7 +244,12 @@ async fn empty(
         let mut pinned = 0;
         for job in jobs {
             // A map that is not there has no pins.
-            let entries = job.client.map_entries(settings.rooms.map.as_str()).await.unwrap_or_default();
+            let map = rooms_of(settings)?.map.as_str();
+            if map.is_empty() {
+                let what = format!("rooms of {names} are bound elsewhere than in a map, and no controller answers that could move them");
+                return Err(Failure::new(Exit::Refused, what).hint("`haproxy-control run` must run"));
+            }
+            let entries = job.client.map_entries(map).await.unwrap_or_default();
             pinned += entries.iter().filter(|entry| leaving.contains(&entry.value)).count();
         }
         if pinned == 0 {
@@ -386,10 +400,11 @@ impl Job<'_> {
         let wrong = |e| Failure::failed(format!("haproxy {}: master", self.name())).cause(e);
         let address: RuntimeAddress = master.as_str().parse().map_err(wrong)?;
         let master = MasterClient::new(address, ClientOptions::default());
-        let rooms = &settings.rooms;
-        let table = rooms.table.as_ref().map_or(rooms.backend.as_str(), |table| table.as_str());
-        let table = Some(table).filter(|table| !table.is_empty()).map(str::to_owned);
-        let mut gate = ReloadGate::new(master, config.as_str()).with_pins(rooms.map.as_str(), table);
+        let rooms = rooms_of(settings)?;
+        let mut gate = ReloadGate::new(master, config.as_str());
+        if !rooms.map.as_str().is_empty() {
+            gate = gate.with_pins(rooms.map.as_str(), rooms.table().map(str::to_owned));
+        }
         if let Some(program) = &self.process.program {
             gate = gate.with_program(program.as_str());
         }

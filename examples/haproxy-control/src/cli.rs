@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use adapter_haproxy::HaproxyVersion;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use adapter_haproxy::control::Mode;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::plan::Change;
 use crate::settings::Span;
@@ -71,7 +72,13 @@ pub(crate) enum Command {
     Plan(PlanArgs),
     /// Drive running HAProxys: keep rooms where they are, move them when a server dies
     #[command(after_help = "Examples:\n  haproxy-control run --example > control.toml\n  \
-        haproxy-control run --config control.toml --check\n  haproxy-control run --config control.toml\n\n\
+        haproxy-control run --config control.toml --check\n  haproxy-control run --config control.toml\n  \
+        haproxy-control run --config control.toml --mode spoe\n  \
+        haproxy-control run --config control.toml --mode peers\n\n\
+        Modes, by what writes the place of a room:\n  \
+        map    an entry of a map that use-server looks rooms up in; HAProxy places new rooms\n  \
+        spoe   HAProxy asks here for each request, and new rooms are placed by a strategy of ours\n  \
+        peers  an entry of the stick table, taught as a peer of the HAProxys; they place new rooms\n\n\
         It ends in good order on SIGTERM and SIGINT; HAProxy keeps its pins. SIGHUP has the settings read again; what is \
         wrong\nin them stays out, and those of before stay in force. Logs are on standard error.")]
     Run(RunArgs),
@@ -81,7 +88,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Say where a room is, and why
     #[command(after_help = "Example:\n  haproxy-control explain 'big hall'\n\n\
-        ROOM is the key as the stick table has it, not encoded.")]
+        ROOM is the key as the stick table has it, not encoded. It is said where its place is written: in which map entries, \
+        in\nwhich stick entries of which peers, by which decision of the agent, as HAProxy logs its number.")]
     Explain(ExplainArgs),
     /// Find rooms that live on two servers now
     #[command(after_help = "Example:\n  haproxy-control splits\n\n\
@@ -91,6 +99,8 @@ pub(crate) enum Command {
     /// Give a server no new rooms; wait until it has none left
     #[command(after_help = "Examples:\n  haproxy-control drain edumeet2\n  \
         haproxy-control drain edumeet2 --wait --deadline 2h\n  haproxy-control drain edumeet2 --move-rooms --wait\n\n\
+        It is empty when the last stick entry and the last connection are gone: rooms unused for rooms.idle, once nobody is\n\
+        connected, are forgotten everywhere.\n\
         Ends with 0 when it is empty (or at once without --wait), with 5 at the deadline, naming the rooms that are left.")]
     Drain(DrainArgs),
     /// Give a server no new rooms
@@ -114,6 +124,16 @@ pub(crate) enum Command {
         removed\nafterwards. Ends with 1 when a room was split or a request failed without need."
     )]
     Demo(DemoArgs),
+    /// Print a script that completes commands and options
+    #[command(after_help = "Examples:\n  \
+        haproxy-control completions bash > /etc/bash_completion.d/haproxy-control\n  \
+        haproxy-control completions zsh > /usr/local/share/zsh/site-functions/_haproxy-control\n  \
+        haproxy-control completions fish > ~/.config/fish/completions/haproxy-control.fish")]
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: Shell,
+    },
 }
 
 /// Where the controller is.
@@ -125,6 +145,9 @@ pub(crate) struct ApiArgs {
     /// The controller's settings, for its address and token
     #[arg(long, value_name = "FILE", env = "HAPROXY_CONTROL_CONFIG", help_heading = "Controller")]
     pub(crate) config: Option<PathBuf>,
+    /// The backend, where the controller has several
+    #[arg(long, value_name = "NAME", help_heading = "Controller")]
+    pub(crate) backend: Option<String>,
     /// The token that changes need, if the controller asks for one
     #[arg(
         long,
@@ -269,12 +292,62 @@ pub(crate) struct RunArgs {
     /// The settings
     #[arg(long, value_name = "FILE", env = "HAPROXY_CONTROL_CONFIG", required_unless_present = "example")]
     pub(crate) config: Option<PathBuf>,
+    /// Where the places of rooms are written, for backends whose settings do not say it [default: map]
+    #[arg(long, value_enum)]
+    pub(crate) mode: Option<RunMode>,
     /// Only print the settings in force, defaults included, without secrets
     #[arg(long)]
     pub(crate) check: bool,
     /// Print settings to begin with
     #[arg(long)]
     pub(crate) example: bool,
+}
+
+/// Where the places of rooms are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RunMode {
+    /// In a map of HAProxy's.
+    Map,
+    /// Nowhere: HAProxy asks (SPOE).
+    Spoe,
+    /// In HAProxy's stick table, as a peer.
+    Peers,
+}
+
+impl From<RunMode> for Mode {
+    fn from(mode: RunMode) -> Self {
+        match mode {
+            RunMode::Map => Self::Map,
+            RunMode::Spoe => Self::Spoe,
+            RunMode::Peers => Self::Peers,
+        }
+    }
+}
+
+/// Which shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shell {
+    /// bash
+    Bash,
+    /// zsh
+    Zsh,
+    /// fish
+    Fish,
+}
+
+impl Shell {
+    /// The script that completes our commands and options.
+    pub(crate) fn script(self) -> String {
+        let shell = match self {
+            Self::Bash => clap_complete::Shell::Bash,
+            Self::Zsh => clap_complete::Shell::Zsh,
+            Self::Fish => clap_complete::Shell::Fish,
+        };
+        let (mut command, mut out) = (Cli::command(), Vec::new());
+        let name = command.get_name().to_owned();
+        clap_complete::generate(shell, &mut command, name, &mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
 }
 
 /// What `check` looks at, and how.

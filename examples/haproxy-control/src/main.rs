@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Command::Maint(args) => wait(steer::order(&args, "maint")),
         Command::Apply(args) => wait(apply::apply(&args)),
         Command::Demo(args) => demo::run(&args),
+        Command::Completions { shell } => Ok(Outcome::done(shell.script())),
     };
     let exit = done.and_then(|outcome| say(&outcome).map(|()| outcome.exit));
     let exit = exit.unwrap_or_else(|failure| {

@@ -1,29 +1,26 @@
 //! `run`: the control loop as a service, until it is told to stop.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use adapter_haproxy::control::{
-    Control, ControlEvent, ControlOptions, ControlledProcess, ControlledServer, Decide, Placing,
-};
+use adapter_haproxy::control::ControlEvent;
 use adapter_haproxy::runtime::{Client, ClientOptions, RuntimeAddress};
-use balancer_core::{
-    FileOptions, FileStore, HealthProbe, HealthRules, HttpProbe, MemoryStore, MonitorOptions, RedisLink, RedisStore,
-    StickStore, TcpProbe, stable_hash,
-};
+use balancer_core::stable_hash;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::cli::RunArgs;
-use crate::settings::{self, EXAMPLE, Format, Level, ProbeKind, Settings, StoreKind};
+use crate::cli::{RunArgs, RunMode};
+use crate::settings::{self, EXAMPLE, Format, Level, Settings};
 use console::{Failure, Notify, Outcome};
 
+mod agent;
+mod explain;
 mod http;
 mod metrics;
+mod part;
 mod probes;
 mod service;
+mod stores;
 
-use probes::Probes;
 use service::{Draft, Kept, Next};
 
 /// Runs until SIGTERM or SIGINT; SIGHUP has the settings read again.
@@ -36,11 +33,16 @@ pub(crate) fn run(args: &RunArgs) -> Result<Outcome, Failure> {
         return Ok(Outcome::done(EXAMPLE));
     }
     let path = args.config.as_deref().ok_or_else(|| Failure::usage("--config is missing"))?;
-    let settings = Settings::read(path)?;
+    let settings = settings_of(path, args.mode)?;
     if args.check {
         return Ok(Outcome::done(settings.effective()?));
     }
-    runtime()?.block_on(serve(path, settings))
+    runtime()?.block_on(serve(path, args.mode, settings))
+}
+
+/// The settings of a file, with the mode of the command line for backends that have none of their own.
+fn settings_of(path: &Path, mode: Option<RunMode>) -> Result<Settings, Failure> {
+    Settings::read(path)?.in_mode(mode.map(Into::into), &path.display().to_string())
 }
 
 /// Threads for what waits.
@@ -49,7 +51,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     runtime.map_err(|e| Failure::failed("no threads can be started").cause(e))
 }
 
-async fn serve(path: &Path, mut settings: Settings) -> Result<Outcome, Failure> {
+async fn serve(path: &Path, mode: Option<RunMode>, mut settings: Settings) -> Result<Outcome, Failure> {
     log(&settings);
     let notify = Notify::from_env(
         |e| tracing::warn!(error = %e, "NOTIFY_SOCKET cannot be used: the service manager is told nothing"),
@@ -57,7 +59,7 @@ async fn serve(path: &Path, mut settings: Settings) -> Result<Outcome, Failure> 
     // From here on SIGHUP ends nothing any more.
     let mut hangups = signal(SignalKind::hangup()).ok();
     let mut kept = Kept::open(&settings)?;
-    let mut service = Draft::new(&settings, &kept)?.start();
+    let mut service = Draft::new(&settings, &kept)?.start().await?;
     notify.ready(&driving(&settings));
     let mut stop = std::pin::pin!(console::signalled());
     let mut alive = std::pin::pin!(alive(&notify));
@@ -67,17 +69,21 @@ async fn serve(path: &Path, mut settings: Settings) -> Result<Outcome, Failure> 
             () = &mut alive => {}
             // Whoever started this starts it again: a service that controls nothing must not look alive.
             ended = &mut service.running => {
-                let why = ended.err().map_or_else(|| "nobody told it to".to_owned(), |e| e.to_string());
+                let why = match ended {
+                    Ok(Ok(())) => "nobody told it to".to_owned(),
+                    Ok(Err(why)) => why,
+                    Err(e) => e.to_string(),
+                };
                 return Err(Failure::failed("the control loop has ended").cause(why));
             }
             () = hung_up(&mut hangups) => {
                 notify.reloading();
                 let mut told = String::new();
-                match Next::read(path, &settings, &kept) {
+                match Next::read(path, mode, &settings, &kept) {
                     Ok(None) => tracing::info!("the settings were read again: nothing has changed"),
                     Ok(Some(next)) => {
                         service.end().await;
-                        service = next.draft.start();
+                        service = next.draft.start().await?;
                         (settings, kept) = (next.settings, next.kept);
                         tracing::info!("the settings were read again, and are in force");
                     }
@@ -112,84 +118,11 @@ async fn hung_up(hangups: &mut Option<Signal>) {
     }
 }
 
-/// The controller these settings describe.
-///
-/// # Errors
-///
-/// Addresses that cannot be.
-fn control(settings: &Settings, store: Arc<dyn StickStore>, probes: &Arc<Probes>) -> Result<Control, Failure> {
-    let rooms = &settings.rooms;
-    let mut options = ControlOptions::new(rooms.backend.as_str(), rooms.map.as_str());
-    options.with = rooms.with.iter().map(|name| name.as_str().to_owned()).collect();
-    options.table = rooms.table.as_ref().map(|name| name.as_str().to_owned());
-    (options.ttl, options.idle) = (rooms.ttl.get(), rooms.idle.get());
-    options.placing = match rooms.place {
-        settings::Place::Hash => Placing::Hash,
-        settings::Place::Least => Placing::Least,
-    };
-    options.decide = match settings.health.decide {
-        settings::Decide::Haproxy => Decide::Haproxy,
-        settings::Decide::Probes => Decide::Probes,
-        settings::Decide::Either => Decide::Either,
-        settings::Decide::Both => Decide::Both,
-    };
-    options.grace = settings.health.grace.get();
-    (options.every, options.learn) = (settings.pace.every.get(), settings.pace.learn.get());
-    options.resync = settings.pace.resync.get();
-    let processes = settings.haproxy.iter().map(|process| {
-        let mut one = ControlledProcess::new(process.name.as_str(), client(process)?);
-        one.pins_file = process.pins_path(rooms);
-        Ok(one)
-    });
-    let control = Control::new(options, processes.collect::<Result<_, Failure>>()?, store);
-    Ok(match &settings.probe {
-        Some(probe) => control.with_probe(prober(probe), {
-            let rules = HealthRules::new(probe.rise, probe.fall, probe.inter.get());
-            let options = MonitorOptions::new(rules).watch(probes.clone());
-            match probe.timeout {
-                Some(limit) => options.timeout(limit.get()),
-                None => options,
-            }
-        }),
-        None => control,
-    })
-}
-
 /// The runtime socket of a process.
 pub(crate) fn client(process: &settings::Process) -> Result<Client, Failure> {
     let wrong = |e| Failure::failed(format!("haproxy {}: runtime", process.name.as_str())).cause(e);
     let address: RuntimeAddress = process.runtime.as_str().parse().map_err(wrong)?;
     Ok(Client::new(address, ClientOptions::default()))
-}
-
-fn prober(probe: &settings::Probe) -> Arc<dyn HealthProbe<ControlledServer>> {
-    let address = |server: &ControlledServer| server.address().to_string();
-    match probe.kind {
-        ProbeKind::Tcp => Arc::new(TcpProbe::new(address)),
-        ProbeKind::Http => {
-            let [first, last] = probe.statuses;
-            let http = HttpProbe::new(address, probe.path.as_str()).expect([first..=last]);
-            Arc::new(match &probe.host {
-                Some(host) => http.host(host.as_str()),
-                None => http,
-            })
-        }
-    }
-}
-
-fn store(settings: &Settings) -> Result<Arc<dyn StickStore>, Failure> {
-    let cannot = |e| Failure::failed("the store cannot be opened").cause(e).hint("is store.url right?");
-    Ok(match settings.store.kind().map_err(Failure::failed)? {
-        StoreKind::Memory => Arc::new(MemoryStore::default()),
-        StoreKind::File(path) => {
-            if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-                let made = std::fs::create_dir_all(folder);
-                made.map_err(|e| Failure::failed(format!("{} cannot be made", folder.display())).cause(e))?;
-            }
-            Arc::new(FileStore::open(&path, &FileOptions::new()).map_err(cannot)?)
-        }
-        StoreKind::Redis(options) => Arc::new(RedisStore::new(RedisLink::new(*options).map_err(cannot)?)),
-    })
 }
 
 fn log(settings: &Settings) {
@@ -209,7 +142,11 @@ fn log(settings: &Settings) {
 }
 
 /// One line for each event.
-async fn follow(mut events: tokio::sync::broadcast::Receiver<ControlEvent>, rooms: bool) {
+async fn follow(mut events: tokio::sync::broadcast::Receiver<ControlEvent>, pool: Option<String>, rooms: bool) {
+    let told = |event: &ControlEvent| {
+        let pool = pool.as_ref().map(|pool| format!("{pool}: ")).unwrap_or_default();
+        console::printable(&format!("{pool}{event}"))
+    };
     loop {
         match events.recv().await {
             Ok(ControlEvent::Moved { room, from, to, why, .. }) if !rooms => {
@@ -217,10 +154,10 @@ async fn follow(mut events: tokio::sync::broadcast::Receiver<ControlEvent>, room
                 tracing::debug!(room_hash = hash, %from, %to, reason = why.as_str(), "room moved");
             }
             Ok(event @ (ControlEvent::Pushed { .. } | ControlEvent::Moved { .. })) => {
-                tracing::debug!("{}", console::printable(&event.to_string()));
+                tracing::debug!("{}", told(&event));
             }
-            Ok(event) if event.is_warning() => tracing::warn!("{}", console::printable(&event.to_string())),
-            Ok(event) => tracing::info!("{}", console::printable(&event.to_string())),
+            Ok(event) if event.is_warning() => tracing::warn!("{}", told(&event)),
+            Ok(event) => tracing::info!("{}", told(&event)),
             Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "events were not logged"),
             Err(RecvError::Closed) => return,
         }

@@ -2,15 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
+use adapter_haproxy::control::Mode;
 use adapter_haproxy::runtime::RuntimeAddress;
 use serde::{Deserialize, Serialize};
 
 use crate::files;
 use console::Failure;
 
+mod agents;
+mod rooms;
 mod store;
 mod text;
 
+pub(crate) use agents::{AgentPort, Peers, Spoe};
+pub(crate) use rooms::{Load, Place, Rooms};
 use store::without_password;
 pub(crate) use store::{Store, StoreKind};
 pub(crate) use text::{Span, Text};
@@ -27,7 +32,8 @@ const MAX_PROCESSES: usize = 64;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     pub(crate) haproxy: Vec<Process>,
-    pub(crate) rooms: Rooms,
+    #[serde(deserialize_with = "rooms::one_or_many", serialize_with = "rooms::as_written")]
+    pub(crate) rooms: Vec<Rooms>,
     #[serde(default)]
     pub(crate) store: Store,
     #[serde(default)]
@@ -38,6 +44,12 @@ pub(crate) struct Settings {
     pub(crate) ask: Option<AskServers>,
     #[serde(default, rename = "loop")]
     pub(crate) pace: Pace,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) spoe: Option<Spoe>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peers: Option<Peers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) agent: Option<AgentPort>,
     #[serde(default)]
     pub(crate) http: Http,
     #[serde(default)]
@@ -61,36 +73,13 @@ pub(crate) struct Process {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) pins_file: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peer: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) peer_name: Option<Text>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) program: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) wanted: Option<Text>,
-}
-
-/// `[rooms]`
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Rooms {
-    pub(crate) backend: Text,
-    #[serde(default)]
-    pub(crate) with: Vec<Text>,
-    pub(crate) map: Text,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) table: Option<Text>,
-    #[serde(default = "eight_hours")]
-    pub(crate) ttl: Span,
-    #[serde(default = "ten_minutes")]
-    pub(crate) idle: Span,
-    #[serde(default)]
-    pub(crate) place: Place,
-}
-
-/// How a new home is chosen.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Place {
-    #[default]
-    Hash,
-    Least,
 }
 
 /// `[health]`
@@ -240,14 +229,6 @@ pub(crate) enum WantedKind {
     Shards,
 }
 
-fn eight_hours() -> Span {
-    Span::seconds(8 * 3600)
-}
-
-fn ten_minutes() -> Span {
-    Span::seconds(600)
-}
-
 fn room_id() -> Text {
     Text::from("room_id")
 }
@@ -311,17 +292,12 @@ impl Settings {
                 }
             }
         }
-        for (what, value) in [("rooms.backend", &self.rooms.backend), ("rooms.map", &self.rooms.map)] {
-            if value.as_str().is_empty() {
-                return Err(format!("{what} is empty"));
-            }
-        }
         let pace = &self.pace;
         for (what, span) in [
             ("loop.every", Some(pace.every)),
             ("loop.learn", Some(pace.learn)),
             ("loop.resync", Some(pace.resync)),
-            ("rooms.ttl", Some(self.rooms.ttl)),
+            ("rooms.ttl", self.rooms.iter().map(|rooms| rooms.ttl).min()),
             ("store.timeout", Some(self.store.timeout)),
             ("probe.inter", self.probe.as_ref().map(|probe| probe.inter)),
             ("probe.timeout", self.probe.as_ref().and_then(|probe| probe.timeout)),
@@ -353,6 +329,40 @@ impl Settings {
         Ok(())
     }
 
+    /// The same, with this mode for the backends that have none of their own: all that `run` needs is there.
+    ///
+    /// # Errors
+    ///
+    /// What a mode needs and is not there, addresses that strangers reach.
+    pub(crate) fn in_mode(mut self, default: Option<Mode>, name: &str) -> Result<Self, Failure> {
+        for rooms in &mut self.rooms {
+            rooms.mode = Some(rooms.mode.or(default).unwrap_or_default());
+        }
+        self.validate_modes().map_err(|why| Failure::failed(format!("{name}: {why}")))?;
+        Ok(self)
+    }
+
+    fn validate_modes(&self) -> Result<(), String> {
+        rooms::validate(&self.rooms)?;
+        if self.rooms.len() > 1 && self.haproxy.iter().any(|process| process.pins_file.is_some()) {
+            return Err("pins_file is one file, and there are several [[rooms]] blocks: take it out, so that each \
+                        rooms.map is written where it lies"
+                .to_owned());
+        }
+        if self.uses(Mode::Spoe) {
+            self.spoe.clone().unwrap_or_default().address()?;
+        }
+        if self.uses(Mode::Peers) {
+            self.peers.clone().unwrap_or_default().options(&self.haproxy)?;
+        }
+        self.agent.as_ref().map_or(Ok(()), |agent| agent.address().map(drop))
+    }
+
+    /// Whether a backend is in this mode.
+    pub(crate) fn uses(&self, mode: Mode) -> bool {
+        self.rooms.iter().any(|rooms| rooms.mode() == mode)
+    }
+
     /// Where the API listens, if it does.
     pub(crate) fn listen(&self) -> Result<Option<std::net::SocketAddr>, String> {
         let text = self.http.listen.as_str();
@@ -365,10 +375,16 @@ impl Settings {
     /// All that is in force, as TOML, without a secret.
     pub(crate) fn effective(&self) -> Result<String, Failure> {
         let mut shown = self.clone();
-        for process in &mut shown.haproxy {
-            let path = process.pins_path(&self.rooms).unwrap_or_default();
-            process.pins_file = Some(Text::from(&*path.to_string_lossy()));
+        if let [rooms] = &self.rooms[..]
+            && rooms.mode() == Mode::Map
+        {
+            for process in &mut shown.haproxy {
+                let path = process.pins_path(rooms).unwrap_or_default();
+                process.pins_file = Some(Text::from(&*path.to_string_lossy()));
+            }
         }
+        shown.spoe = self.uses(Mode::Spoe).then(|| self.spoe.clone().unwrap_or_default());
+        shown.peers = self.uses(Mode::Peers).then(|| self.peers.clone().unwrap_or_default());
         shown.store.url = Text::from(without_password(shown.store.url.as_str()).as_str());
         if let Some(ask) = &mut shown.ask {
             ask.url = Text::from(without_password(ask.url.as_str()).as_str());
@@ -380,6 +396,9 @@ impl Settings {
 impl Process {
     /// Where its map file is from here, if it is to be written.
     pub(crate) fn pins_path(&self, rooms: &Rooms) -> Option<PathBuf> {
+        if rooms.mode() != Mode::Map {
+            return None;
+        }
         let path = match &self.pins_file {
             Some(path) => path.as_str(),
             None if matches!(self.runtime.as_str().parse(), Ok(RuntimeAddress::Unix(_))) => rooms.map.as_str(),
@@ -406,11 +425,15 @@ mod tests {
             .collect();
         let full = Settings::parse("all", &all).unwrap();
         assert!(full.probe.is_some() && full.ask.is_some() && full.apply.is_some(), "{all}");
-        assert_eq!(settings.rooms.ttl.get().as_secs(), 8 * 3600);
+        assert!(full.spoe.is_some() && full.peers.is_some() && full.agent.is_some(), "{all}");
+        assert_eq!(settings.rooms[0].ttl.get().as_secs(), 8 * 3600);
         // What is printed as in force can be read, and is in force.
         let printed = settings.effective().unwrap();
         assert_eq!(Settings::parse("printed", &printed).unwrap().effective().unwrap(), printed);
-        assert_eq!(full.rooms.ttl.get(), settings.rooms.ttl.get());
+        assert_eq!(full.rooms[0].ttl.get(), settings.rooms[0].ttl.get());
+        let spoe = full.clone().in_mode(None, "all").unwrap();
+        assert_eq!((spoe.rooms[0].mode(), spoe.spoe), (Mode::Map, Some(Spoe::default())), "what is shown is the default");
+        assert_eq!((full.peers.clone().unwrap(), full.agent.clone().unwrap()), (Peers::default(), AgentPort::default()));
         assert!(full.effective().unwrap().contains("token = \"***\""));
     }
 
@@ -442,8 +465,41 @@ mod tests {
             [("/run/a.sock", true), ("unix@/run/a.sock", true), ("127.0.0.1:9999", false), ("utrecht:9999", false)]
         {
             let settings = Settings::parse("c", &LEAST.replace("/s", runtime)).unwrap();
-            assert_eq!(settings.haproxy[0].pins_path(&settings.rooms).is_some(), here, "{runtime}");
+            assert_eq!(settings.haproxy[0].pins_path(&settings.rooms[0]).is_some(), here, "{runtime}");
         }
+    }
+
+    #[test]
+    fn each_backend_has_its_mode_and_what_the_mode_needs() {
+        let read = |text: &str, default| Settings::parse("c", text)?.in_mode(default, "c");
+        let refused = |text: &str, default| read(text, default).unwrap_err().to_string();
+        let bare = LEAST.replace("map = \"/p.map\"\n", "");
+        assert_eq!(read(LEAST, None).unwrap().rooms[0].mode(), Mode::Map);
+        assert!(refused(&bare, None).contains("rooms.map of rooms is missing"));
+        assert_eq!(read(&bare, Some(Mode::Spoe)).unwrap().rooms[0].mode(), Mode::Spoe);
+        assert!(refused(LEAST, Some(Mode::Spoe)).contains("has no meaning in mode \"spoe\""));
+        // What the file says beats the flag.
+        assert_eq!(read(&format!("{LEAST}mode = \"map\"\n"), Some(Mode::Peers)).unwrap().rooms[0].mode(), Mode::Map);
+        assert!(read(&bare, Some(Mode::Peers)).is_ok(), "it waits for calls");
+        let silent = format!("{bare}[peers]\nlisten = \"\"\n");
+        assert!(refused(&silent, Some(Mode::Peers)).contains("nobody calls"));
+        for (mode, block) in [(Mode::Spoe, "spoe"), (Mode::Peers, "peers"), (Mode::Spoe, "agent")] {
+            let open = format!("{bare}[{block}]\nlisten = \"0.0.0.0:9000\"\n");
+            let why = refused(&open, Some(mode));
+            assert!(why.contains("is public") && why.contains(&format!("{block}.anywhere = true")), "{why}");
+            assert!(read(&format!("{open}anywhere = true\n"), Some(mode)).is_ok());
+        }
+        let two = |more: &str| {
+            let head = LEAST.split("[rooms]").next().unwrap();
+            format!("{head}[[rooms]]\nbackend = \"a\"\nmode = \"spoe\"\n[[rooms]]\nbackend = \"b\"\n{more}")
+        };
+        assert!(refused(&two("mode = \"peers\"\n"), None).contains("the namespace \"\""));
+        let both = read(&two("mode = \"peers\"\nnamespace = \"b\"\n"), None).unwrap();
+        let printed = both.effective().unwrap();
+        assert_eq!(read(&printed, None).unwrap().effective().unwrap(), printed);
+        let asked = refused(&two("mode = \"spoe\"\nnamespace = \"b\"\n"), None);
+        assert!(asked.contains("the message \"place\""), "{asked}");
+        assert!(refused(&two("strategy = \"best\"\nmode = \"spoe\"\n"), None).contains("least-loaded"));
     }
 
     #[test]

@@ -26,6 +26,7 @@ const LISTED: usize = 50;
 pub(crate) struct Api {
     base: String,
     token: Option<String>,
+    backend: Option<String>,
 }
 
 impl Api {
@@ -44,13 +45,13 @@ impl Api {
             (None, None) => "http://127.0.0.1:9466".to_owned(),
         };
         let base = if base.contains("://") { base } else { format!("http://{base}") };
-        Ok(Self { base: base.trim_end_matches('/').to_owned(), token })
+        Ok(Self { base: base.trim_end_matches('/').to_owned(), token, backend: args.backend.clone() })
     }
 
     /// The controller of these settings.
     pub(crate) fn of_settings(settings: &Settings) -> Result<Self, Failure> {
         let token = settings.http.token.as_ref().map(|token| token.as_str().to_owned());
-        Ok(Self { base: Self::at(settings)?, token })
+        Ok(Self { base: Self::at(settings)?, token, backend: None })
     }
 
     fn at(settings: &Settings) -> Result<String, Failure> {
@@ -72,6 +73,9 @@ impl Api {
     async fn send(&self, method: Method, path: &str, query: &[(&str, &str)]) -> Result<Value, Failure> {
         let mut text = form_urlencoded::Serializer::new(String::new());
         text.extend_pairs(query);
+        if let Some(backend) = self.backend.as_ref().filter(|_| query.iter().all(|(key, _)| *key != "backend")) {
+            text.append_pair("backend", backend);
+        }
         let text = text.finish();
         let mark = if text.is_empty() { "" } else { "?" };
         let url = format!("{}{path}{mark}{text}", self.base);
@@ -106,10 +110,11 @@ impl Api {
 pub(crate) async fn status(args: &StatusArgs) -> Result<Outcome, Failure> {
     let api = Api::of(&args.api)?;
     loop {
-        let status = api.get("/v1/status", &[]).await?;
-        let text = match args.output {
-            Output::Table => show::status(&status),
-            Output::Json => format!("{status:#}\n"),
+        let all = statuses(&api).await?;
+        let text = match (args.output, &all[..]) {
+            (Output::Table, all) => all.iter().map(show::status).collect::<Vec<_>>().join("\n"),
+            (Output::Json, [status]) => format!("{status:#}\n"),
+            (Output::Json, all) => format!("{:#}\n", json!({ "backends": all })),
         };
         let Some(every) = args.watch else { return Ok(Outcome::done(text)) };
         let mut out = std::io::stdout().lock();
@@ -121,6 +126,23 @@ pub(crate) async fn status(args: &StatusArgs) -> Result<Outcome, Failure> {
         drop(out);
         sleep(Duration::from_secs(every.max(1))).await;
     }
+}
+
+/// That of the backend that is named, else of all there are.
+async fn statuses(api: &Api) -> Result<Vec<Value>, Failure> {
+    let first = api.get("/v1/status", &[]).await?;
+    let names: Vec<String> = first["backends"].as_array().into_iter().flatten().skip(1).filter_map(text_of).collect();
+    let mut all = vec![first];
+    if api.backend.is_none() {
+        for name in names {
+            all.push(api.get("/v1/status", &[("backend", &name)]).await?);
+        }
+    }
+    Ok(all)
+}
+
+fn text_of(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
 }
 
 /// `explain`

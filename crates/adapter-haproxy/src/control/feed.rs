@@ -74,11 +74,16 @@ impl Control {
         Some(watched.look.as_ref()?.servers.get(server)?.standing == super::view::Standing::Maint)
     }
 
-    /// Whether a server can have rooms: nobody has found it down or out. One that is not known can.
-    pub fn is_serving(&self, server: &str) -> bool {
-        let state = self.inner.state();
-        let life = state.servers.get(server);
-        life.is_none_or(|life| !life.dead && !matches!(life.verdict, Verdict::Down | Verdict::Out))
+    /// Says whether a server can have rooms, as of the last look: nobody has found it down or out. One that is not known
+    /// can. It keeps no controller alive.
+    pub fn serving(&self) -> impl Fn(&str) -> bool + Send + Sync + use<> {
+        let inner = Arc::downgrade(&self.inner);
+        move |server| {
+            let Some(inner) = inner.upgrade() else { return true };
+            let state = inner.state();
+            let life = state.servers.get(server);
+            life.is_none_or(|life| !life.dead && !matches!(life.verdict, Verdict::Down | Verdict::Out))
+        }
     }
 }
 

@@ -176,6 +176,12 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         explained.1.get(usize::try_from(id.checked_sub(first)?).ok()?).cloned()
     }
 
+    /// Why a room was last sent where it was, as long as it is remembered.
+    pub fn last_explanation(&self, room: &StickKey) -> Option<Explanation> {
+        let explained = self.explained.lock().unwrap_or_else(PoisonError::into_inner);
+        explained.1.iter().rev().find(|one| one.room == *room).cloned()
+    }
+
     async fn place(&self, wish: &Wish, deadline: Instant) -> Placed {
         if let Some(home) = &wish.home
             && let Some(placed) = self.at_home(wish, home).await

@@ -2,17 +2,44 @@
 
 use std::fmt::{Display, Write as _};
 
-use adapter_haproxy::control::{Control, Durations, ServerStatus};
+use adapter_haproxy::AgentCheckCounters;
+use adapter_haproxy::control::{Durations, ServerStatus};
+use adapter_haproxy::peers::PeerNode;
+use adapter_haproxy::spoe::AgentCounters;
 
-use super::probes::Counts;
+use super::part::Part;
+
+mod beside;
 
 /// All figures as of the last round.
-pub(super) fn render(control: &Control, probes: &Counts) -> String {
-    let status = control.status();
-    let pool = label(&control.options().backend);
-    let mut out = Lines(String::new());
+pub(super) fn render(
+    parts: &[Part],
+    node: Option<&PeerNode>,
+    spoe: Option<&AgentCounters>,
+    agent: Option<&AgentCheckCounters>,
+) -> String {
+    let mut out = Lines::default();
     out.head("balancer_build_info", "gauge", "The version.");
     out.line("balancer_build_info", &format!("version=\"{}\"", env!("CARGO_PKG_VERSION")), 1);
+    for part in parts {
+        // Of several backends each says which it is, in every line.
+        out.pool = (parts.len() > 1).then(|| label(&part.name));
+        backend(&mut out, part);
+        beside::placed(&mut out, part);
+    }
+    out.pool = None;
+    beside::spoe(&mut out, spoe);
+    beside::peers(&mut out, node);
+    beside::agent(&mut out, agent);
+    out.text()
+}
+
+fn backend(out: &mut Lines, part: &Part) {
+    let (control, probes) = (&part.control, part.probes.counts());
+    let status = control.status();
+    let pool = label(&control.options().backend);
+    out.head("balancer_pool_mode", "gauge", "Where the places of rooms are written.");
+    out.line("balancer_pool_mode", &format!("pool=\"{pool}\",mode=\"{}\"", part.mode), 1);
     out.head("balancer_backends", "gauge", "Servers by state.");
     for word in ["up", "down", "out", "doubtful", "unknown", "drain"] {
         let count = status.servers.iter().filter(|server| state(server) == word).count();
@@ -42,6 +69,10 @@ pub(super) fn render(control: &Control, probes: &Counts) -> String {
     out.head("balancer_drain_remaining", "gauge", "Rooms in use on a server that is to be empty.");
     for server in status.servers.iter().filter(|server| server.order.is_some() || server.dead) {
         out.line("balancer_drain_remaining", &of(server), control.remaining(&server.name).rooms.len());
+    }
+    out.head("balancer_drain_entries", "gauge", "Rooms that stick tables have on a server that is to be empty.");
+    for server in status.servers.iter().filter(|server| server.order.is_some()) {
+        out.line("balancer_drain_entries", &of(server), control.remaining(&server.name).entries);
     }
     out.head("balancer_decisions_total", "counter", "Rooms placed, moved and ended, by reason.");
     for (what, count) in &status.decisions {
@@ -80,7 +111,6 @@ pub(super) fn render(control: &Control, probes: &Counts) -> String {
             out.line("balancer_process_pins", &format!("process=\"{}\"", label(&process.name)), pins);
         }
     }
-    out.0
 }
 
 /// One word for a server.
@@ -95,30 +125,50 @@ fn of(server: &ServerStatus) -> String {
     format!("backend=\"{}\"", label(&server.name))
 }
 
-struct Lines(String);
+/// Lines by name: those of one name stand together, however many backends have them.
+#[derive(Default)]
+struct Lines {
+    families: Vec<(String, String)>,
+    /// What each line says of its backend, where there are several.
+    pool: Option<String>,
+}
 
 impl Lines {
     // Writing to a string cannot fail.
     fn head(&mut self, name: &str, kind: &str, help: &str) {
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        if self.families.iter().all(|(known, _)| known != name) {
+            self.families.push((name.to_owned(), format!("# HELP {name} {help}\n# TYPE {name} {kind}\n")));
+        }
     }
 
     fn durations(&mut self, name: &str, help: &str, took: &Durations) {
         self.head(name, "histogram", help);
         for (bound, count) in took.buckets() {
-            self.line(&format!("{name}_bucket"), &format!("le=\"{bound}\""), count);
+            self.within(name, "_bucket", &format!("le=\"{bound}\""), count);
         }
-        self.line(&format!("{name}_bucket"), "le=\"+Inf\"", took.count);
-        self.line(&format!("{name}_sum"), "", took.seconds);
-        self.line(&format!("{name}_count"), "", took.count);
+        self.within(name, "_bucket", "le=\"+Inf\"", took.count);
+        self.within(name, "_sum", "", took.seconds);
+        self.within(name, "_count", "", took.count);
     }
 
     fn line(&mut self, name: &str, labels: &str, value: impl Display) {
-        let _ = if labels.is_empty() {
-            writeln!(self.0, "{name} {value}")
+        self.within(name, "", labels, value);
+    }
+
+    fn within(&mut self, family: &str, suffix: &str, labels: &str, value: impl Display) {
+        let pool = self.pool.as_ref().filter(|_| !labels.starts_with("pool=")).map(|pool| format!("pool=\"{pool}\""));
+        let all = [pool.as_deref().unwrap_or_default(), labels];
+        let all = all.iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(",");
+        let Some((_, text)) = self.families.iter_mut().find(|(name, _)| name == family) else { return };
+        let _ = if all.is_empty() {
+            writeln!(text, "{family}{suffix} {value}")
         } else {
-            writeln!(self.0, "{name}{{{labels}}} {value}")
+            writeln!(text, "{family}{suffix}{{{all}}} {value}")
         };
+    }
+
+    fn text(self) -> String {
+        self.families.into_iter().map(|(_, text)| text).collect()
     }
 }
 

@@ -1,17 +1,27 @@
-//! The control loop and its API as one thing that is started, ended, and put in the place of another one.
+//! The control loops, what HAProxy asks, and the API as one thing that is started, ended, and put in the place of another
+//! one.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter_haproxy::control::Control;
-use balancer_core::StickStore;
+use adapter_haproxy::control::Mode;
+use adapter_haproxy::peers::{NodeEvent, PeerNode};
+use adapter_haproxy::spoe::{AgentServer, AgentServerOptions};
+use adapter_haproxy::{AgentCheckOptions, AgentCheckServer, ListenAddress};
 use console::Failure;
 use tokio::net::TcpListener;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
-use super::{control, follow, http, probes::Probes, store};
+use super::agent::Agents;
+use super::part::Part;
+use super::stores::Stores;
+use super::{follow, http};
+use crate::cli::RunMode;
 use crate::settings::Settings;
 
 /// How long requests under way may take after the order to stop.
@@ -21,14 +31,14 @@ const GRACE: Duration = Duration::from_secs(5);
 /// refused meanwhile.
 #[derive(Clone)]
 pub(super) struct Kept {
-    store: Arc<dyn StickStore>,
+    stores: Stores,
     listener: Option<Arc<std::net::TcpListener>>,
 }
 
 impl Kept {
-    /// Opens the store, and the address to listen at.
+    /// Opens the stores, and the address to listen at.
     pub(super) fn open(settings: &Settings) -> Result<Self, Failure> {
-        Ok(Self { store: store(settings)?, listener: listen(settings)? })
+        Ok(Self { stores: Stores::open(settings, Stores::default())?, listener: listen(settings)? })
     }
 }
 
@@ -43,62 +53,174 @@ fn listen(settings: &Settings) -> Result<Option<Arc<std::net::TcpListener>>, Fai
     })
 }
 
+/// Where HAProxy asks, with the name of the setting.
+fn asked_at(settings: &Settings) -> Result<Vec<(&'static str, SocketAddr)>, Failure> {
+    let mut all = Vec::new();
+    let tcp = |address| match address {
+        ListenAddress::Tcp(at) => Some(at),
+        _ => None,
+    };
+    if settings.uses(Mode::Spoe) {
+        let spoe = settings.spoe.clone().unwrap_or_default();
+        all.extend(tcp(spoe.address().map_err(Failure::failed)?).map(|at| ("spoe.listen", at)));
+    }
+    if settings.uses(Mode::Peers) {
+        let peers = settings.peers.clone().unwrap_or_default();
+        all.extend(peers.address().map_err(Failure::failed)?.map(|at| ("peers.listen", at)));
+    }
+    if let Some(agent) = &settings.agent {
+        all.extend(tcp(agent.address().map_err(Failure::failed)?).map(|at| ("agent.listen", at)));
+    }
+    Ok(all)
+}
+
 /// What settings describe, not yet at work.
 pub(super) struct Draft {
-    control: Control,
-    shared: http::Shared,
+    settings: Settings,
+    parts: Vec<Part>,
+    node: Option<PeerNode>,
     listener: Option<TcpListener>,
-    rooms: bool,
 }
 
 impl Draft {
     /// From settings, and what they need.
     pub(super) fn new(settings: &Settings, kept: &Kept) -> Result<Self, Failure> {
-        let probes = Arc::new(Probes::default());
-        let control = control(settings, kept.store.clone(), &probes)?;
-        let shared = http::Shared::new(control.clone(), settings, probes);
+        let node = match settings.uses(Mode::Peers) {
+            true => {
+                let options = settings.peers.clone().unwrap_or_default().options(&settings.haproxy);
+                let node = PeerNode::new(options.map_err(Failure::failed)?);
+                Some(node.map_err(|e| Failure::failed("peers").cause(e))?)
+            }
+            false => None,
+        };
+        let parts = settings.rooms.iter().map(|rooms| {
+            let store = kept.stores.of(rooms).ok_or_else(|| Failure::failed("a store is missing"))?;
+            Part::new(settings, rooms, store, node.as_ref())
+        });
+        let parts = parts.collect::<Result<Vec<_>, Failure>>()?;
         let listener = kept.listener.as_ref().map(|listener| listener.try_clone().and_then(TcpListener::from_std));
         let listener = listener.transpose().map_err(|e| Failure::failed("nobody can be listened to").cause(e))?;
-        Ok(Self { control, shared, listener, rooms: settings.log.rooms })
+        Ok(Self { settings: settings.clone(), parts, node, listener })
     }
 
     /// Sets it to work.
-    pub(super) fn start(self) -> Service {
-        let (stop, mut stopping) = watch::channel(false);
-        let logged = tokio::spawn(follow(self.control.subscribe(), self.rooms));
-        let (shared, until) = (self.shared, stopping.clone());
-        let running = tokio::spawn(async move {
+    ///
+    /// # Errors
+    ///
+    /// An address where HAProxy is to ask that is taken.
+    pub(super) async fn start(self) -> Result<Service, Failure> {
+        let Self { settings, parts, node, listener } = self;
+        let (stop, stopping) = watch::channel(false);
+        let until = |stopping: &watch::Receiver<bool>| {
+            let mut stopping = stopping.clone();
             // An error means that the sender is gone, which is a stop as well.
-            self.control.run(async move { drop(stopping.wait_for(|stop| *stop).await) }).await;
+            async move { drop(stopping.wait_for(|stop| *stop).await) }
+        };
+        let mut tasks: JoinSet<Result<(), String>> = JoinSet::new();
+        let taken = |what: &str, e| Failure::failed(what).cause(e).hint(format!("{what} names another address"));
+        let mut shared = http::Shared::new(&settings, parts.clone(), node.clone());
+        let placers: Vec<_> = parts.iter().filter_map(|part| part.placer.clone()).collect();
+        if !placers.is_empty() {
+            let spoe = settings.spoe.clone().unwrap_or_default();
+            let patience = spoe.patience.get();
+            let options = AgentServerOptions::default().with_processing(patience * 4 / 5).with_anywhere(spoe.anywhere);
+            let address = spoe.address().map_err(Failure::failed)?;
+            let server = AgentServer::bind(&address, options, Arc::new(placers)).await;
+            let server = server.map_err(|e| taken("spoe.listen", e))?;
+            tracing::info!(address = %server.address(), "HAProxy may ask where rooms belong");
+            shared.spoe = Some(server.counters());
+            let until = until(&stopping);
+            tasks.spawn(async move {
+                server.run(until).await;
+                Ok(())
+            });
+        }
+        if let Some(agent) = &settings.agent {
+            let options = AgentCheckOptions::default().with_anywhere(agent.anywhere);
+            let mut server = AgentCheckServer::new(options, Arc::new(Agents::new(&parts)));
+            let address = agent.address().map_err(Failure::failed)?;
+            let address = server.listen(&address).await.map_err(|e| taken("agent.listen", e))?;
+            tracing::info!(%address, "HAProxy may check what its servers can take");
+            shared.agent = Some(server.counters());
+            let until = until(&stopping);
+            tasks.spawn(async move {
+                server.run(until).await;
+                Ok(())
+            });
+        }
+        let mut logged = JoinSet::new();
+        if let Some(node) = node {
+            logged.spawn(follow_peers(node.subscribe(), settings.log.rooms));
+            let until = until(&stopping);
+            tasks.spawn(async move { node.run(until).await.map_err(|e| e.to_string()) });
+        }
+        let many = parts.len() > 1;
+        for part in parts {
+            let pool = many.then(|| part.name.clone());
+            logged.spawn(follow(part.control.subscribe(), pool, settings.log.rooms));
+            let until = until(&stopping);
+            tasks.spawn(async move {
+                part.control.run(until).await;
+                Ok(())
+            });
+        }
+        let ending = stopping.clone();
+        let running = tokio::spawn(async move {
+            while let Some(ended) = tasks.join_next().await {
+                let ended = ended.map_err(|e| e.to_string()).flatten();
+                if !*ending.borrow() {
+                    return ended.and(Err("a part of it ended, and nobody told it to".to_owned()));
+                }
+            }
+            Ok(())
         });
-        let serving = self.listener.map(|listener| {
+        let serving = listener.map(|listener| {
             if let Ok(at) = listener.local_addr() {
                 tracing::info!(address = %at, "listening");
             }
-            tokio::spawn(http::serve(listener, shared, until, GRACE))
+            tokio::spawn(http::serve(listener, shared, stopping, GRACE))
         });
-        Service { stop, running, serving, logged }
+        Ok(Service { stop, running, serving, _logged: logged })
+    }
+}
+
+/// One line for each event among peers.
+async fn follow_peers(mut events: Receiver<NodeEvent>, rooms: bool) {
+    loop {
+        match events.recv().await {
+            Ok(NodeEvent::Conflict { table, peer, told, kept, .. }) if !rooms => {
+                tracing::warn!(%table, %peer, %told, %kept, "a peer has a room elsewhere; it stays");
+            }
+            Ok(NodeEvent::Moved { table, from, to, .. }) if !rooms => {
+                tracing::debug!(%table, %from, %to, "a room went where a peer put it");
+            }
+            Ok(event @ (NodeEvent::Lost { .. } | NodeEvent::Conflict { .. } | NodeEvent::StoreLost { .. })) => {
+                tracing::warn!("{}", console::printable(&event.to_string()));
+            }
+            Ok(event) => tracing::info!("{}", console::printable(&event.to_string())),
+            Err(RecvError::Lagged(lost)) => tracing::warn!(lost, "events among peers were not logged"),
+            Err(RecvError::Closed) => return,
+        }
     }
 }
 
 /// At work.
 pub(super) struct Service {
     stop: watch::Sender<bool>,
-    /// Ends when the loop does.
-    pub(super) running: JoinHandle<()>,
+    /// Ends when any part of it does.
+    pub(super) running: JoinHandle<Result<(), String>>,
     serving: Option<JoinHandle<()>>,
-    logged: JoinHandle<()>,
+    _logged: JoinSet<()>,
 }
 
 impl Service {
-    /// Ends it in good order; pins stay in force.
+    /// Ends it in good order; places stay in force.
     pub(super) async fn end(self) {
         let _ = self.stop.send(true);
         let _ = self.running.await;
         if let Some(serving) = self.serving {
             let _ = serving.await;
         }
-        self.logged.abort();
     }
 }
 
@@ -115,8 +237,13 @@ impl Next {
     /// # Errors
     ///
     /// Settings that cannot be, a store that cannot be opened, an address that is taken.
-    pub(super) fn read(path: &Path, before: &Settings, kept: &Kept) -> Result<Option<Self>, Failure> {
-        let settings = Settings::read(path)?;
+    pub(super) fn read(
+        path: &Path,
+        mode: Option<RunMode>,
+        before: &Settings,
+        kept: &Kept,
+    ) -> Result<Option<Self>, Failure> {
+        let settings = super::settings_of(path, mode)?;
         if settings == *before {
             return Ok(None);
         }
@@ -124,11 +251,18 @@ impl Next {
             tracing::warn!("log.level and log.format cannot be changed at run time: restart for them");
         }
         let mut kept = kept.clone();
-        if settings.store != before.store {
-            kept.store = store(&settings)?;
-        }
+        let open = if settings.store == before.store { kept.stores } else { Stores::default() };
+        kept.stores = Stores::open(&settings, open)?;
         if settings.http.listen != before.http.listen {
             kept.listener = listen(&settings)?;
+        }
+        let held = asked_at(before)?;
+        for (what, at) in asked_at(&settings)? {
+            // Ours are free as soon as we end; what is somebody else's is not.
+            if !held.iter().any(|(_, ours)| *ours == at) {
+                std::net::TcpListener::bind(at)
+                    .map_err(|e| Failure::failed(format!("{what}: {at} cannot be listened at")).cause(e))?;
+            }
         }
         let draft = Draft::new(&settings, &kept)?;
         Ok(Some(Self { settings, kept, draft }))

@@ -53,9 +53,14 @@ pub(super) fn status(status: &Value) -> String {
             ]
         })
         .collect();
-    let mut out = table(&["SERVER", "VERDICT", "ORDER", "ROOMS", "SESSIONS", "WEIGHT", "ADDRESS", "SEEN"], &servers);
+    let mut out = match (text(&status["mode"]), list(&status["backends"]).len()) {
+        ("map" | "", 0 | 1) => String::new(),
+        (mode, _) => format!("{}, places are written by {}\n\n", printable(text(&status["backend"])), how(mode)),
+    };
+    out.push_str(&table(&["SERVER", "VERDICT", "ORDER", "ROOMS", "SESSIONS", "WEIGHT", "ADDRESS", "SEEN"], &servers));
     out.push('\n');
     out.push_str(&table(&["PROCESS", "STATE", "PID", "VERSION", "PINS", "BEHIND", "TROUBLE"], &processes));
+    out.push_str(&beside(status));
     let count = |name: &str| status[name].as_u64().unwrap_or(0);
     let store = match status["store_trouble"].as_str() {
         Some(why) => format!("lost: pins stay and nothing moves ({})", printable(why)),
@@ -80,6 +85,77 @@ pub(super) fn status(status: &Value) -> String {
     out
 }
 
+fn how(mode: &str) -> &'static str {
+    match mode {
+        "spoe" => "nobody: HAProxy asks (SPOE)",
+        "peers" => "a peer, in stick tables",
+        _ => "map entries",
+    }
+}
+
+/// Agents and peers.
+fn beside(status: &Value) -> String {
+    let mut out = String::new();
+    if let Some(peers) = status["peers"]["peers"].as_array() {
+        let rows: Vec<Vec<Cell>> = peers
+            .iter()
+            .map(|peer| {
+                let state = if peer["connected"] == true { "connected" } else { "not connected" };
+                let last = if peer["connected"] == true { "" } else { text(&peer["last"]) };
+                let counts = ["updates_in", "updates_out"].map(|name| number(&peer[name]));
+                let [told, taught] = counts;
+                vec![Cell::text(text(&peer["name"])), Cell::text(state), told, taught, Cell::text(last)]
+            })
+            .collect();
+        out.push('\n');
+        out.push_str(&table(&["PEER", "STATE", "LEARNED", "TAUGHT", "TROUBLE"], &rows));
+    }
+    let count = |of: &Value, name: &str| of[name].as_u64().unwrap_or(0);
+    for of in list(&status["peers"]["tables"]) {
+        out.push_str(&format!(
+            "\ntable {}: {} entries, {} conflicts\n",
+            printable(text(&of["name"])),
+            count(of, "entries"),
+            count(of, "conflicts")
+        ));
+    }
+    let (spoe, agent) = (&status["spoe"], &status["agent"]);
+    if spoe.is_object() {
+        out.push_str(&format!(
+            "\nHAProxy asks over {} connections: {} rooms placed, {} adopted, {} answers for known ones, {} late\n",
+            count(spoe, "connections"),
+            count(spoe, "placed"),
+            count(spoe, "adopted"),
+            count(spoe, "kept"),
+            count(spoe, "late")
+        ));
+    }
+    if agent.is_object() {
+        out.push_str(&format!("\n{} agent checks answered\n", count(agent, "answered")));
+    }
+    out
+}
+
+/// Where the place of a room is written, in another mode than by a map.
+fn written(report: &Value) -> String {
+    let mut out = String::new();
+    for one in list(&report["written"]) {
+        let server = printable(one["server"].as_str().unwrap_or("nothing"));
+        if let Some(number) = one["decision"].as_u64() {
+            let why = printable(text(&one["why"]));
+            out.push_str(&format!("  SPOE decision {number}: {server}, {why}\n"));
+            continue;
+        }
+        let peer = match one["peer_connected"].as_bool() {
+            Some(true) => " (peer connected)",
+            Some(false) => " (peer not connected)",
+            None => "",
+        };
+        out.push_str(&format!("  {} in {}: {server}{peer}\n", text(&one["what"]), printable(text(&one["in"]))));
+    }
+    out
+}
+
 /// Where a room is, and why.
 pub(super) fn room(report: &Value) -> String {
     let mut out = match report["server"].as_str() {
@@ -92,7 +168,17 @@ pub(super) fn room(report: &Value) -> String {
         let unused = report["unused_ms"].as_u64().unwrap_or(0) / 1000;
         out.push_str(&format!("  its server is {verdict}; somebody last came {unused} s ago\n"));
     }
+    let by_map = matches!(text(&report["mode"]), "map" | "");
+    if !by_map {
+        out.push_str(&written(report));
+    }
     for process in list(&report["processes"]) {
+        if !by_map {
+            if let Some(why) = process["trouble"].as_str() {
+                out.push_str(&format!("  {}: {}\n", text(&process["process"]), printable(why)));
+            }
+            continue;
+        }
         let told = |name: &str| printable(process[name].as_str().unwrap_or("nothing"));
         out.push_str(&format!(
             "  {}: map says {}, table says {}",
@@ -178,7 +264,11 @@ pub(super) fn left(left: &Value) -> String {
     let rooms = counted(list(&left["rooms"]).len(), "room");
     let sessions = counted(usize::try_from(left["sessions"].as_u64().unwrap_or(0)).unwrap_or(usize::MAX), "session");
     let yet = if left["in_force"] == false { ", not in force yet" } else { "" };
-    format!("{rooms} in use, {} idle, {sessions}{yet}", left["idle"].as_u64().unwrap_or(0))
+    let entries = match left["entries"].as_u64() {
+        Some(n @ 1..) => format!(", {} in stick tables", counted(usize::try_from(n).unwrap_or(usize::MAX), "room")),
+        _ => String::new(),
+    };
+    format!("{rooms} in use, {} idle{entries}, {sessions}{yet}", left["idle"].as_u64().unwrap_or(0))
 }
 
 /// What is left, by room.

@@ -166,7 +166,12 @@ impl StickStore for PeerStickStore {
     }
 
     async fn list(&self, backend: &BackendId, from: Option<&str>) -> Result<StickPage, StickError> {
-        self.shelf.store.list(backend, from).await
+        let page = self.shelf.store.list(backend, from).await?;
+        // Whoever reads all of the store has it taught.
+        for (key, binding) in &page.entries {
+            self.note(key, binding, None);
+        }
+        Ok(page)
     }
 
     async fn count(&self, backend: &BackendId) -> Result<u64, StickError> {
