@@ -13,6 +13,20 @@
 //! - **Draining** ([`Control::order`]) keeps what is there; [`Control::remaining`] says what is left, by room.
 //! - **The store is away**: pins stay, nothing moves, a HAProxy that lost its pins gets those that are known.
 //!
+//! # Where places are written
+//!
+//! With [`Mode::Map`] in the map, as said. With [`Mode::Spoe`] nowhere in HAProxy: a `Placer` (feature `agents`) answers from the same store,
+//! and [`Control::with_pool`] keeps the pool that it places by as HAProxy has its servers. With [`Mode::Peers`] in the
+//! stick tables: the store is a `PeerStickStore` (feature `peers`), which teaches what is claimed or moved, and the orders
+//! are kept in the one behind it ([`Control::with_stores`]). [`RoomKeys`] lets all of them share one store, whatever the
+//! mode. One thing alone moves rooms: the controller; to the others a server that is down keeps its rooms.
+//!
+//! # The end of a drain
+//!
+//! A drained server is empty when its last stick entry and its last connection are gone. So that this comes before the
+//! entries expire, its rooms are forgotten once none of them was used for [`ControlOptions::idle`] and nobody is connected
+//! to it in any process: in the store, in maps, and in the stick tables, where each entry is looked at once more before.
+//!
 //! # What the configuration needs
 //!
 //! A backend with a stick table of decoded room names, and `use-server %[var(txn.room),url_enc,map(FILE)]`, as

@@ -52,7 +52,7 @@
 //! | Requests steered as an agent | [`spoe`]: [`AgentSession`](spoe::AgentSession), [`Action`](spoe::Action), and with the feature `agents` `AgentServer`, `Placer` |
 //! | Agent checks | [`AgentReply`], [`AgentOrders`], and with the feature `agents` `AgentCheckServer`, `PoolAgent` |
 //! | From what runs to what is wanted, shown first | [`reconcile`]: [`plan`](reconcile::plan), [`Wanted`](reconcile::Wanted), [`Running`](reconcile::Running), [`Plan`](reconcile::Plan), and with the feature `runtime` `Client::apply`, `ReloadGate` |
-//! | Rooms kept where they are, whatever happens | with the feature `control`: `control::Control` |
+//! | Rooms kept where they are, whatever happens: by a map, as an agent (SPOE) or as a peer | with the feature `control`: `control::Control`, `control::Mode` |
 //! | The version a configuration is for | [`HaproxyVersion`] |
 //!
 //! # Features

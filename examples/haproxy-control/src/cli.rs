@@ -49,7 +49,8 @@ pub(crate) enum Command {
     ExplainLog(ExplainLogArgs),
     /// Write a configuration from a small TOML file
     #[command(after_help = "Examples:\n  haproxy-control render edumeet --example > cluster.toml\n  \
-        haproxy-control render edumeet cluster.toml --out /etc/haproxy/haproxy.cfg\n\n\
+        haproxy-control render edumeet cluster.toml --out /etc/haproxy/haproxy.cfg\n  \
+        haproxy-control render edumeet cluster.toml --engine --out /etc/haproxy/spoe.conf\n\n\
         The installed haproxy -c proves the text before anything is written.")]
     Render(RenderArgs),
     /// Say to which server HAProxy sends each key, one key a line
@@ -430,6 +431,9 @@ pub(crate) struct RenderArgs {
     /// Write here instead of to standard output, whole or not at all
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
+    /// Write the engine file that [offload] names instead of the configuration
+    #[arg(long)]
+    pub(crate) engine: bool,
     /// Write it although haproxy -c was not asked or refuses it, as where its certificates are not on this host
     #[arg(long)]
     pub(crate) no_proof: bool,

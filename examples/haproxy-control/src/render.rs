@@ -37,14 +37,32 @@ pub(crate) fn run(args: &RenderArgs) -> Result<Outcome, Failure> {
     let target = Target::of(&args.haproxy, written)?;
     let config =
         build::config(args.kind, target.version, &spec).map_err(|why| Failure::failed(format!("{name}: {why}")))?;
-    let text = config.render().map_err(|why: RenderError| Failure::failed(format!("{name}: {why}")))?;
+    let cannot = |why: RenderError| Failure::failed(format!("{name}: {why}"));
+    let text = config.render().map_err(cannot)?;
+    let engine = spec.offload.as_ref().map(|_| config.engine_file(build::ENGINE)).transpose().map_err(cannot)?;
+    let asked = match (args.engine, &engine) {
+        (false, _) => &text,
+        (true, Some(engine)) => engine,
+        (true, None) => return Err(Failure::usage(format!("{name} has no [offload]: there is no engine file"))),
+    };
 
     let mut notes: Vec<String> = Vec::new();
     match (&target.haproxy, args.no_proof) {
         (Some(haproxy), false) => {
             let folder = Folder::new()?;
             let proof = folder.path("haproxy.cfg");
-            files::write_whole(&proof, text.as_bytes(), None)?;
+            // The engine file need not lie in its place yet.
+            let mut proved = text.clone();
+            if let Some(engine) = &engine {
+                let aside = folder.path("engine.conf");
+                files::write_whole(&aside, engine.as_bytes(), None)?;
+                let mut config = config.clone();
+                for offload in config.backends.iter_mut().filter_map(|back| back.offload.as_mut()) {
+                    offload.file = aside.display().to_string();
+                }
+                proved = config.render().map_err(cannot)?;
+            }
+            files::write_whole(&proof, proved.as_bytes(), None)?;
             let verdict = haproxy.check(std::slice::from_ref(&proof), None)?;
             if !verdict.accepted {
                 let said: Vec<String> = verdict.remarks.iter().map(|remark| remark.text.clone()).collect();
@@ -58,6 +76,7 @@ pub(crate) fn run(args: &RenderArgs) -> Result<Outcome, Failure> {
     }
     notes.extend(target.remark.clone());
     notes.extend(remarks(args.kind, &target, &text));
+    let text = asked.clone();
     match &args.out {
         None => Ok(Outcome::done(text).with_notes(notes)),
         Some(out) => {

@@ -176,10 +176,10 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         explained.1.get(usize::try_from(id.checked_sub(first)?).ok()?).cloned()
     }
 
-    /// Why a room was last sent where it was, as long as it is remembered.
-    pub fn last_explanation(&self, room: &StickKey) -> Option<Explanation> {
+    /// Why a room was sent where it was, each time that is remembered, the latest last.
+    pub fn explanations(&self, room: &StickKey) -> Vec<Explanation> {
         let explained = self.explained.lock().unwrap_or_else(PoisonError::into_inner);
-        explained.1.iter().rev().find(|one| one.room == *room).cloned()
+        explained.1.iter().filter(|one| one.room == *room).cloned().collect()
     }
 
     async fn place(&self, wish: &Wish, deadline: Instant) -> Placed {

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use adapter_haproxy::HaproxyVersion;
 use adapter_haproxy::render::{
-    AgentCheck, Bind, BindTls, ControlSocket, EdumeetCluster, HaproxyConfig, HttpCheck, JitsiShards, LogTarget,
-    PeerLine, PeersSection, ResolversSection, ServerLine, ServerTls, StatsPage, User, Userlist, cookie_sample,
+    AgentCheck, AgentPlace, AgentsSection, Bind, BindTls, ControlSocket, EdumeetCluster, HaproxyConfig, HttpCheck, JitsiShards, LogTarget,
+    Offload, OnNoAnswer, PeerLine, PeersSection, ResolversSection, ServerLine, ServerTls, StatsPage, User, Userlist, cookie_sample,
     source_sample,
 };
 
 use crate::cli::Kind;
 
-use super::spec::{Check, Global, Listen, Peers, Server, Spec, Stats, Waits};
+use super::spec::{Asking, Check, Fail, Global, Listen, Peers, Server, Spec, Stats, Waits};
 
 /// The configuration, or why there can be none.
 pub(super) fn config(kind: Kind, version: HaproxyVersion, spec: &Spec) -> Result<HaproxyConfig, String> {
@@ -24,6 +24,7 @@ pub(super) fn config(kind: Kind, version: HaproxyVersion, spec: &Spec) -> Result
         ("hold_pins", spec.hold_pins && !rooms),
         ("tenants", spec.tenants && kind != Kind::Edumeet),
         ("[peers]", spec.peers.is_some() && kind == Kind::Cookie),
+        ("[offload]", spec.offload.is_some() && !rooms),
     ];
     if let Some((what, _)) = refused.into_iter().find(|(_, given)| *given) {
         return Err(format!("{what} has no meaning for {kind:?}: take it out").to_lowercase());
@@ -68,6 +69,9 @@ pub(super) fn config(kind: Kind, version: HaproxyVersion, spec: &Spec) -> Result
             back.redispatch = false;
             back.pins.iter_mut().for_each(|pins| pins.hold = true);
         }
+    }
+    if let Some(given) = &spec.offload {
+        offload(&mut config, given)?;
     }
     if let Some(given) = &spec.check {
         config.backends.iter_mut().for_each(|back| back.check = Some(check(given)));
@@ -126,10 +130,11 @@ fn server(given: &Server) -> Result<ServerLine, String> {
     line.agent = given.agent_port.map(|port| {
         let mut agent = AgentCheck::new(port);
         agent.send.clone_from(&given.agent_send);
+        agent.host.clone_from(&given.agent_host);
         agent
     });
-    if line.agent.is_none() && given.agent_send.is_some() {
-        return Err(format!("server {}: agent_send needs agent_port", given.name));
+    if line.agent.is_none() && (given.agent_send.is_some() || given.agent_host.is_some()) {
+        return Err(format!("server {}: agent_send and agent_host need agent_port", given.name));
     }
     Ok(line)
 }
@@ -137,6 +142,30 @@ fn server(given: &Server) -> Result<ServerLine, String> {
 fn peers(given: &Peers) -> PeersSection {
     let members = given.member.iter().map(|peer| PeerLine::new(&peer.name, &peer.host, peer.port)).collect();
     PeersSection::new(&given.name, &given.local, members)
+}
+
+/// The name of the engine, and of the backend of its agents.
+pub(super) const ENGINE: &str = "placement";
+const AGENTS: &str = "placement-agents";
+
+fn offload(config: &mut HaproxyConfig, given: &Asking) -> Result<(), String> {
+    if given.agent.is_empty() {
+        return Err("[offload] has no [[offload.agent]]: say where `haproxy-control run --mode spoe` listens".into());
+    }
+    if given.patience_ms == 0 {
+        return Err("offload.patience_ms of 0 is not possible: HAProxy would wait for no answer".into());
+    }
+    let agents = given.agent.iter().map(|agent| (agent.name.clone(), AgentPlace::Tcp(agent.host.clone(), agent.port)));
+    config.agents.push(AgentsSection::new(AGENTS, agents.collect()));
+    let mut offload = Offload::new(ENGINE, &given.file, AGENTS, "room").on_no_answer(match given.fail {
+        Fail::Open => OnNoAnswer::Balance,
+        Fail::Closed => OnNoAnswer::Refuse,
+    });
+    offload.message.clone_from(&given.message);
+    offload.processing = Duration::from_millis(given.patience_ms);
+    // Of the backends of these kinds the first has the rooms.
+    config.backends.iter_mut().take(1).for_each(|back| back.offload = Some(offload.clone()));
+    Ok(())
 }
 
 fn check(given: &Check) -> HttpCheck {

@@ -16,11 +16,12 @@ pub(super) fn text(kind: Kind) -> String {
         Kind::Source => PEERS.to_owned(),
         _ => commented(PEERS),
     };
+    let offload = if own.is_empty() { "" } else { OFFLOAD };
     let [one, two] = servers;
     format!(
         "# {what}\n\n# The HAProxy that will read the configuration; else the installed one.\n# haproxy = \"2.6\"\n{own}{tenants}\n\
          {LISTEN}\n{SERVER_HEAD}[[server]]\nname = \"{one}\"\nhost = \"192.0.2.11\"\nport = 80\nid = 1\n{SERVER_MORE}\n\
-         [[server]]\nname = \"{two}\"\nhost = \"192.0.2.12\"\nport = 80\nid = 2\n\n{PEERS_HEAD}{peers}\n{REST}"
+         [[server]]\nname = \"{two}\"\nhost = \"192.0.2.12\"\nport = 80\nid = 2\n\n{PEERS_HEAD}{peers}\n{offload}{REST}"
     )
 }
 
@@ -58,7 +59,8 @@ const SERVER_MORE: &str = "\
 # cookie = \"a\"                       # the cookie value that means this server
 # tls = \"none\"                       # none, verified, unverified, or a file of authorities
 # tls_name = \"web1.example.com\"
-# agent_port = 9707                  # a program beside it that says how much it can take
+# agent_host = \"127.0.0.1\"           # where `haproxy-control run` serves agent checks; else on the server itself
+# agent_port = 9707                  # a program that says how much it can take, in percent of weight: give that, as 100
 # agent_send = \"web1\"
 # resolvers = \"dns\"
 # backup = false
@@ -76,6 +78,21 @@ local = \"lb1\"
 name = \"lb1\"
 host = \"127.0.0.1\"
 port = 10000
+";
+
+const OFFLOAD: &str = "\
+# HAProxy asks `haproxy-control run --mode spoe` where a room belongs. `render KIND FILE --engine` writes its engine file.
+# [offload]
+# file = \"/etc/haproxy/spoe.conf\"
+# fail = \"open\"                      # without an answer HAProxy places rooms itself; \"closed\": 503 for new ones
+# message = \"place\"                  # rooms.message of the controller
+# patience_ms = 50                   # spoe.patience of the controller
+#
+# [[offload.agent]]
+# name = \"control1\"
+# host = \"127.0.0.1\"
+# port = 9600
+
 ";
 
 const REST: &str = "\

@@ -21,6 +21,7 @@ pub(super) struct Spec {
     pub(super) tenants: bool,
     pub(super) check: Option<Check>,
     pub(super) peers: Option<Peers>,
+    pub(super) offload: Option<Asking>,
     #[serde(default)]
     pub(super) resolvers: Vec<Resolvers>,
     #[serde(default)]
@@ -60,6 +61,7 @@ pub(super) struct Server {
     pub(super) cookie: Option<String>,
     pub(super) tls: Option<String>,
     pub(super) tls_name: Option<String>,
+    pub(super) agent_host: Option<String>,
     pub(super) agent_port: Option<u16>,
     pub(super) agent_send: Option<String>,
     pub(super) resolvers: Option<String>,
@@ -88,13 +90,36 @@ pub(super) struct Peers {
     pub(super) member: Vec<Peer>,
 }
 
-/// `[[peers.member]]`
+/// `[[peers.member]]`, `[[offload.agent]]`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Peer {
     pub(super) name: String,
     pub(super) host: String,
     pub(super) port: u16,
+}
+
+/// `[offload]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asking {
+    pub(super) file: String,
+    #[serde(default)]
+    pub(super) fail: Fail,
+    #[serde(default = "place")]
+    pub(super) message: String,
+    #[serde(default = "fifty")]
+    pub(super) patience_ms: u64,
+    pub(super) agent: Vec<Peer>,
+}
+
+/// What becomes of a room without an answer.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Fail {
+    #[default]
+    Open,
+    Closed,
 }
 
 /// `[[resolvers]]`
@@ -180,6 +205,14 @@ fn eighty() -> u16 {
 
 fn yes() -> bool {
     true
+}
+
+fn place() -> String {
+    "place".to_owned()
+}
+
+fn fifty() -> u64 {
+    50
 }
 
 fn mates() -> String {

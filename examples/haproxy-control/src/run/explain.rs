@@ -4,7 +4,7 @@ use adapter_haproxy::AgentCheckCounters;
 use adapter_haproxy::control::{Mode, RoomReport};
 use adapter_haproxy::peers::PeerNode;
 use adapter_haproxy::spoe::{AgentCounters, Explanation};
-use balancer_core::StickKey;
+use balancer_core::{Outcome, StickKey};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -47,9 +47,14 @@ pub(super) fn written(part: &Part, node: Option<&PeerNode>, peers: &[(String, St
     };
     let mut all = Vec::new();
     if let Some(placer) = &part.placer
-        && let Some(told) = StickKey::new(of.room.as_str()).ok().and_then(|room| placer.last_explanation(&room))
+        && let Ok(room) = StickKey::new(of.room.as_str())
     {
-        all.push(decision(told));
+        // The last one, and before it the one that brought the room to its server.
+        let mut told = placer.explanations(&room);
+        let last = told.pop();
+        let brought = |one: &Explanation| !matches!(one.outcome, Outcome::Sticky | Outcome::Refused);
+        let placed = told.into_iter().rev().find(brought).filter(|_| !last.as_ref().is_some_and(brought));
+        all.extend(placed.into_iter().chain(last).map(decision));
     }
     let connected = node.map(PeerNode::status);
     for process in &of.processes {

@@ -15,14 +15,14 @@ use real_servers::free_port;
 use crate::{Folder, Ran, haproxy, run_in};
 
 /// A child process, ended in good order when dropped.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
     fn signal(&self, name: &str) {
         Command::new("kill").arg(name).arg(self.0.id().to_string()).status().unwrap();
     }
 
-    fn end(&mut self) -> Option<i32> {
+    pub(crate) fn end(&mut self) -> Option<i32> {
         self.signal("-TERM");
         let end = Instant::now() + Duration::from_secs(10);
         while Instant::now() < end {
@@ -43,7 +43,7 @@ impl Drop for Running {
 }
 
 /// A room server that says its name.
-fn room_server(name: &str) -> u16 {
+pub(crate) fn room_server(name: &str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{name}", name.len());
@@ -57,12 +57,37 @@ fn room_server(name: &str) -> u16 {
     port
 }
 
-fn until(what: &str, mut so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
     while !so() {
         assert!(Instant::now() < end, "{what}: not within 20 s");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// What an order to a HAProxy is answered.
+pub(crate) fn order(socket: &mut UnixStream, words: &str) -> String {
+    socket.write_all(format!("{words}\n").as_bytes()).unwrap();
+    let mut out = String::new();
+    socket.read_to_string(&mut out).unwrap();
+    out
+}
+
+/// What a GET on this host is answered.
+pub(crate) fn get(port: u16, target: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// The server on which a room is, by the last words of its answer.
+pub(crate) fn ask_room(front: u16, room: &str) -> String {
+    let answer = get(front, &format!("/socket.io/?roomId={room}"));
+    answer.rsplit("\r\n").next().unwrap_or_default().to_owned()
 }
 
 struct Scene {
@@ -114,13 +139,7 @@ impl Scene {
     }
 
     fn home(&self, room: &str) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.front)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let request = format!("GET /socket.io/?roomId={room} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer.rsplit("\r\n").next().unwrap_or_default().to_owned()
+        ask_room(self.front, room)
     }
 
     fn homes(&self) -> BTreeMap<String, String> {
@@ -128,11 +147,7 @@ impl Scene {
     }
 
     fn metrics(&self, api: u16) -> String {
-        let mut stream = TcpStream::connect(("127.0.0.1", api)).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        get(api, "/metrics")
     }
 
     /// The control loop, with the settings in the folder.
@@ -143,12 +158,8 @@ impl Scene {
         Running(command.spawn().unwrap())
     }
 
-    fn order(&self, order: &str) -> String {
-        let mut stream = UnixStream::connect(self.folder.join("admin.sock")).unwrap();
-        stream.write_all(format!("{order}\n").as_bytes()).unwrap();
-        let mut out = String::new();
-        stream.read_to_string(&mut out).unwrap();
-        out
+    fn order(&self, words: &str) -> String {
+        order(&mut UnixStream::connect(self.folder.join("admin.sock")).unwrap(), words)
     }
 }
 

@@ -7,6 +7,7 @@ mod control;
 mod demo;
 mod live;
 mod log;
+mod modes;
 mod plan;
 mod predict;
 mod render;

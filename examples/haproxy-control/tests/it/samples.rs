@@ -21,7 +21,7 @@ fn read(path: &str) -> String {
 }
 
 /// The HAProxys to load it by: the one that is named, else the installed one and that of the workspace's environment.
-fn haproxies() -> Vec<PathBuf> {
+pub(crate) fn haproxies() -> Vec<PathBuf> {
     let mut all: Vec<PathBuf> = haproxy().into_iter().collect();
     if std::env::var_os("HAPROXY").is_none() {
         let pythons = std::fs::read_dir(package("../../.venv/lib")).into_iter().flatten().flatten();

@@ -10,6 +10,8 @@ fn every_command_has_help_with_an_example() {
         &["explain-log"],
         &["render"],
         &["predict"],
+        &["run"],
+        &["completions"],
         &["plan"],
         &["plan", "add"],
         &["plan", "remove"],

@@ -1,0 +1,66 @@
+//! Agent checks that `run` answers: weight by load, drains; an operator's maintenance stays.
+
+use real_servers::free_port;
+
+use super::{Site, Wish, names};
+use crate::samples::haproxies;
+
+#[test]
+fn weights_follow_the_load_and_maintenance_of_an_operator_stays() {
+    for binary in haproxies() {
+        let port = free_port();
+        let server = format!(
+            "weight = 100\nagent_host = \"127.0.0.1\"\nagent_port = {port}\nagent_send = \"NAME PROCESS\""
+        );
+        let settings = format!("[agent]\nlisten = \"127.0.0.1:{port}\"\nslack = 1\n");
+        let mut site = Site::start(&binary, &Wish { server: &server, settings: &settings, ..Wish::of("map", 1) });
+        let weight = |site: &Site, name: &str| -> u64 {
+            let state = site.order(1, "show servers state rooms");
+            let line = state.lines().find(|line| line.split(' ').nth(3) == Some(name)).unwrap_or_default().to_owned();
+            line.split(' ').nth(7).and_then(|word| word.parse().ok()).unwrap_or(0)
+        };
+        let answered = |site: &Site| site.status()["agent"]["answered"].as_u64().unwrap_or(0);
+        site.until("HAProxy asks", |site| answered(site) >= 3);
+        let rooms = names("class", 24);
+        let homes = site.homes(1, &rooms);
+        site.until("all rooms are known", |site| site.status()["rooms"] == 24);
+        let count = |name: &str| homes.values().filter(|home| *home == name).count();
+        let mut order = ["mm1", "mm2", "mm3"];
+        order.sort_by_key(|name| count(name));
+        let [least, _, most] = order;
+        assert!(count(least) < count(most), "{homes:?}");
+        site.until("the weight follows the load", |site| weight(site, least) == 100 && weight(site, most) < 100);
+        assert_eq!(site.homes(1, &rooms), homes, "rooms stay whatever the weights");
+
+        // A drain of ours, by both ways, and its end.
+        site.done_ask(&["cordon", most]);
+        let state = |site: &Site, name: &str| {
+            let stat = site.order(1, "show stat");
+            stat.lines().find(|line| line.starts_with(&format!("rooms,{name},"))).unwrap_or_default().to_owned()
+        };
+        site.until("it is drained", |site| state(site, most).contains(",DRAIN"));
+        let then = answered(&site);
+        site.until("everybody was asked again", |site| {
+            assert_eq!(site.homes(1, &rooms), homes, "a drain keeps rooms");
+            answered(site) >= then + 6
+        });
+        site.done_ask(&["uncordon", most]);
+        site.until("it is up again", |site| state(site, most).contains(",UP,"));
+
+        // An operator's maintenance is none of the agent's business.
+        site.order(1, &format!("set server rooms/{least} state maint"));
+        let then = answered(&site);
+        site.until("everybody was asked again", |site| answered(site) >= then + 6);
+        assert!(state(&site, least).contains(",MAINT,"), "{}", state(&site, least));
+        // Nor is that of one who drains here meanwhile.
+        site.done_ask(&["cordon", least]);
+        let then = answered(&site);
+        site.until("everybody was asked again", |site| answered(site) >= then + 6);
+        assert!(state(&site, least).contains(",MAINT,"), "{}", state(&site, least));
+        assert_eq!(site.ask(&["uncordon", least]).code, 3, "it is somebody else's");
+
+        // An agent that is gone takes nothing down.
+        site.kill_control();
+        assert!(site.home(1, "late").starts_with("mm"));
+    }
+}

@@ -1,0 +1,36 @@
+//! The store behind is away: no request fails, what is known stays, what is new is placed by HAProxy.
+
+use super::{Site, Wish, names, redis};
+use crate::samples::haproxies;
+
+#[test]
+fn without_its_store_no_request_fails_and_known_rooms_stay() {
+    for binary in haproxies() {
+        for mode in ["map", "spoe", "peers"] {
+            let Some(mut redis) = redis() else { return };
+            let url = format!("redis://127.0.0.1:{}/0", redis.port());
+            let site = Site::start(&binary, &Wish { store: &url, ..Wish::of(mode, if mode == "peers" { 2 } else { 1 }) });
+            let rooms = names("class", 9);
+            let homes = site.homes(1, &rooms);
+            site.until("all rooms are known", |site| site.status()["rooms"] == 9);
+            redis.stop();
+            site.until("that is noticed", |site| site.status()["store_up"] == false);
+            assert_eq!(site.homes(1, &rooms), homes, "{mode}: what is known stays");
+            // Agents have no opinion on what is new, peers and maps no say.
+            let more = names("new", 6);
+            let placed = site.homes(1, &more);
+            assert!(placed.values().all(|home| home.starts_with("mm")), "{mode}: {placed:?}");
+            assert_eq!(site.homes(1, &more), placed, "{mode}: HAProxy keeps them together by itself");
+            let nobody = site.ask(&["explain", "class 0"]);
+            assert!(nobody.out.contains("the store was not asked"), "{nobody:?}");
+            assert_eq!(site.ask(&["splits"]).code, 4);
+            redis.resume();
+            // It comes back empty: what was known is put back, what is new is learned.
+            site.until("all rooms are known", |site| {
+                let status = site.status();
+                status["store_up"] == true && status["rooms"] == 15
+            });
+            assert_eq!((site.homes(1, &rooms), site.homes(1, &more)), (homes, placed), "{mode}: nobody has moved");
+        }
+    }
+}
