@@ -181,8 +181,10 @@ async fn job<'s>(
 fn rooms_of(settings: &Settings) -> Result<&settings::Rooms, Failure> {
     match &settings.rooms[..] {
         [rooms] => Ok(rooms),
-        _ => Err(Failure::usage("the settings have several [[rooms]] blocks: `apply` looks after the rooms of one, so \
-                                 give it settings of its own with that one")),
+        _ => Err(Failure::usage(
+            "the settings have several [[rooms]] blocks: `apply` looks after the rooms of one, so \
+                                 give it settings of its own with that one",
+        )),
     }
 }
 
@@ -246,7 +248,9 @@ async fn empty(
             // A map that is not there has no pins.
             let map = rooms_of(settings)?.map.as_str();
             if map.is_empty() {
-                let what = format!("rooms of {names} are bound elsewhere than in a map, and no controller answers that could move them");
+                let what = format!(
+                    "rooms of {names} are bound elsewhere than in a map, and no controller answers that could move them"
+                );
                 return Err(Failure::new(Exit::Refused, what).hint("`haproxy-control run` must run"));
             }
             let entries = job.client.map_entries(map).await.unwrap_or_default();

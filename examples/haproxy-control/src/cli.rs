@@ -133,7 +133,7 @@ pub(crate) enum Command {
     Completions {
         /// The shell
         #[arg(value_enum)]
-        shell: Shell,
+        shell: clap_complete::Shell,
     },
 }
 
@@ -325,30 +325,11 @@ impl From<RunMode> for Mode {
     }
 }
 
-/// Which shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Shell {
-    /// bash
-    Bash,
-    /// zsh
-    Zsh,
-    /// fish
-    Fish,
-}
-
-impl Shell {
-    /// The script that completes our commands and options.
-    pub(crate) fn script(self) -> String {
-        let shell = match self {
-            Self::Bash => clap_complete::Shell::Bash,
-            Self::Zsh => clap_complete::Shell::Zsh,
-            Self::Fish => clap_complete::Shell::Fish,
-        };
-        let (mut command, mut out) = (Cli::command(), Vec::new());
-        let name = command.get_name().to_owned();
-        clap_complete::generate(shell, &mut command, name, &mut out);
-        String::from_utf8_lossy(&out).into_owned()
-    }
+/// The script by which a shell completes our commands and options.
+pub(crate) fn completions(shell: clap_complete::Shell) -> String {
+    let mut out = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "haproxy-control", &mut out);
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// What `check` looks at, and how.

@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         Command::Maint(args) => wait(steer::order(&args, "maint")),
         Command::Apply(args) => wait(apply::apply(&args)),
         Command::Demo(args) => demo::run(&args),
-        Command::Completions { shell } => Ok(Outcome::done(shell.script())),
+        Command::Completions { shell } => Ok(Outcome::done(cli::completions(shell))),
     };
     let exit = done.and_then(|outcome| say(&outcome).map(|()| outcome.exit));
     let exit = exit.unwrap_or_else(|failure| {

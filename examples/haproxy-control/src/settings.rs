@@ -432,8 +432,15 @@ mod tests {
         assert_eq!(Settings::parse("printed", &printed).unwrap().effective().unwrap(), printed);
         assert_eq!(full.rooms[0].ttl.get(), settings.rooms[0].ttl.get());
         let spoe = full.clone().in_mode(None, "all").unwrap();
-        assert_eq!((spoe.rooms[0].mode(), spoe.spoe), (Mode::Map, Some(Spoe::default())), "what is shown is the default");
-        assert_eq!((full.peers.clone().unwrap(), full.agent.clone().unwrap()), (Peers::default(), AgentPort::default()));
+        assert_eq!(
+            (spoe.rooms[0].mode(), spoe.spoe),
+            (Mode::Map, Some(Spoe::default())),
+            "what is shown is the default"
+        );
+        assert_eq!(
+            (full.peers.clone().unwrap(), full.agent.clone().unwrap()),
+            (Peers::default(), AgentPort::default())
+        );
         assert!(full.effective().unwrap().contains("token = \"***\""));
     }
 

@@ -9,6 +9,8 @@ use super::cycle::{Control, ControlledServer};
 use super::judge::Verdict;
 use super::state::State;
 use super::status::Order;
+use super::view::Standing;
+use crate::runtime::ServerName;
 
 /// What a pool is told of the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,12 +68,19 @@ impl Control {
         }
     }
 
-    /// Whether a server is in maintenance in a process, whoever ordered it; `None` for a process or server that is not
-    /// known.
-    pub fn in_maintenance(&self, process: &str, server: &str) -> Option<bool> {
+    /// What is in force for a server in a process, whoever ordered it, as of the last look and what was ordered since;
+    /// the outer `None` for a process or server that is not known.
+    pub fn in_force(&self, process: &str, server: &str) -> Option<Option<Order>> {
         let state = self.inner.state();
-        let watched = state.processes.iter().find(|watched| watched.name == process)?;
-        Some(watched.look.as_ref()?.servers.get(server)?.standing == super::view::Standing::Maint)
+        let look = state.processes.iter().find(|watched| watched.name == process)?.look.as_ref()?;
+        let seen = look.servers.get(server)?;
+        let name = ServerName::new(&self.inner.options.backend, server).ok()?;
+        let (maint, drain) = look.ordered.get(&name).copied().unwrap_or_default();
+        Some(if maint || seen.standing == Standing::Maint {
+            Some(Order::Maint)
+        } else {
+            (drain || seen.draining).then_some(Order::Drain)
+        })
     }
 
     /// Says whether a server can have rooms, as of the last look: nobody has found it down or out. One that is not known

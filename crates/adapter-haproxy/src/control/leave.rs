@@ -24,7 +24,9 @@ impl State {
             return Vec::new();
         }
         let obeys = |name: &str| {
-            self.looks().filter_map(|look| look.servers.get(name)).all(|seen| seen.draining || !seen.standing.is_usable())
+            self.looks()
+                .filter_map(|look| look.servers.get(name))
+                .all(|seen| seen.draining || !seen.standing.is_usable())
         };
         let drained = self.orders.iter().filter(|(_, order)| **order == Order::Drain).map(|(name, _)| name);
         drained.filter(|name| obeys(name) && self.sessions(name) == 0).cloned().collect()

@@ -41,6 +41,8 @@ impl FromStr for Mode {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let all = [Self::Map, Self::Spoe, Self::Peers];
-        all.into_iter().find(|mode| mode.as_str() == text).ok_or_else(|| format!("{text:?} is no mode: map, spoe or peers"))
+        all.into_iter()
+            .find(|mode| mode.as_str() == text)
+            .ok_or_else(|| format!("{text:?} is no mode: map, spoe or peers"))
     }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use adapter_haproxy::HaproxyVersion;
 use adapter_haproxy::render::{
-    AgentCheck, AgentPlace, AgentsSection, Bind, BindTls, ControlSocket, EdumeetCluster, HaproxyConfig, HttpCheck, JitsiShards, LogTarget,
-    Offload, OnNoAnswer, PeerLine, PeersSection, ResolversSection, ServerLine, ServerTls, StatsPage, User, Userlist, cookie_sample,
-    source_sample,
+    AgentCheck, AgentPlace, AgentsSection, Bind, BindTls, ControlSocket, EdumeetCluster, HaproxyConfig, HttpCheck,
+    JitsiShards, LogTarget, Offload, OnNoAnswer, PeerLine, PeersSection, ResolversSection, ServerLine, ServerTls,
+    StatsPage, User, Userlist, cookie_sample, source_sample,
 };
 
 use crate::cli::Kind;
@@ -164,7 +164,11 @@ fn offload(config: &mut HaproxyConfig, given: &Asking) -> Result<(), String> {
     offload.message.clone_from(&given.message);
     offload.processing = Duration::from_millis(given.patience_ms);
     // Of the backends of these kinds the first has the rooms.
-    config.backends.iter_mut().take(1).for_each(|back| back.offload = Some(offload.clone()));
+    if let Some(rooms) = config.backends.first_mut() {
+        // A limit depends on who is there now: whoever moves rooms has to choose as HAProxy does.
+        rooms.balance_factor = None;
+        rooms.offload = Some(offload);
+    }
     Ok(())
 }
 

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use adapter_haproxy::control::{Control, ControlledServer};
+use adapter_haproxy::control::{self, Control, ControlledServer};
 use adapter_haproxy::{AgentReply, AgentSource, Order, PoolAgent};
 
 use super::part::Part;
 
 /// Speaks for the servers of these backends.
 ///
-/// A HAProxy that says its name (`agent-send "mm1 lb1\n"`) is told weights and drains; what is in maintenance there, by
-/// whoever's order, is left alone. One that does not is told weights only, since nobody knows what is ordered there.
+/// A HAProxy that says its name (`agent-send "mm1 lb1\n"`) is told weights, and a drain until it is in force; what is
+/// in force there, by whoever's order, is left alone. One that does not is told weights only, since nobody knows what is ordered there.
 pub(super) struct Agents(Vec<Speaker>);
 
 struct Speaker {
@@ -45,10 +45,15 @@ impl Agents {
 impl AgentSource for Agents {
     fn reply(&self, server: &str, asker: &str) -> Option<AgentReply> {
         let (speaker, server) = self.of(server)?;
-        let Some(maint) = speaker.control.in_maintenance(asker, server) else {
+        let Some(in_force) = speaker.control.in_force(asker, server) else {
             return Some(speaker.agent.reply(server, asker)?.with_admin(None));
         };
-        speaker.agent.set_operator(server, asker, maint.then_some(Order::Maint));
+        // By whomever: what the controller has ordered it ends itself, at the runtime API.
+        let in_force = in_force.map(|order| match order {
+            control::Order::Maint => Order::Maint,
+            _ => Order::Drain,
+        });
+        speaker.agent.set_operator(server, asker, in_force);
         speaker.agent.reply(server, asker)
     }
 

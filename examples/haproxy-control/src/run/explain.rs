@@ -35,7 +35,12 @@ pub(super) struct Written {
 }
 
 /// Where the place of a room is written, by the mode of its backend.
-pub(super) fn written(part: &Part, node: Option<&PeerNode>, peers: &[(String, String)], of: &RoomReport) -> Vec<Written> {
+pub(super) fn written(
+    part: &Part,
+    node: Option<&PeerNode>,
+    peers: &[(String, String)],
+    of: &RoomReport,
+) -> Vec<Written> {
     let entry = |what, process: &str, server: &Option<String>| Written {
         what,
         at: Some(process.to_owned()),

@@ -149,11 +149,7 @@ fn balancer(
     Arc::new(Balancer::new(pool.clone(), plain, BalancerOptions::default().ttl(ttl)))
 }
 
-fn placer(
-    settings: &Settings,
-    rooms: &Rooms,
-    balancer: Arc<Balancer<ControlledServer>>,
-) -> Placer<ControlledServer> {
+fn placer(settings: &Settings, rooms: &Rooms, balancer: Arc<Balancer<ControlledServer>>) -> Placer<ControlledServer> {
     let patience = settings.spoe.clone().unwrap_or_default().patience.get();
     let options = PlacerOptions::default()
         .with_message(rooms.message.as_str())

@@ -77,7 +77,10 @@ impl Spoe {
     /// Where HAProxy asks.
     pub(crate) fn address(&self) -> Result<ListenAddress, String> {
         if self.patience.get() < Duration::from_millis(10) {
-            return Err(format!("spoe.patience is {}: it is HAProxy's `timeout processing`, 10ms at least", self.patience));
+            return Err(format!(
+                "spoe.patience is {}: it is HAProxy's `timeout processing`, 10ms at least",
+                self.patience
+            ));
         }
         listen("spoe", &self.listen, self.anywhere)
     }

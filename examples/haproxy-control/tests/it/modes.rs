@@ -134,9 +134,9 @@ impl Site {
         self.control = Some(Running(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()));
         self.until("all servers take rooms", |site| {
             let status = site.status();
-            let servers = status["servers"].as_array().map_or(0, |servers| {
-                servers.iter().filter(|server| server["takes_rooms"] == true).count()
-            });
+            let servers = status["servers"]
+                .as_array()
+                .map_or(0, |servers| servers.iter().filter(|server| server["takes_rooms"] == true).count());
             servers == SERVERS && status["unready"].is_null()
         });
         if self.mode == "peers" {
@@ -147,9 +147,9 @@ impl Site {
         }
         if self.mode == "spoe" {
             self.until("HAProxy holds the agent for up", |site| {
-                site.order(1, "show servers state placement-agents").lines().any(|line| {
-                    line.split(' ').nth(5) == Some("2")
-                })
+                site.order(1, "show servers state placement-agents")
+                    .lines()
+                    .any(|line| line.split(' ').nth(5) == Some("2"))
             });
         }
     }
@@ -270,7 +270,8 @@ fn a_life(mode: &'static str, count: usize, store: &str) {
         };
         if mode == "peers" {
             site.until("each table has all rooms", |site| {
-                (1..=2).all(|lb| site.order(lb, "show table rooms").lines().filter(|l| l.contains("key=")).count() == 12)
+                (1..=2)
+                    .all(|lb| site.order(lb, "show table rooms").lines().filter(|l| l.contains("key=")).count() == 12)
             });
         }
         same(&site, &homes);
@@ -297,13 +298,14 @@ fn a_life(mode: &'static str, count: usize, store: &str) {
         assert_eq!(site.home(1, "alone"), alone);
 
         // A drain: kept, while somebody comes; forgotten when nobody does, to the last entry.
-        let theirs: Vec<String> = homes.iter().filter(|(_, home)| *home == "mm1").map(|(room, _)| room.clone()).collect();
+        let theirs: Vec<String> =
+            homes.iter().filter(|(_, home)| *home == "mm1").map(|(room, _)| room.clone()).collect();
         assert!(!theirs.is_empty());
         assert_eq!(site.ask(&["cordon", "mm1"]).out, "OK mm1 drain\n");
         site.until("it takes none", |site| site.server("mm1")["takes_rooms"] == false);
-        site.until("HAProxy drains it", |site| site.order(1, "show stat").lines().any(|line| {
-            line.starts_with("rooms,mm1,") && line.contains(",DRAIN,")
-        }));
+        site.until("HAProxy drains it", |site| {
+            site.order(1, "show stat").lines().any(|line| line.starts_with("rooms,mm1,") && line.contains(",DRAIN,"))
+        });
         assert!(theirs.iter().all(|room| site.home(1, room) == "mm1"), "rooms of a draining server stay");
         assert!(site.homes(1, &names("late", 6)).values().all(|home| home != "mm1"));
         let late = site.ask(&["drain", "mm1", "--wait", "--deadline", "200ms"]);
@@ -329,7 +331,10 @@ fn a_life(mode: &'static str, count: usize, store: &str) {
         same(&site, &after);
         let metrics = crate::control::get(site.api, "/metrics");
         assert!(metrics.contains(&format!("balancer_pool_mode{{pool=\"rooms\",mode=\"{mode}\"}} 1")), "{metrics}");
-        assert_eq!(metrics.contains("balancer_spoe_decisions_total{pool=\"rooms\",outcome=\"placed\"}"), mode == "spoe");
+        assert_eq!(
+            metrics.contains("balancer_spoe_decisions_total{pool=\"rooms\",outcome=\"placed\"}"),
+            mode == "spoe"
+        );
         assert_eq!(metrics.contains("balancer_peer_up{peer=\"lb1\"} 1"), mode == "peers");
         assert_eq!(site.control.take().unwrap().end(), Some(0));
         same(&site, &after);

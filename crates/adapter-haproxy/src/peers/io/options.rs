@@ -11,8 +11,8 @@ use balancer_core::BackendId;
 use super::address::PeerAddress;
 use super::error::PeerNodeError;
 use crate::peers::codec::MAX_MESSAGE;
-use crate::reach::is_local_peer;
 use crate::peers::table::KeyType;
+use crate::reach::is_local_peer;
 
 /// The most peers of one node.
 pub const MAX_PEERS: usize = 64;

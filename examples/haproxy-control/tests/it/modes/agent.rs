@@ -9,9 +9,8 @@ use crate::samples::haproxies;
 fn weights_follow_the_load_and_maintenance_of_an_operator_stays() {
     for binary in haproxies() {
         let port = free_port();
-        let server = format!(
-            "weight = 100\nagent_host = \"127.0.0.1\"\nagent_port = {port}\nagent_send = \"NAME PROCESS\""
-        );
+        let server =
+            format!("weight = 100\nagent_host = \"127.0.0.1\"\nagent_port = {port}\nagent_send = \"NAME PROCESS\"");
         let settings = format!("[agent]\nlisten = \"127.0.0.1:{port}\"\nslack = 1\n");
         let mut site = Site::start(&binary, &Wish { server: &server, settings: &settings, ..Wish::of("map", 1) });
         let weight = |site: &Site, name: &str| -> u64 {

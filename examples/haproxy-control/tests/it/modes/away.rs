@@ -9,7 +9,8 @@ fn without_its_store_no_request_fails_and_known_rooms_stay() {
         for mode in ["map", "spoe", "peers"] {
             let Some(mut redis) = redis() else { return };
             let url = format!("redis://127.0.0.1:{}/0", redis.port());
-            let site = Site::start(&binary, &Wish { store: &url, ..Wish::of(mode, if mode == "peers" { 2 } else { 1 }) });
+            let site =
+                Site::start(&binary, &Wish { store: &url, ..Wish::of(mode, if mode == "peers" { 2 } else { 1 }) });
             let rooms = names("class", 9);
             let homes = site.homes(1, &rooms);
             site.until("all rooms are known", |site| site.status()["rooms"] == 9);

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use real_servers::free_port;
 
 use crate::control::{Running, get, until};
+use crate::samples::haproxies;
 use crate::{Folder, run_in};
 
 #[test]
@@ -33,8 +34,7 @@ fn each_backend_is_asked_for_by_its_name() {
     assert!(both.contains("a, places are written by map entries") && both.contains("b, places are written by nobody"));
     let json: serde_json::Value = serde_json::from_str(&run(&["status", "-o", "json"]).out).unwrap();
     assert_eq!((&json["backends"][0]["backend"], &json["backends"][1]["mode"]), (&"a".into(), &"spoe".into()));
-    let one: serde_json::Value =
-        serde_json::from_str(&run(&["status", "-o", "json", "--backend", "b"]).out).unwrap();
+    let one: serde_json::Value = serde_json::from_str(&run(&["status", "-o", "json", "--backend", "b"]).out).unwrap();
     assert!(one["backend"] == "b" && one["spoe"].is_object(), "{one:#}");
     let which = run(&["explain", "algebra"]);
     assert!(which.code == 2 && which.err.contains("--backend names one"), "{which:?}");
@@ -50,6 +50,25 @@ fn each_backend_is_asked_for_by_its_name() {
     let said = String::from_utf8_lossy(&taken.stderr);
     assert!(taken.status.code() == Some(1) && said.contains("cannot be listened at"), "{said}");
     assert_eq!(control.end(), Some(0));
+}
+
+#[test]
+fn the_samples_are_good() {
+    let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("samples/modes");
+    for binary in haproxies() {
+        let by = ["--haproxy", binary.to_str().unwrap()];
+        for mode in ["spoe", "peers"] {
+            let cluster = format!("{mode}-cluster.toml");
+            let ran = run_in(&samples, &[&["render", "edumeet", &cluster][..], &by].concat(), "");
+            assert!(ran.code == 0 && ran.err.is_empty(), "{ran:?}");
+            let engine = run_in(&samples, &[&["render", "edumeet", &cluster, "--engine"][..], &by].concat(), "");
+            assert_eq!(engine.code == 0 && engine.out.contains("spoe-message place"), mode == "spoe", "{engine:?}");
+        }
+    }
+    for mode in ["spoe", "peers"] {
+        let ran = run_in(&samples, &["run", "--config", &format!("{mode}-control.toml"), "--check"], "");
+        assert!(ran.code == 0 && ran.out.contains(&format!("mode = \"{mode}\"")), "{ran:?}");
+    }
 }
 
 #[test]
