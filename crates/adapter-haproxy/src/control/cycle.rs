@@ -236,15 +236,19 @@ impl Control {
             }
             self.pushed().await;
         }
+        let mut read = None;
         let wishes = if died || Instant::now() >= due.learn || self.lacks_map() {
             let began = Instant::now();
             let wishes = push::learn(inner).await;
             due.learn = later(began, options.learn.max(began.elapsed() * 4));
+            read = Some(began);
             wishes
         } else {
             Vec::new()
         };
-        self.carry_out(wishes).await;
+        if self.carry_out(wishes).await && read.is_some() {
+            inner.state().learned = read;
+        }
         self.evacuate().await;
         let forgotten = leave::forgotten(inner);
         self.carry_out(forgotten).await;
@@ -270,7 +274,7 @@ impl Control {
 
     /// Looks at all processes; whether a server has just died.
     async fn look(&self) -> bool {
-        let (began, began_ms) = (Instant::now(), wall_ms());
+        let began_ms = wall_ms();
         let mut looks = JoinSet::new();
         for (at, process) in self.inner.processes.iter().enumerate() {
             let (inner, process) = (self.inner.clone(), process.clone());
@@ -294,7 +298,7 @@ impl Control {
         state.judge(&self.inner.options, Instant::now());
         let died = !dead(&state).is_subset(&before);
         drop(state);
-        self.feed(began);
+        self.feed();
         died
     }
 

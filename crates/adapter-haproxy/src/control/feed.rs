@@ -1,6 +1,7 @@
 //! Pools that have the servers as HAProxy has them: for balancers and agents beside a controller.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use balancer_core::{Admin, BackendId, Health, Pool, Report, Weight};
 use tokio::time::Instant;
@@ -11,6 +12,9 @@ use super::state::State;
 use super::status::Order;
 use super::view::Standing;
 use crate::runtime::ServerName;
+
+/// So long after an answer HAProxy may write the room into its table.
+const WRITTEN: Duration = Duration::from_millis(20);
 
 /// What a pool is told of the servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -43,8 +47,10 @@ impl Control {
         self
     }
 
-    /// Tells the pools what was seen, in a look that began then.
-    pub(super) fn feed(&self, began: Instant) {
+    /// Tells the pools what was seen.
+    pub(super) fn feed(&self) {
+        // Rooms are known as of when the tables were read; what was placed later is not among them.
+        let learned = self.inner.state().learned.and_then(|read| read.checked_sub(WRITTEN));
         for (pool, fed) in &self.feeds {
             let figures = self.inner.state().figures(*fed);
             if figures.is_empty() {
@@ -63,7 +69,9 @@ impl Control {
                 let _ = pool.set_weight(&id, weight);
                 let _ = pool.set_admin(&id, admin);
                 let _ = pool.declare(&id, health, "as HAProxy sees it");
-                let _ = pool.report(&id, Report::new(began).with_rooms(rooms).with_users(sessions));
+                if let Some(began) = learned {
+                    let _ = pool.report(&id, Report::new(began).with_rooms(rooms).with_users(sessions));
+                }
             }
         }
     }

@@ -96,6 +96,8 @@ pub(super) struct State {
     /// How long the store keeps what it is told.
     ttl: Duration,
     pub(super) mode: Mode,
+    /// When the tables were last read whose rooms are all known by now.
+    pub(super) learned: Option<Instant>,
 }
 
 impl State {
@@ -134,6 +136,7 @@ impl State {
             restoring: Vec::new(),
             ttl,
             mode,
+            learned: None,
         }
     }
 
