@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use balancer_core::{Admin, BackendId, Health, Pool, Report, Weight};
-use tokio::time::Instant;
 
 use super::cycle::{Control, ControlledServer};
 use super::judge::Verdict;
