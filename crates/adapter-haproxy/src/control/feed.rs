@@ -90,6 +90,13 @@ impl Control {
         })
     }
 
+    /// The servers there are, with the `id` each has in HAProxy.
+    pub fn numbers(&self) -> Vec<(String, u32)> {
+        let state = self.inner.state();
+        let look = state.looks().next();
+        look.into_iter().flat_map(|look| &look.servers).map(|(name, seen)| (name.to_string(), seen.id)).collect()
+    }
+
     /// Says whether a server can have rooms, as of the last look: nobody has found it down or out. One that is not known
     /// can. It keeps no controller alive.
     pub fn serving(&self) -> impl Fn(&str) -> bool + Send + Sync + use<> {

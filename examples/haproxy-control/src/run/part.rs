@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use adapter_haproxy::control::{
     Control, ControlOptions, ControlledProcess, ControlledServer, Decide, Fed, Mode, Placing, RoomKeys,
 };
-use adapter_haproxy::peers::{PeerNode, PeerStickStore, PeerTableOptions};
+use adapter_haproxy::peers::{PeerNode, PeerServer, PeerStickStore, PeerTableOptions};
 use adapter_haproxy::spoe::{Placer, PlacerOptions};
 use adapter_haproxy::{PoolAgent, PoolAgentOptions};
 use balancer_core::{
@@ -13,6 +13,7 @@ use balancer_core::{
     PoolOptions, StickStore, TcpProbe, by_name,
 };
 use console::Failure;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::client;
 use super::probes::Probes;
@@ -34,6 +35,8 @@ pub(super) struct Part {
     pub(super) agent: Option<Arc<PoolAgent<ControlledServer>>>,
     /// Its table, as peers name it.
     pub(super) table: Option<String>,
+    /// The same as a store.
+    shared: Option<PeerStickStore>,
 }
 
 impl Part {
@@ -58,6 +61,7 @@ impl Part {
         let processes = processes.collect::<Result<_, Failure>>()?;
         let serving: Arc<Serving> = Arc::default();
         let table = rooms.table().filter(|_| mode == Mode::Peers).map(peers_name);
+        let mut kept = None;
         let taught: Arc<dyn StickStore> = match (node, &table) {
             (Some(node), Some(table)) => {
                 let serves = serving.clone();
@@ -67,6 +71,7 @@ impl Part {
                 let plain = Arc::new(RoomKeys::plain_over(store.clone()));
                 let shared = PeerStickStore::new(node, options, plain)
                     .map_err(|e| Failure::failed(format!("the table of {}", rooms.backend.as_str())).cause(e))?;
+                kept = Some(shared.clone());
                 Arc::new(RoomKeys::encoded_over(Arc::new(shared)))
             }
             _ => store.clone(),
@@ -95,7 +100,20 @@ impl Part {
             }
         }
         let (placer, agent) = (placer.map(|(_, placer)| placer), agent.map(|(_, agent)| agent));
-        Ok(Self { name: rooms.backend.as_str().to_owned(), mode, control, probes, placer, agent, table })
+        Ok(Self { name: rooms.backend.as_str().to_owned(), mode, control, probes, placer, agent, table, shared: kept })
+    }
+
+    /// Tells the shared table, whenever it may be news, which number is whose.
+    pub(super) async fn tell_numbers(self) {
+        let Some(shared) = &self.shared else { return std::future::pending().await };
+        let mut ticks = interval(self.control.options().every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            for (name, number) in self.control.numbers() {
+                shared.know_server(&PeerServer::new(name).with_id(number));
+            }
+        }
     }
 }
 

@@ -160,7 +160,11 @@ impl Draft {
             logged.spawn(follow(part.control.subscribe(), pool, settings.log.rooms));
             let until = until(&stopping);
             tasks.spawn(async move {
-                part.control.run(until).await;
+                let control = part.control.clone();
+                tokio::select! {
+                    () = control.run(until) => {}
+                    () = part.tell_numbers() => {}
+                }
                 Ok(())
             });
         }

@@ -37,11 +37,7 @@ impl Names {
         let nobody = Name { key: Arc::from(""), backend: BackendId::from(""), id: 0 };
         let mut names =
             Self { all: vec![nobody], by_key: HashMap::new(), by_backend: HashMap::new(), by_id: HashMap::new() };
-        for server in servers {
-            if let Some(at) = names.add(server.key.as_str().into(), server.backend.clone()) {
-                names.saw(at, server.id);
-            }
-        }
+        servers.iter().for_each(|server| names.know(server));
         names
     }
 
@@ -64,6 +60,14 @@ impl Names {
     /// The server that the store names so.
     pub(super) fn of_backend(&mut self, backend: &BackendId) -> Option<u32> {
         self.by_backend.get(backend).copied().or_else(|| self.add(backend.as_str().into(), backend.clone()))
+    }
+
+    /// A server, as HAProxy names and numbers it.
+    pub(super) fn know(&mut self, server: &PeerServer) {
+        let known = self.by_key.get(server.key.as_str()).copied();
+        if let Some(at) = known.or_else(|| self.add(server.key.as_str().into(), server.backend.clone())) {
+            self.saw(at, server.id);
+        }
     }
 
     /// The server of this number.
@@ -122,5 +126,7 @@ mod tests {
         names.saw(second, 7);
         assert_eq!((names.of_id(1), names.of_id(7)), (None, Some(second)));
         assert_eq!((names.backend(NOBODY), names.of_key("")), (None, None));
+        names.know(&PeerServer::new("mm3").with_id(3));
+        assert_eq!(names.of_id(3), names.of_key("mm3"), "of which nobody has told a name yet");
     }
 }

@@ -10,7 +10,7 @@ use super::error::PeerNodeError;
 use super::mirror::Pin;
 use super::names::NOBODY;
 use super::node::{Inner, PeerNode};
-use super::options::PeerTableOptions;
+use super::options::{PeerServer, PeerTableOptions};
 use super::shelf::Shelf;
 use super::status::count;
 
@@ -55,6 +55,12 @@ impl PeerStickStore {
     /// If the node runs, or the table has a store already.
     pub fn new(node: &PeerNode, options: PeerTableOptions, store: Arc<dyn StickStore>) -> Result<Self, PeerNodeError> {
         Ok(Self { inner: node.inner.clone(), shelf: node.add(options, store)? })
+    }
+
+    /// Knows a server from now on, as HAProxy names and numbers it. Entries that tell a number alone, as those of
+    /// `set table`, are passed by until somebody has said whose it is.
+    pub fn know_server(&self, server: &PeerServer) {
+        self.shelf.known().names.know(server);
     }
 
     /// The store holds this, for so long if that is known.
