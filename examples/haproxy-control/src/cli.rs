@@ -412,7 +412,7 @@ pub(crate) struct RenderArgs {
     /// Write here instead of to standard output, whole or not at all
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Write the engine file that [offload] names instead of the configuration
+    /// Write the engine file of the agents that HAProxy asks instead of the configuration
     #[arg(long)]
     pub(crate) engine: bool,
     /// Write it although haproxy -c was not asked or refuses it, as where its certificates are not on this host
