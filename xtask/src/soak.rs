@@ -83,12 +83,14 @@ fn tenants() -> Result<(), String> {
     run("soaking tenants", &mut test)
 }
 
-/// An importer of recordings that is killed 200 times.
+/// An importer of recordings that is killed 200 times with folders, and 60 times with a bucket.
 fn recordings() -> Result<(), String> {
     tools::install(&[])?;
+    tools::python()?;
     let mut test = Command::new("cargo");
     test.args(["test", "--quiet", "-p", "adapter-bbb", "--all-features", "--test", "it", "--"]);
-    test.args(["--exact", "importing::kills::long_kills", "--ignored", "--nocapture"]);
+    test.args(["--exact", "importing::kills::long_kills", "s3::kills::long_kills", "--ignored", "--nocapture"]);
+    test.arg("--test-threads=1");
     test.env("CI", "true").env_remove("SOAK_KILLS");
     run("killing importers", &mut test)
 }

@@ -21,7 +21,10 @@ const STEPS: [Step; 7] = [
 /// Each library crate and its features.
 const FEATURES: [(&str, &[&str]); 4] = [
     ("balancer-core", &["", "probes", "file", "redis", "redis-tls", "redis-sentinel", "redis-cluster", "testing"]),
-    ("adapter-bbb", &["", "http", "file", "redis", "redis-tls", "redis-sentinel", "recordings", "postgres", "testing"]),
+    (
+        "adapter-bbb",
+        &["", "http", "file", "redis", "redis-tls", "redis-sentinel", "recordings", "s3", "postgres", "testing"],
+    ),
     ("adapter-haproxy", &["", "agents", "certificates", "control", "peers", "peers-tls", "runtime", "testing"]),
     ("adapter-jitsi", &["", "xmpp", "rest", "testing"]),
 ];
@@ -76,6 +79,8 @@ fn lint(_: &mut Tally) -> Result<(), String> {
 }
 
 fn unit(tally: &mut Tally) -> Result<(), String> {
+    // A server that speaks S3 is one of its packages.
+    tools::python()?;
     let all =
         run_and_read("tests of all crates", &mut cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]))?;
     count(tally, &all)

@@ -66,7 +66,7 @@ pub(crate) fn python() -> Result<PathBuf, String> {
     run("making a Python environment", Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&wanted);
-    run("installing pytest, requests, bbbctl and a second HAProxy", &mut pip)?;
+    run("installing pytest, requests, bbbctl, moto and a second HAProxy", &mut pip)?;
     std::fs::copy(&wanted, &stamp).map_err(|e| format!("{}: {e}", stamp.display()))?;
     Ok(python)
 }

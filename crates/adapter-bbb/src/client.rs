@@ -175,24 +175,30 @@ impl std::fmt::Debug for BbbClient {
     }
 }
 
+/// Pooled connections; certificates are judged by those that the system trusts.
+pub(crate) fn connections<B>(connect: Duration) -> Client<Connector, B>
+where
+    B: hyper::body::Body + Send,
+    B::Data: Send,
+{
+    let mut http = HttpConnector::new();
+    http.set_connect_timeout(Some(connect));
+    http.set_nodelay(true);
+    http.set_keepalive(Some(Duration::from_secs(60)));
+    http.enforce_http(false);
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        // Below the keep-alive time of the nginx before BigBlueButton (75 s).
+        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(64)
+        .http1_max_headers(128)
+        .build(Connector::new(http))
+}
+
 impl BbbClient {
     /// A client with these limits; certificates are judged by those that the system trusts.
     pub fn new(limits: CallLimits) -> Self {
-        let build = |connect: Duration| -> Inner {
-            let mut http = HttpConnector::new();
-            http.set_connect_timeout(Some(connect));
-            http.set_nodelay(true);
-            http.set_keepalive(Some(Duration::from_secs(60)));
-            http.enforce_http(false);
-            Client::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                // Below the keep-alive time of the nginx before BigBlueButton (75 s).
-                .pool_idle_timeout(Duration::from_secs(30))
-                .pool_max_idle_per_host(64)
-                .http1_max_headers(128)
-                .build(Connector::new(http))
-        };
-        let network = Network { usual: build(limits.connect), brief: build(limits.short().connect) };
+        let network = Network { usual: connections(limits.connect), brief: connections(limits.short().connect) };
         Self { way: Way::Network(Arc::new(network)), limits, times: Arc::default() }
     }
 
@@ -308,7 +314,7 @@ fn is_read(uri: &http::Uri) -> bool {
     ["getMeetings", "getMeetingInfo", "isMeetingRunning"].contains(&call)
 }
 
-async fn read(mut body: hyper::body::Incoming, limit: usize, host: &str) -> Result<Bytes, CallError> {
+pub(crate) async fn read(mut body: hyper::body::Incoming, limit: usize, host: &str) -> Result<Bytes, CallError> {
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -338,7 +344,7 @@ pub(crate) fn root(e: &dyn std::error::Error) -> String {
     e.to_string()
 }
 
-fn classify(e: &hyper_util::client::legacy::Error, host: &str, connect: Duration) -> CallError {
+pub(crate) fn classify(e: &hyper_util::client::legacy::Error, host: &str, connect: Duration) -> CallError {
     let host = host.to_owned();
     let mut kind = None;
     let mut cause = e.source();

@@ -65,6 +65,7 @@
 //! | `redis-sentinel` | no | that Redis behind sentinels: `redis+sentinel://`. A Redis Cluster cannot hold the layout |
 //! | `postgres` | no | `PostgresRecordings`: the index of recordings in Scalelite's tables, shared by any number of processes |
 //! | `recordings` | no | the importer of recordings, their folders, and the gate before them |
+//! | `s3` | no | `RecordingBucket`: recordings in a bucket of a server that speaks S3, and links to play them from there |
 //! | `testing` | no | `testing`: the fake server |
 
 mod api;
@@ -120,6 +121,8 @@ pub use recordings::{
     ImportOutcome, ImportReport, Importer, MetadataError, NoNews, PlaybackGate, RecordingKeeper, RecordingNews,
     RecordingTrees,
 };
+#[cfg(feature = "s3")]
+pub use recordings::{BucketError, BucketOptions, BucketWay, RecordingBucket};
 pub use recordings::{
     CallbackRow, FilesError, IndexError, LocalRecordings, Metadatum, PlaybackFormat, PlaybackTokens, Recording,
     RecordingChange, RecordingFiles, RecordingIndex, RecordingPage, RecordingQuery, RecordingState, StateFilter,

@@ -1,5 +1,7 @@
 //! Recordings: what is known of them, where it is kept, and the calls about them.
 
+#[cfg(feature = "s3")]
+mod bucket;
 mod files;
 #[cfg(feature = "recordings")]
 mod gate;
@@ -17,6 +19,8 @@ mod tracks;
 #[cfg(feature = "http")]
 mod xml;
 
+#[cfg(feature = "s3")]
+pub use bucket::{BucketError, BucketOptions, RecordingBucket};
 pub use files::{FilesError, PlaybackTokens, RecordingFiles};
 #[cfg(feature = "http")]
 pub(crate) use hold::is_shown;
@@ -27,6 +31,8 @@ mod tree;
 
 #[cfg(feature = "recordings")]
 pub(crate) use gate::Ask;
+#[cfg(feature = "s3")]
+pub use gate::BucketWay;
 #[cfg(feature = "recordings")]
 pub use gate::{GateOptions, PlaybackGate};
 #[cfg(feature = "recordings")]

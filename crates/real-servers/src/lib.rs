@@ -13,7 +13,9 @@
 mod host;
 mod postgres;
 mod redis;
+mod s3;
 
 pub use host::{Folder, free_port, haproxy};
 pub use postgres::PostgresServer;
 pub use redis::RedisServer;
+pub use s3::S3Server;

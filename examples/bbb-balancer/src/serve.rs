@@ -34,7 +34,10 @@ pub(crate) async fn run(settings: Settings, again: impl Fn() -> Result<Settings,
     let notify = Notify::from_env(
         |e| tracing::warn!(error = %e, "NOTIFY_SOCKET cannot be used: the service manager is told nothing"),
     );
-    let kept = recordings.map(|recordings| recordings::Kept::new(recordings, &settings, &store, &cluster));
+    let kept = match recordings {
+        Some(recordings) => Some(recordings::Kept::new(recordings, &settings, &store, &cluster).await?),
+        None => None,
+    };
     let bind = place(&settings.listen);
     let apart = settings.admin_listen.as_ref().map(place);
     // Bound before the servers are asked, so that a port that is taken is told at once; served after.

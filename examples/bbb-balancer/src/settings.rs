@@ -1,5 +1,6 @@
 //! Settings of `serve`, from the command line, the environment and a file.
 
+mod bucket;
 mod keys;
 mod place;
 mod read;
@@ -19,7 +20,7 @@ use adapter_bbb::{
 
 pub(crate) use keys::{KEYS, is_live};
 pub(crate) use place::local;
-use recordings::Folders;
+pub(crate) use recordings::Folders;
 pub(crate) use report::{Line, lines as source_lines, masked, weakness};
 pub(crate) use sources::{Source, Sources};
 

@@ -1,7 +1,6 @@
 //! What the calls need of the folders that recordings are in, and of protected playback.
 
 use std::fmt;
-use std::path::PathBuf;
 
 use async_trait::async_trait;
 
@@ -12,7 +11,7 @@ use super::record::Recording;
 #[non_exhaustive]
 pub enum FilesError {
     /// A format of the recording is in no tree.
-    #[error("the format {format} of recording {record_id} is neither published nor unpublished on disk")]
+    #[error("the format {format} of recording {record_id} is neither among the published nor the unpublished files")]
     Missing {
         /// The recording.
         record_id: String,
@@ -25,6 +24,14 @@ pub enum FilesError {
         /// The path.
         path: String,
         /// What was refused.
+        why: String,
+    },
+    /// The bucket refused, or cannot be reached.
+    #[error("{place}: {why}")]
+    Bucket {
+        /// Where in which bucket of which server.
+        place: String,
+        /// What went wrong, and what to do about it.
         why: String,
     },
 }
@@ -62,9 +69,26 @@ pub trait RecordingFiles: fmt::Debug + Send + Sync {
     /// [`FilesError`] when the file system refuses.
     async fn delete(&self, record_id: &str) -> Result<(), FilesError>;
 
-    /// Where the files of a format are now: the published tree is looked at first. `None` when they are nowhere, or a
-    /// name is none that a folder could have.
-    fn folder(&self, record_id: &str, format: &str) -> Option<PathBuf>;
+    /// Whether there is anything of a format; `false` as well when a name is none that a folder could have.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError`] when nobody can tell.
+    async fn has(&self, record_id: &str, format: &str) -> Result<bool, FilesError>;
+
+    /// A small file of a format, wherever the format is now, of so many bytes at most; `None` when it is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError`] when it cannot be read, or is longer.
+    async fn read(&self, record_id: &str, format: &str, name: &str, most: u64) -> Result<Option<Vec<u8>>, FilesError>;
+
+    /// Writes a small file where the format is now: whole or not at all.
+    ///
+    /// # Errors
+    ///
+    /// [`FilesError`] when it cannot be written, or there is nothing of the format.
+    async fn write(&self, record_id: &str, format: &str, name: &str, bytes: Vec<u8>) -> Result<(), FilesError>;
 }
 
 /// Gives out what lets somebody play a protected recording once.

@@ -19,6 +19,11 @@ use crate::secret::Secret;
 use crate::store::MeetingStore;
 
 mod browser;
+#[cfg(feature = "s3")]
+mod bucket;
+
+#[cfg(feature = "s3")]
+pub use bucket::BucketWay;
 
 /// Digits of a token.
 const DIGITS: usize = 64;
@@ -86,6 +91,8 @@ pub struct PlaybackGate {
     options: Arc<GateOptions>,
     index: Arc<dyn RecordingIndex>,
     store: Arc<dyn MeetingStore>,
+    #[cfg(feature = "s3")]
+    bucket: Option<bucket::Played>,
 }
 
 impl fmt::Debug for PlaybackGate {
@@ -113,7 +120,13 @@ impl From<IndexError> for No {
 impl PlaybackGate {
     /// A gate before the recordings of this index; tokens are kept in this store.
     pub fn new(options: GateOptions, index: Arc<dyn RecordingIndex>, store: Arc<dyn MeetingStore>) -> Self {
-        Self { options: Arc::new(options), index, store }
+        Self {
+            options: Arc::new(options),
+            index,
+            store,
+            #[cfg(feature = "s3")]
+            bucket: None,
+        }
     }
 
     /// Whether recordings can be protected.
@@ -225,6 +238,10 @@ impl PlaybackGate {
             && !self.has_cookie(key, ask, id, format)
         {
             return Err(No::NotFound);
+        }
+        #[cfg(feature = "s3")]
+        if let Some(bucket) = &self.bucket {
+            return bucket.answer(ask.method, id, format, resource).ok_or(No::NotFound);
         }
         let mut answer = Response::new(Bytes::new());
         set(answer.headers_mut(), ACCEL, &format!("/static-resource{}", ask.path));

@@ -105,9 +105,11 @@ impl Recordings {
         let ids: Vec<String> = all.iter().map(|r| r.record_id.clone()).collect();
         let now = self.index.find(&ids).await?;
         for r in now.iter().filter(|r| is_shown(r) && r.published != published) {
-            if let Some(lost) = r.formats.iter().find(|f| files.folder(&r.record_id, &f.format).is_none()) {
-                let (record_id, format) = (r.record_id.clone(), lost.format.clone());
-                return Err(FilesError::Missing { record_id, format }.into());
+            for f in &r.formats {
+                if !files.has(&r.record_id, &f.format).await? {
+                    let (record_id, format) = (r.record_id.clone(), f.format.clone());
+                    return Err(FilesError::Missing { record_id, format }.into());
+                }
             }
             if published {
                 files.publish(r, true).await?;

@@ -24,6 +24,8 @@ mod spool;
 mod watch;
 
 pub(crate) use archive::Manifest;
+#[cfg(feature = "s3")]
+pub(crate) use archive::Unpacked;
 pub use archive::{ArchiveError, ArchiveLimits};
 pub use metadata::MetadataError;
 pub(crate) use spool::waiting;

@@ -3,11 +3,11 @@
 //! Beside a format's files lies `captions.json`, the list that the player reads, and for each language of it a file
 //! `caption_LANGUAGE.vtt`. What else is known of a track is kept in the same list.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::files::{FilesError, RecordingFiles};
 use super::hold::Recordings;
 use super::record::Recording;
 
@@ -52,8 +52,10 @@ pub(crate) enum TrackError {
     TooMany,
     #[error("it is neither WebVTT nor SubRip in UTF-8")]
     Format,
-    #[error("{path}: {source}")]
-    Io { path: String, source: io::Error },
+    #[error("{LIST} is no list of tracks: {0}")]
+    List(serde_json::Error),
+    #[error(transparent)]
+    Files(#[from] FilesError),
 }
 
 /// A track to add.
@@ -72,17 +74,21 @@ impl Upload {
 }
 
 impl Recordings {
-    /// The format whose player shows tracks, and its folder.
-    fn player(&self, r: &Recording) -> Option<(String, PathBuf)> {
-        let files = self.files.as_ref()?;
-        let folder = |format: &str| Some((format.to_owned(), files.folder(&r.record_id, format)?));
-        folder("presentation").or_else(|| r.formats.iter().find_map(|f| folder(&f.format)))
+    /// The folders, and the format whose player shows tracks.
+    async fn player(&self, r: &Recording) -> Result<Option<(&Arc<dyn RecordingFiles>, String)>, FilesError> {
+        let Some(files) = &self.files else { return Ok(None) };
+        for format in ["presentation"].into_iter().chain(r.formats.iter().map(|f| f.format.as_str())) {
+            if files.has(&r.record_id, format).await? {
+                return Ok(Some((files, format.to_owned())));
+            }
+        }
+        Ok(None)
     }
 
     /// The tracks of a recording, each with the path it is fetched from.
     pub(crate) async fn text_tracks(&self, r: &Recording) -> Result<Vec<(Track, String)>, TrackError> {
-        let Some((format, folder)) = self.player(r) else { return Ok(Vec::new()) };
-        let tracks = blocking(move || read(&folder)).await?;
+        let Some((files, format)) = self.player(r).await? else { return Ok(Vec::new()) };
+        let tracks = listed(files.read(&r.record_id, &format, LIST, LONGEST_LIST).await?)?;
         let path = |t: &Track| format!("/{format}/{}/{}", r.record_id, file_name(&t.lang));
         let safe = tracks.into_iter().filter(|t| is_language(&t.lang));
         Ok(safe
@@ -95,59 +101,30 @@ impl Recordings {
 
     /// Adds a track, or replaces the one of its language.
     pub(crate) async fn put_text_track(&self, r: &Recording, upload: Upload) -> Result<(), TrackError> {
-        let (_, folder) = self.player(r).ok_or(TrackError::NoFolder)?;
+        let (files, format) = self.player(r).await?.ok_or(TrackError::NoFolder)?;
         let text = as_vtt(&upload.text).ok_or(TrackError::Format)?;
         let _held = self.tracks.lock().await;
-        blocking(move || {
-            let mut tracks = read(&folder)?;
-            match tracks.iter().position(|t| t.lang == upload.track.lang) {
-                Some(at) => tracks[at] = upload.track.clone(),
-                None if tracks.len() >= MOST => return Err(TrackError::TooMany),
-                None => tracks.push(upload.track.clone()),
-            }
-            // First what is listed, then the list.
-            write(&folder, &file_name(&upload.track.lang), text.as_bytes())?;
-            write(&folder, LIST, &serde_json::to_vec(&tracks).unwrap_or_default())
-        })
-        .await
+        let mut tracks = listed(files.read(&r.record_id, &format, LIST, LONGEST_LIST).await?)?;
+        let name = file_name(&upload.track.lang);
+        match tracks.iter().position(|t| t.lang == upload.track.lang) {
+            Some(at) => tracks[at] = upload.track,
+            None if tracks.len() >= MOST => return Err(TrackError::TooMany),
+            None => tracks.push(upload.track),
+        }
+        // First what is listed, then the list.
+        files.write(&r.record_id, &format, &name, text.into_bytes()).await?;
+        let list = serde_json::to_vec(&tracks).unwrap_or_default();
+        Ok(files.write(&r.record_id, &format, LIST, list).await?)
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, TrackError> + Send + 'static,
-) -> Result<T, TrackError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|e| Err(TrackError::Io { path: "text track".into(), source: io::Error::other(e) }))
+/// What a list says; without one there are no tracks.
+fn listed(list: Option<Vec<u8>>) -> Result<Vec<Track>, TrackError> {
+    list.map_or(Ok(Vec::new()), |text| serde_json::from_slice(&text).map_err(TrackError::List))
 }
 
 fn file_name(lang: &str) -> String {
     format!("caption_{lang}.vtt")
-}
-
-fn read(folder: &Path) -> Result<Vec<Track>, TrackError> {
-    let path = folder.join(LIST);
-    let failed = |source: io::Error| TrackError::Io { path: path.display().to_string(), source };
-    match std::fs::metadata(&path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(e) => return Err(failed(e)),
-        Ok(known) if known.len() > LONGEST_LIST => return Err(failed(io::Error::other("the list is too long"))),
-        Ok(_) => {}
-    }
-    let text = std::fs::read(&path).map_err(failed)?;
-    serde_json::from_slice(&text).map_err(|e| failed(io::Error::other(e)))
-}
-
-/// Writes a file whole or not at all.
-fn write(folder: &Path, name: &str, text: &[u8]) -> Result<(), TrackError> {
-    let (path, beside) = (folder.join(name), folder.join(format!(".{name}.part")));
-    let work = || {
-        let mut file = std::fs::File::create(&beside)?;
-        io::Write::write_all(&mut file, text)?;
-        file.sync_all()?;
-        std::fs::rename(&beside, &path)?;
-        std::fs::File::open(folder)?.sync_all()
-    };
-    work().map_err(|source| TrackError::Io { path: path.display().to_string(), source })
 }
 
 /// Whether it is a language tag such as `en`, `pt-BR` or `zh-Hant-TW`: also a safe part of a file name.
@@ -207,13 +184,9 @@ mod tests {
 
     #[test]
     fn a_list_of_the_servers_own_is_read() {
-        let folder = std::env::temp_dir().join(format!("tracks-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        std::fs::write(folder.join(LIST), r#"[{"localeName":"English","locale":"en-US"}]"#).unwrap();
-        let tracks = read(&folder).unwrap();
+        let tracks = listed(Some(br#"[{"localeName":"English","locale":"en-US"}]"#.to_vec())).unwrap();
         assert_eq!((tracks[0].kind.as_str(), tracks[0].source.as_str()), ("captions", "live"));
-        std::fs::write(folder.join(LIST), "[").unwrap();
-        assert!(read(&folder).unwrap_err().to_string().contains(LIST));
-        std::fs::remove_dir_all(&folder).unwrap();
+        assert!(listed(Some(b"[".to_vec())).unwrap_err().to_string().contains(LIST));
+        assert!(listed(None).unwrap().is_empty());
     }
 }

@@ -11,12 +11,14 @@ use adapter_bbb::{
 use async_trait::async_trait;
 use real_servers::Folder;
 
-mod calls;
+pub(crate) mod calls;
 mod checks;
-mod kills;
+pub(crate) mod kills;
 mod refusals;
 mod space;
 mod spool;
+
+pub(crate) use space::Small;
 
 /// `metadata.xml` of a format.
 pub(crate) fn metadata(id: &str, format: &str, published: bool) -> String {

@@ -16,6 +16,7 @@ mod plan;
 mod receiver;
 mod recordings;
 mod rotation;
+mod s3;
 mod schedules;
 mod secrets;
 mod stage;

@@ -5,5 +5,5 @@ mod bench;
 mod calls;
 mod conformance;
 mod schema;
-mod tracks;
+pub(crate) mod tracks;
 mod world;

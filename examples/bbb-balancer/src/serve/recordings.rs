@@ -6,8 +6,29 @@ use adapter_bbb::{
     BbbService, Cluster, GateOptions, ImportOptions, Importer, MeetingStore, PlaybackGate, RecordingDesk,
     RecordingKeeper, RecordingTrees, Recordings,
 };
+#[cfg(feature = "s3")]
+use adapter_bbb::{BucketWay, RecordingBucket};
 
-use crate::settings::{RecordingsAt, Settings};
+use crate::settings::{Folders, RecordingsAt, Settings};
+use console::Failure;
+
+/// The bucket, if recordings are kept in one. One that is away stops nothing: it is looked for with each call.
+#[cfg(feature = "s3")]
+async fn bucket(folders: &Folders) -> Result<Option<RecordingBucket>, Failure> {
+    let Some(set) = &folders.bucket else { return Ok(None) };
+    let bucket = RecordingBucket::new(set.options()).map_err(|e| Failure::failed(e.to_string()))?;
+    match bucket.probe().await {
+        Ok(()) => tracing::info!(bucket = bucket.describe(), "recordings are kept in a bucket"),
+        Err(e) => tracing::error!(error = %e, "the bucket of recordings is not available; meetings are"),
+    }
+    Ok(Some(bucket))
+}
+
+/// Never: a bucket is refused with the settings.
+#[cfg(not(feature = "s3"))]
+async fn bucket(_: &Folders) -> Result<Option<RecordingTrees>, Failure> {
+    Ok(None)
+}
 
 /// The index, the folders, and what moves between them.
 pub(super) struct Kept {
@@ -19,20 +40,34 @@ pub(super) struct Kept {
 
 impl Kept {
     /// The recordings of an index, in the folders of the settings. They are made when something is put there.
-    pub(super) fn new(
+    pub(super) async fn new(
         recordings: Recordings,
         settings: &Settings,
         store: &Arc<dyn MeetingStore>,
         cluster: &Arc<Cluster>,
-    ) -> Self {
+    ) -> Result<Self, Failure> {
         let folders = &settings.folders;
         let index = recordings.index().clone();
-        let trees = RecordingTrees::new(&folders.published, &folders.unpublished, &folders.work);
+        let bucket = bucket(folders).await?;
+        #[cfg(feature = "s3")]
+        let trees = bucket.clone().map(|bucket| RecordingTrees::in_bucket(bucket, &folders.work));
+        #[cfg(not(feature = "s3"))]
+        let trees = bucket;
+        let trees =
+            trees.unwrap_or_else(|| RecordingTrees::new(&folders.published, &folders.unpublished, &folders.work));
         let mut gate = GateOptions::default();
         gate.formats.clone_from(&folders.formats);
         gate.key.clone_from(&folders.key);
         (gate.token_time, gate.cookie_time) = (folders.token_time, folders.cookie_time);
         let gate = PlaybackGate::new(gate, index.clone(), store.clone());
+        #[cfg(feature = "s3")]
+        let gate = match (bucket, &folders.bucket) {
+            (Some(bucket), Some(set)) => {
+                let way = if set.redirects { BucketWay::Redirect } else { BucketWay::Accel };
+                gate.with_bucket(bucket, way, set.link_time)
+            }
+            _ => gate,
+        };
         // What is in memory alone is forgotten, and archives would be gone: only who names a spool wants that.
         let lasting = !matches!(settings.recordings.at, RecordingsAt::Memory);
         let imports = folders.spool_is_set || (lasting && folders.spool.is_dir());
@@ -48,7 +83,7 @@ impl Kept {
         let keeper = RecordingKeeper::new(trees.clone(), index.clone(), imports.then(|| folders.spool.clone()));
         let desk = RecordingDesk::new(index, keeper, importer.clone());
         let recordings = recordings.with_files(Arc::new(trees)).with_tokens(Arc::new(gate.clone()));
-        Self { recordings: Arc::new(recordings), gate, desk, importer }
+        Ok(Self { recordings: Arc::new(recordings), gate, desk, importer })
     }
 
     /// The service with recordings.

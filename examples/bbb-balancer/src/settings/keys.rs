@@ -141,6 +141,19 @@ keys! {
         protected_recordings_timeout MINUTES ["PROTECTED_RECORDINGS_TIMEOUT"] "360" "How long a protected recording can be played with it";
         secret_key_base SECRET ["SECRET_KEY_BASE"] "" "Signs the cookies of protected recordings" => Secret;
     }
+    "Recordings in S3 (a build with the feature s3)" {
+        s3_recording BOOL ["S3_RECORDING"] "false" "Keep recordings in a bucket, below published/ and unpublished/, instead of folders";
+        s3_bucket_name NAME ["S3_BUCKET_NAME"] "" "The bucket";
+        s3_prefix TEXT ["BALANCER_S3_PREFIX"] "" "What every key in it begins with";
+        s3_endpoint URL ["AWS_ENDPOINT_URL_S3" "AWS_ENDPOINT_URL"] "" "The server, as https://s3.example.com; Amazon's of the region when not set";
+        s3_region NAME ["AWS_REGION" "AWS_DEFAULT_REGION"] "us-east-1" "The region that requests are signed for";
+        s3_path_style WHAT ["BALANCER_S3_PATH_STYLE"] "auto" "Whether the bucket's name is in paths, not in the host name: true, false, or auto for with s3_endpoint only";
+        s3_access_key_id SECRET ["AWS_ACCESS_KEY_ID"] "" "The access key's id" => Secret;
+        s3_secret_access_key SECRET ["AWS_SECRET_ACCESS_KEY"] "" "The access key's secret" => Secret;
+        s3_session_token SECRET ["AWS_SESSION_TOKEN"] "" "The access key's session, if it is a passing one" => Secret;
+        s3_playback WAY ["BALANCER_S3_PLAYBACK"] "redirect" "How files get to browsers: redirect to a signed link, or accel for the web server in front to fetch it";
+        s3_link_time MINUTES ["BALANCER_S3_LINK_TIME"] "360" "How long such a link is good";
+    }
     "Callbacks" {
         callback_allow NETWORKS ["BALANCER_CALLBACK_ALLOW"] "" "Private networks that callbacks and documents may lead to: 10.0.0.0/8,fd00::/8; private is all";
         relay_recording_ready BOOL ["BALANCER_RELAY_RECORDING_READY"] "false" "Have servers tell the balancer that a recording is ready, and tell the front-end";
@@ -202,10 +215,9 @@ pub(crate) fn is_live(name: &str) -> bool {
 pub(crate) const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("PREPARED_STATEMENT", "the database keeps no prepared statements, so a pooler may stand before it"),
     ("DEFAULT_LOCALE", "the page of a recording that is not found is in English"),
-    ("S3_", "recordings are kept in folders, not yet in S3"),
-    ("CLOUDFRONT_URL", "recordings are kept in folders, not yet in S3"),
-    ("CF_KEY_PAIR_ID", "recordings are kept in folders, not yet in S3"),
-    ("CF_PRIVATE_KEY_B64", "recordings are kept in folders, not yet in S3"),
+    ("CLOUDFRONT_URL", "recordings in a bucket are played by signed links to it: see BALANCER_S3_PLAYBACK"),
+    ("CF_KEY_PAIR_ID", "recordings in a bucket are played by signed links to it: see BALANCER_S3_PLAYBACK"),
+    ("CF_PRIVATE_KEY_B64", "recordings in a bucket are played by signed links to it: see BALANCER_S3_PLAYBACK"),
     ("POLLER_THREADS", "polls run at once without threads of their own"),
     ("POLLER_WAIT_TIMEOUT", "every poll has its own limit: CONNECT_TIMEOUT and RESPONSE_TIMEOUT"),
     ("RAILS_ENV", "there is one environment; the Redis prefix is REDIS_NAMESPACE"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use adapter_bbb::Secret;
 
+use super::bucket::{self, Bucket};
 use super::read::Reader;
 use super::sources::Source;
 
@@ -24,6 +25,8 @@ pub(crate) struct Folders {
     pub(crate) published: PathBuf,
     /// Where unpublished ones are.
     pub(crate) unpublished: PathBuf,
+    /// The bucket that both are in instead.
+    pub(crate) bucket: Option<Bucket>,
     /// Whether imported ones stay unpublished.
     pub(crate) import_unpublished: bool,
     /// How often the spool is looked at.
@@ -69,6 +72,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Folders {
         work: dir(r, "recording_work_dir"),
         published: dir(r, "recording_publish_dir"),
         unpublished: dir(r, "recording_unpublish_dir"),
+        bucket: if disabled { None } else { bucket::read(r) },
         import_unpublished: r.switch("recording_import_unpublished"),
         poll: if polls { every } else { SELDOM },
         formats: formats.unwrap_or_default(),

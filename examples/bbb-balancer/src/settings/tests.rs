@@ -126,7 +126,7 @@ fn the_file_is_checked() {
     );
     assert!(errors(&[], &[], "port = 1\nport").contains("bal.toml:2: "));
     assert!(errors(&[], &[], "port = [1]").contains("port must be a text, a number"));
-    let s = read(&[], &[], "default_locale = \"de\"\nS3_RECORDING = true").unwrap();
+    let s = read(&[], &[], "default_locale = \"de\"\nCLOUDFRONT_URL = \"x\"").unwrap();
     assert_eq!(s.notices().len(), 2, "{:?}", s.notices());
 }
 
@@ -211,9 +211,52 @@ fn the_rest_is_understood() {
     assert_eq!(s.formula, LoadFormula::default().with_kind(LoadKind::Meetings));
     assert!(s.formula_text.starts_with("meetings"));
     assert_eq!((s.limits.head, s.log_level), (32 << 10, tracing::Level::ERROR));
-    let s = read(&[], &[("S3_BUCKET_NAME", "x"), ("DEFAULT_LOCALE", "de"), ("OTHER", "x")], "").unwrap();
+    let s = read(&[], &[("CLOUDFRONT_URL", "x"), ("DEFAULT_LOCALE", "de"), ("OTHER", "x")], "").unwrap();
     assert_eq!(s.notices().len(), 2, "{:?}", s.notices());
     assert!(s.notices().iter().all(|notice| notice.contains("has no effect: ")));
+}
+
+#[cfg(not(feature = "s3"))]
+#[test]
+fn a_bucket_needs_a_build_with_it() {
+    let said = errors(&[], &[("S3_RECORDING", "true")], "");
+    assert!(said.contains("S3_RECORDING") && said.contains("--features s3"), "{said}");
+    assert!(
+        read(&[], &[("AWS_REGION", "eu-west-1"), ("S3_BUCKET_NAME", "lessons")], "").unwrap().folders.bucket.is_none()
+    );
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn a_bucket_is_described_by_the_environment() {
+    let on = ("S3_RECORDING", "true");
+    let said = errors(&[], &[on], "");
+    for part in ["s3_bucket_name", "s3_access_key_id", "s3_secret_access_key"] {
+        assert!(said.contains(part), "{said}");
+    }
+    let named = [on, ("S3_BUCKET_NAME", "lessons"), ("AWS_ACCESS_KEY_ID", "AKID"), ("AWS_SECRET_ACCESS_KEY", "geheim")];
+    let with = |more: &[(&str, &str)]| read(&[], &[named.as_slice(), more].concat(), "");
+    let s = with(&[]).unwrap();
+    let bucket = s.folders.bucket.as_ref().unwrap();
+    assert_eq!((bucket.region.as_str(), bucket.redirects, bucket.path_style), ("us-east-1", true, None));
+    assert!(!format!("{s:?}").contains("geheim"));
+    let own =
+        [("AWS_ENDPOINT_URL", "http://minio:9000"), ("BALANCER_S3_PATH_STYLE", "true"), ("BALANCER_S3_PREFIX", "a/b")];
+    let s =
+        with(&[own.as_slice(), &[("BALANCER_S3_PLAYBACK", "accel"), ("BALANCER_S3_LINK_TIME", "5")]].concat()).unwrap();
+    let bucket = s.folders.bucket.as_ref().unwrap();
+    assert_eq!((bucket.redirects, bucket.path_style, bucket.link_time.as_secs()), (false, Some(true), 300));
+    for (name, bad, part) in [
+        ("S3_BUCKET_NAME", "Lessons!", "cannot name a bucket"),
+        ("AWS_ENDPOINT_URL", "minio:9000", "https://HOST"),
+        ("BALANCER_S3_PLAYBACK", "proxy", "redirect"),
+        ("BALANCER_S3_PATH_STYLE", "maybe", "true or false"),
+        ("BALANCER_S3_LINK_TIME", "0", "from 1"),
+    ] {
+        let said = with(&[(name, bad)]).unwrap_err().join("\n");
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(with(&[("RECORDING_DISABLED", "true")]).unwrap().folders.bucket.is_none());
 }
 
 #[test]
@@ -353,8 +396,8 @@ fn every_name_of_the_environment_is_honoured_or_answered() {
         ("PROTECTED_RECORDINGS_TOKEN_TIMEOUT", Taken("protected_recordings_token_timeout", "5")),
         ("PROTECTED_RECORDINGS_TIMEOUT", Taken("protected_recordings_timeout", "50")),
         ("DEFAULT_LOCALE", Idle),
-        ("S3_RECORDING", Idle),
-        ("S3_BUCKET_NAME", Idle),
+        ("S3_RECORDING", Taken("s3_recording", "false")),
+        ("S3_BUCKET_NAME", Taken("s3_bucket_name", "lessons")),
         ("CLOUDFRONT_URL", Idle),
         ("CF_KEY_PAIR_ID", Idle),
         ("CF_PRIVATE_KEY_B64", Idle),
@@ -392,6 +435,7 @@ fn every_name_of_the_environment_is_honoured_or_answered() {
                     "recording_publish_dir",
                     "recording_unpublish_dir",
                     "secret_key_base",
+                    "s3_bucket_name",
                 ];
                 if !texts.contains(setting) {
                     let said = errors(&[], &[(name, "?:/ ?")], "");

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use super::archive::{Manifest, unpack};
@@ -21,7 +22,7 @@ struct Found {
     recording: Recording,
     format: String,
     folder: PathBuf,
-    files: Manifest,
+    files: Arc<Manifest>,
 }
 
 /// An archive, unpacked and looked through.
@@ -54,7 +55,7 @@ impl Importer {
         let (folder, stamp, path) = (opened.folder.clone(), opened.stamp, archive.to_owned());
         let done = done.and(opened.wrong.map_or(Ok(()), Err));
         let whole = done.is_ok();
-        let left = self.trees.blocking(move |_| {
+        let left = self.trees.blocking(move || {
             if whole {
                 spool::remove(&path, stamp)?;
             }
@@ -111,27 +112,18 @@ impl Importer {
         let before = known.clone();
         let others: Vec<String> = known.iter().flat_map(|known| &known.formats).map(|f| f.format.clone()).collect();
         for found in formats {
-            let (folder, files) = (found.folder.clone(), found.files.clone());
-            let (format, id) = (found.format.clone(), record_id.to_owned());
-            let placed =
-                self.trees.blocking(move |trees| trees.take_in(&folder, &files, published, &format, &id)).await;
-            placed?;
+            self.trees.take_in(&found.folder, &found.files, published, &found.format, record_id).await?;
         }
         let stored = self.index.import(&wanted).await?;
-        let (id, now) = (record_id.to_owned(), stored.published);
-        let there: Vec<String> = stored.formats.iter().map(|f| f.format.clone()).chain(others).collect();
-        self.trees
-            .blocking(move |trees| {
-                for format in there.into_iter().collect::<BTreeSet<_>>() {
-                    match trees.put_right_if_same(&id, &format, now) {
-                        // Of a format that this archive does not have: `check` tells of it.
-                        Ok(_) | Err(FilesError::Missing { .. }) => {}
-                        Err(e) => return Err(e),
-                    }
-                }
-                Ok(())
-            })
-            .await?;
+        let there: BTreeSet<&str> =
+            stored.formats.iter().map(|f| f.format.as_str()).chain(others.iter().map(String::as_str)).collect();
+        for format in there {
+            match self.trees.put_right_if_same(record_id, format, stored.published).await {
+                // Of a format that this archive does not have: `check` tells of it.
+                Ok(_) | Err(FilesError::Missing { .. }) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
         // Asked again: what is removed in the end is removed on the word of the index.
         let unconfirmed = || ImportError::Unconfirmed { record_id: record_id.to_owned() };
         let read = self.index.get(record_id).await?.ok_or_else(unconfirmed)?;
@@ -216,7 +208,7 @@ fn look_through(folder: &Path, files: Manifest) -> (BTreeMap<String, Vec<Found>>
         match read(&folder.join(&format).join(&id), &name, &format, &id, &files) {
             Ok(recording) => {
                 let folder = folder.join(&format).join(&id);
-                found.entry(id).or_default().push(Found { recording, format, folder, files });
+                found.entry(id).or_default().push(Found { recording, format, folder, files: Arc::new(files) });
             }
             Err(e) => wrong = wrong.or(Some(e)),
         }

@@ -38,9 +38,8 @@ impl Importer {
     /// more, and half unpacked ones go.
     pub(super) async fn tidy_up(&self) -> Result<(), ImportError> {
         let (spool, work) = (self.options.spool.clone(), self.trees.work().to_owned());
-        let trees = self.trees.clone();
         let _guard = self.trees.lock().await?;
-        let tidied = trees.blocking(move |trees| {
+        let tidied = self.trees.blocking(move || {
             fs::create_dir_all(&spool).map_err(|e| io_error(&spool, &e))?;
             for path in entries(&spool)? {
                 let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -54,15 +53,19 @@ impl Importer {
                     fs::remove_dir_all(&path).map_err(|e| io_error(&path, &e))?;
                 }
             }
-            trees.leftovers()?.iter().try_for_each(|path| crate::recordings::RecordingTrees::settle(path))
+            Ok(())
         });
-        Ok(tidied.await?)
+        tidied.await?;
+        for left in self.trees.leftovers().await? {
+            self.trees.settle(&left).await?;
+        }
+        Ok(())
     }
 
     /// The archives that wait, the oldest first.
     pub(super) async fn archives(&self) -> Result<Vec<(PathBuf, Stamp)>, ImportError> {
         let spool = self.options.spool.clone();
-        Ok(self.trees.blocking(move |_| waiting(&spool)).await?)
+        Ok(self.trees.blocking(move || waiting(&spool)).await?)
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::copy::{copy_folder, holds, same_folders};
-use super::{FilesError, INCOMING, OUTGOING, REPLACED, RecordingTrees, io_error, is_name};
+use super::{Disk, FilesError, INCOMING, OUTGOING, REPLACED, io_error, is_name};
 use crate::recordings::import::Manifest;
 
 /// A hidden name beside a folder: on the same file system, and what a kill leaves there is known by it.
@@ -113,7 +113,7 @@ pub(super) fn settle(path: &Path) -> Result<(), FilesError> {
     remove(path)
 }
 
-impl RecordingTrees {
+impl Disk {
     /// Brings a format into its tree. What is there already stays, and what the other tree has besides goes.
     pub(super) fn put_right(&self, record_id: &str, format: &str, published: bool) -> Result<(), FilesError> {
         let to = self.place(published, format, record_id);
@@ -124,14 +124,6 @@ impl RecordingTrees {
             (false, true) => carry(&from, &to),
             (false, false) => Err(FilesError::Missing { record_id: record_id.to_owned(), format: format.to_owned() }),
         }
-    }
-
-    /// Like [`put_right`](Self::put_right), but of two that differ both stay; `false` then.
-    pub(crate) fn put_right_if_same(&self, id: &str, format: &str, published: bool) -> Result<bool, FilesError> {
-        if !self.are_same(id, format)? {
-            return Ok(false);
-        }
-        self.put_right(id, format, published).map(|()| true)
     }
 
     /// Whether a format is the same in both trees, if it is in both.

@@ -184,13 +184,13 @@ impl RecordingKeeper {
     async fn look(&self, mend: bool) -> Result<CheckReport, KeepError> {
         let mut report = CheckReport::default();
         if let Some(spool) = self.spool.clone() {
-            let waiting = self.trees.blocking(move |_| waiting(&spool)).await?;
+            let waiting = self.trees.blocking(move || waiting(&spool)).await?;
             let name = |(path, _): (PathBuf, _)| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             report.waiting = waiting.into_iter().map(name).collect();
         }
         self.look_at_leftovers(mend, &mut report).await?;
         // First without keeping anybody from working; what seems wrong is looked at again by itself.
-        let mut on_disk = self.trees.blocking(RecordingTrees::scan).await?;
+        let mut on_disk = self.trees.scan().await?;
         report.on_disk = on_disk.len();
         let mut suspects = Vec::new();
         let mut after = String::new();
@@ -212,40 +212,34 @@ impl RecordingKeeper {
         for id in suspects {
             let _guard = self.trees.lock().await?;
             let row = self.index.get(&id).await?;
-            let (trees, keeper, record_id) = (self.trees.clone(), self.clone(), id.clone());
-            let found = trees.blocking(move |trees| {
-                let placed = trees.look(&record_id)?;
-                let mut found = keeper.judge(row.as_ref(), &record_id, &placed);
-                for finding in &mut found {
-                    keeper.compare(finding, row.as_ref())?;
-                    if mend {
-                        keeper.mend(finding, row.as_ref())?;
-                    }
+            let placed = self.trees.look(&id).await?;
+            let mut found = self.judge(row.as_ref(), &id, &placed);
+            for finding in &mut found {
+                self.compare(finding, row.as_ref()).await?;
+                if mend {
+                    self.mend(finding, row.as_ref()).await?;
                 }
-                Ok(found)
-            });
-            report.findings.extend(found.await?);
+            }
+            report.findings.extend(found);
         }
         Ok(report)
     }
 
     async fn look_at_leftovers(&self, mend: bool, report: &mut CheckReport) -> Result<(), KeepError> {
         let _guard = self.trees.lock().await?;
-        let found = self.trees.blocking(move |trees| {
-            let left = trees.leftovers()?;
+        for left in self.trees.leftovers().await? {
             if mend {
-                left.iter().try_for_each(|path| RecordingTrees::settle(path))?;
+                self.trees.settle(&left).await?;
             }
-            Ok(left)
-        });
-        report.findings.extend(found.await?.into_iter().map(|folder| Finding {
-            kind: FindingKind::Leftover,
-            record_id: String::new(),
-            format: String::new(),
-            folder,
-            remedy: "`recordings update` settles it".to_owned(),
-            mended: mend,
-        }));
+            report.findings.push(Finding {
+                kind: FindingKind::Leftover,
+                record_id: String::new(),
+                format: String::new(),
+                folder: self.trees.place_of(&left),
+                remedy: "`recordings update` settles it".to_owned(),
+                mended: mend,
+            });
+        }
         Ok(())
     }
 
@@ -289,9 +283,9 @@ impl RecordingKeeper {
     }
 
     /// Of two versions that differ nobody knows which is right.
-    fn compare(&self, finding: &mut Finding, row: Option<&Recording>) -> Result<(), FilesError> {
+    async fn compare(&self, finding: &mut Finding, row: Option<&Recording>) -> Result<(), FilesError> {
         let published = row.is_some_and(|row| row.published);
-        if finding.kind == FindingKind::Doubled && !self.trees.are_same(&finding.record_id, &finding.format)? {
+        if finding.kind == FindingKind::Doubled && !self.trees.are_same(&finding.record_id, &finding.format).await? {
             finding.kind = FindingKind::Conflict;
             let right = self.trees.place(published, &finding.format, &finding.record_id);
             finding.remedy =
@@ -300,16 +294,16 @@ impl RecordingKeeper {
         Ok(())
     }
 
-    fn mend(&self, finding: &mut Finding, row: Option<&Recording>) -> Result<(), FilesError> {
+    async fn mend(&self, finding: &mut Finding, row: Option<&Recording>) -> Result<(), FilesError> {
         let (id, format) = (&finding.record_id, &finding.format);
         match finding.kind {
             FindingKind::Misplaced | FindingKind::Doubled => {
                 let published = row.is_some_and(|row| row.published);
-                finding.mended = self.trees.put_right_if_same(id, format, published)?;
+                finding.mended = self.trees.put_right_if_same(id, format, published).await?;
             }
             FindingKind::Deleted => {
                 for published in [true, false] {
-                    self.trees.remove_one(published, format, id)?;
+                    self.trees.remove_one(published, format, id).await?;
                 }
                 finding.mended = true;
             }

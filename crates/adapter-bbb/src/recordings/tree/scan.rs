@@ -5,8 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::carry::settle;
-use super::{FilesError, INCOMING, OUTGOING, REPLACED, RecordingTrees, io_error, is_name};
+use super::{Disk, FilesError, INCOMING, OUTGOING, REPLACED, io_error, is_name};
 
 /// In which trees a format of a recording is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +17,15 @@ pub(crate) struct Placed {
 impl Placed {
     pub(crate) const fn is_in(self, published: bool) -> bool {
         if published { self.published } else { self.unpublished }
+    }
+
+    /// It is in this tree, too.
+    pub(crate) const fn note(&mut self, published: bool) {
+        if published {
+            self.published = true;
+        } else {
+            self.unpublished = true;
+        }
     }
 }
 
@@ -42,7 +50,7 @@ fn names(folder: &Path) -> Result<Vec<String>, FilesError> {
     Ok(found)
 }
 
-impl RecordingTrees {
+impl Disk {
     /// The formats that a tree has folders of.
     pub(super) fn formats(&self, published: bool) -> Result<Vec<String>, FilesError> {
         let mut all = names(self.tree(published))?;
@@ -56,12 +64,7 @@ impl RecordingTrees {
         for published in [true, false] {
             for format in self.formats(published)? {
                 for id in names(&self.tree(published).join(&format))?.into_iter().filter(|id| is_name(id)) {
-                    let placed = found.entry(id).or_default().entry(format.clone()).or_default();
-                    if published {
-                        placed.published = true;
-                    } else {
-                        placed.unpublished = true;
-                    }
+                    found.entry(id).or_default().entry(format.clone()).or_default().note(published);
                 }
             }
         }
@@ -77,12 +80,7 @@ impl RecordingTrees {
         for published in [true, false] {
             for format in self.formats(published)? {
                 if self.place(published, &format, record_id).is_dir() {
-                    let placed = found.entry(format).or_default();
-                    if published {
-                        placed.published = true;
-                    } else {
-                        placed.unpublished = true;
-                    }
+                    found.entry(format).or_default().note(published);
                 }
             }
         }
@@ -103,10 +101,5 @@ impl RecordingTrees {
             }
         }
         Ok(found)
-    }
-
-    /// Ends what [`leftovers`](Self::leftovers) found: a folder whose replacement never came is put back.
-    pub(crate) fn settle(path: &Path) -> Result<(), FilesError> {
-        settle(path)
     }
 }

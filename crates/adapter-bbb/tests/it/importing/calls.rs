@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::stage::{HOST, Process, SECRET, options, redis_store};
 
-async fn get(service: &BbbService, path: &str, cookie: Option<&str>) -> Response<Bytes> {
+pub(crate) async fn get(service: &BbbService, path: &str, cookie: Option<&str>) -> Response<Bytes> {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let head = RequestHead { method: "GET", path, query, host: Some(HOST), cookie, ..RequestHead::default() };
     service.handle(head, Payload::Whole(Bytes::new())).await

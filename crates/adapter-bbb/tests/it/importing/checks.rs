@@ -130,7 +130,10 @@ async fn publishing_moves_all_formats_or_none() {
     // In neither is an error, and nothing moves.
     std::fs::rename(shelf.folder.join("published/video"), shelf.folder.join("elsewhere")).unwrap();
     let e = shelf.keeper.publish("a", false).await.unwrap_err();
-    assert_eq!(e.to_string(), "the format video of recording a is neither published nor unpublished on disk");
+    assert_eq!(
+        e.to_string(),
+        "the format video of recording a is neither among the published nor the unpublished files"
+    );
     assert!(shelf.row("a").await.published);
     assert!(shelf.folder.join("published/presentation/a").is_dir());
     assert!(!shelf.keeper.publish("nobody", true).await.unwrap());
@@ -138,7 +141,9 @@ async fn publishing_moves_all_formats_or_none() {
     let mut odd = Recording::new("../../etc");
     odd.formats.push(PlaybackFormat::new("..", "/x"));
     assert!(shelf.trees.publish(&odd, true).await.is_err());
-    assert!(shelf.trees.folder("..", "video").is_none() && shelf.trees.folder("a", "../video").is_none());
+    assert!(!shelf.trees.has("..", "video").await.unwrap() && !shelf.trees.has("a", "../video").await.unwrap());
+    assert_eq!(shelf.trees.read("a", "presentation", "../a/metadata.xml", 1 << 20).await.unwrap(), None);
+    assert!(shelf.trees.write("a", "presentation", "..", Vec::new()).await.is_err());
     shelf.trees.delete("..").await.unwrap();
     assert!(shelf.folder.join("published").is_dir());
 }

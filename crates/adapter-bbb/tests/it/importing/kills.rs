@@ -9,12 +9,12 @@ use adapter_bbb::{NoNews, RecordingState};
 
 use super::*;
 
-const FOLDER: &str = "BALANCER_KILLED_FOLDER";
-const IDS: usize = 6;
+pub(crate) const FOLDER: &str = "BALANCER_KILLED_FOLDER";
+pub(crate) const IDS: usize = 6;
 /// What it notes as it goes.
-const POINTS: [&str; 3] = ["begun", "imported", "deleting"];
+pub(crate) const POINTS: [&str; 3] = ["begun", "imported", "deleting"];
 
-async fn open(folder: &Path) -> Arc<dyn RecordingIndex> {
+pub(crate) async fn open(folder: &Path) -> Arc<dyn RecordingIndex> {
     // The killed one's lock on the file ends with it, perhaps not at once.
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -30,8 +30,12 @@ async fn open(folder: &Path) -> Arc<dyn RecordingIndex> {
 #[tokio::test]
 async fn the_one_that_is_killed() {
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
-    let index = open(&folder).await;
-    let trees = trees(&folder);
+    imports_and_changes(&folder, trees(&folder)).await;
+}
+
+/// Imports what is there, publishes and unpublishes for ever, and deletes one of them.
+pub(crate) async fn imports_and_changes(folder: &Path, trees: RecordingTrees) {
+    let index = open(folder).await;
     let keeper = RecordingKeeper::new(trees.clone(), index.clone(), Some(folder.join("spool")));
     let options = ImportOptions::new(folder.join("spool"));
     let importer = Arc::new(Importer::new(options, trees, index.clone(), Arc::new(NoNews)));
@@ -52,7 +56,7 @@ async fn the_one_that_is_killed() {
     }
 }
 
-struct Killed(Child);
+pub(crate) struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -62,10 +66,11 @@ impl Drop for Killed {
 }
 
 /// Starts it; it has come to this point then.
-fn start(folder: &Path, point: &str) -> Killed {
+pub(crate) fn start(folder: &Path, point: &str, test: &str, more: &[(&str, &str)]) -> Killed {
     let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "importing::kills::the_one_that_is_killed", "--nocapture"])
+        .args(["--exact", test, "--nocapture"])
         .env(FOLDER, folder)
+        .envs(more.iter().copied())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -96,11 +101,25 @@ fn whole(folder: &Path, id: &str, version: u32) -> bool {
     })
 }
 
-fn archive_is_there(folder: &Path, id: &str, version: u32) -> bool {
+pub(crate) fn archive_is_there(folder: &Path, id: &str, version: u32) -> bool {
     let bytes = packed(&both_formats(id, version));
     [format!("{id}.tar"), format!(".{id}.tar.imported")]
         .iter()
         .any(|name| std::fs::read(folder.join("spool").join(name)).is_ok_and(|found| found == bytes))
+}
+
+/// The same numbers each time.
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+
+    pub(crate) fn below(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % below
+    }
 }
 
 async fn kill_again_and_again(times: u32) {
@@ -108,28 +127,25 @@ async fn kill_again_and_again(times: u32) {
     std::fs::create_dir_all(folder.join("spool")).unwrap();
     let mut versions: HashMap<String, u32> = HashMap::new();
     let mut gone: BTreeSet<String> = BTreeSet::new();
-    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut random = |below: u64| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (seed >> 33) % below
-    };
+    let mut random = Random::new();
     let (mut in_spool, mut half, mut ends) = (0, 0, 0);
     for round in 0..times {
         for _ in 0..2 {
-            let id = format!("rec-{}", random(IDS as u64));
+            let id = format!("rec-{}", random.below(IDS as u64));
             let version = versions.entry(id.clone()).or_default();
             *version += 1;
             arrives(&folder, &format!("{id}.tar"), &packed(&both_formats(&id, *version)));
             gone.remove(&id);
         }
-        let victim = format!("rec-{}", random(IDS as u64));
+        let victim = format!("rec-{}", random.below(IDS as u64));
         folder.put("victim", &victim);
         for name in POINTS {
             let _ = std::fs::remove_file(folder.join(name));
         }
-        let child = start(&folder, POINTS[usize::try_from(random(3)).unwrap()]);
+        let point = POINTS[usize::try_from(random.below(3)).unwrap()];
+        let child = start(&folder, point, "importing::kills::the_one_that_is_killed", &[]);
         // The moment is what the test is about.
-        std::thread::sleep(Duration::from_micros(random(20_000)));
+        std::thread::sleep(Duration::from_micros(random.below(20_000)));
         drop(child);
         let deleting = folder.join("deleting").exists();
         for (id, version) in versions.iter().filter(|(id, _)| !gone.contains(*id)) {

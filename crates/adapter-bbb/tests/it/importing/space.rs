@@ -6,11 +6,11 @@ use std::process::Command;
 use super::*;
 
 /// A file system of a few bytes, gone when dropped.
-struct Small(PathBuf);
+pub(crate) struct Small(PathBuf);
 
 impl Small {
     /// `None` where nobody may mount; said aloud.
-    fn mount(at: &Path, kib: u32) -> Option<Self> {
+    pub(crate) fn mount(at: &Path, kib: u32) -> Option<Self> {
         std::fs::create_dir_all(at).unwrap();
         let size = format!("size={kib}k");
         let done = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).output();
@@ -21,7 +21,7 @@ impl Small {
         done.map(|_| Self(at.to_owned()))
     }
 
-    fn grow(&self, kib: u32) {
+    pub(crate) fn grow(&self, kib: u32) {
         let size = format!("remount,size={kib}k");
         let done = Command::new("mount").args(["-o", &size]).arg(&self.0).status().unwrap();
         assert!(done.success());

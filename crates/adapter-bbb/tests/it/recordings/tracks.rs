@@ -1,15 +1,20 @@
 //! Text tracks: sent, listed, and where the player finds them.
 
-use adapter_bbb::{Payload, RequestHead};
+use adapter_bbb::{BbbService, Payload, RequestHead};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::world::{World, recording};
-use crate::stage::{HOST, signed};
+use crate::stage::{HOST, call, signed};
 
-const VTT: &str = "WEBVTT\n\n00:00.000 --> 00:01.000\nHello\n";
+pub(crate) const VTT: &str = "WEBVTT\n\n00:00.000 --> 00:01.000\nHello\n";
 
 async fn put(world: &World, query: &str, file: Option<&str>) -> Value {
+    sent(&world.service, query, file).await
+}
+
+/// Sends a track; what is answered.
+pub(crate) async fn sent(service: &BbbService, query: &str, file: Option<&str>) -> Value {
     let (path, query) = signed("putRecordingTextTrack", query);
     let body = file.map_or_else(String::new, |text| {
         format!(
@@ -25,14 +30,19 @@ async fn put(world: &World, query: &str, file: Option<&str>) -> Value {
         content_type: Some("multipart/form-data; boundary=xx"),
         ..RequestHead::default()
     };
-    let answer = world.service.handle(head, Payload::Whole(Bytes::from(body))).await;
+    let answer = service.handle(head, Payload::Whole(Bytes::from(body))).await;
     assert_eq!(answer.status(), 200);
     let text = String::from_utf8_lossy(answer.body()).into_owned();
     serde_json::from_str::<Value>(&text).unwrap_or_else(|e| panic!("{e}: {text}"))["response"].clone()
 }
 
 async fn tracks(world: &World, id: &str) -> Value {
-    let answer = world.call("getRecordingTextTracks", &format!("recordID={id}")).await;
+    listed(&world.service, id).await
+}
+
+/// What is said of a recording's tracks.
+pub(crate) async fn listed(service: &BbbService, id: &str) -> Value {
+    let answer = call(service, "getRecordingTextTracks", &format!("recordID={id}"), None).await;
     serde_json::from_str::<Value>(&answer.body).unwrap()["response"].clone()
 }
 

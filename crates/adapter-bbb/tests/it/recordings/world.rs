@@ -64,6 +64,10 @@ impl Trees {
         self.0.join(if published { "published" } else { "unpublished" }).join(format).join(id)
     }
 
+    fn folder(&self, record_id: &str, format: &str) -> Option<PathBuf> {
+        [true, false].map(|p| self.place(p, format, record_id)).into_iter().find(|path| path.is_dir())
+    }
+
     pub(crate) fn make(&self, published: bool, format: &str, id: &str) {
         std::fs::create_dir_all(self.place(published, format, id)).unwrap();
     }
@@ -98,8 +102,17 @@ impl RecordingFiles for Trees {
         Ok(())
     }
 
-    fn folder(&self, record_id: &str, format: &str) -> Option<PathBuf> {
-        [true, false].map(|p| self.place(p, format, record_id)).into_iter().find(|path| path.is_dir())
+    async fn has(&self, record_id: &str, format: &str) -> Result<bool, FilesError> {
+        Ok(self.folder(record_id, format).is_some())
+    }
+
+    async fn read(&self, record_id: &str, format: &str, name: &str, _: u64) -> Result<Option<Vec<u8>>, FilesError> {
+        Ok(self.folder(record_id, format).and_then(|folder| std::fs::read(folder.join(name)).ok()))
+    }
+
+    async fn write(&self, record_id: &str, format: &str, name: &str, bytes: Vec<u8>) -> Result<(), FilesError> {
+        std::fs::write(self.folder(record_id, format).unwrap().join(name), bytes).unwrap();
+        Ok(())
     }
 }
 
