@@ -18,6 +18,11 @@ const MOST: usize = 1_000_000;
 /// The header that keeps the MD5 of a file that was sent in parts.
 pub(super) const MD5: &str = "x-amz-meta-md5";
 
+/// Whether two objects are the same for all that their tags tell.
+pub(super) fn alike(one: &Object, other: &Object) -> bool {
+    one.size == other.size && one.etag == other.etag && !one.etag.is_empty()
+}
+
 pub(super) fn md5(bytes: &[u8]) -> [u8; 16] {
     Md5::digest(bytes).into()
 }
@@ -27,13 +32,14 @@ impl RecordingBucket {
         &self,
         prefix: &str,
         delimiter: &str,
-        most: &str,
+        most: u16,
         mut with: impl FnMut(answer::Page) -> bool + Send,
     ) -> Result<(), FilesError> {
         let mut token: Option<String> = None;
         let mut seen = 0;
+        let most = most.to_string();
         loop {
-            let mut query = vec![("list-type", "2"), ("max-keys", most), ("prefix", prefix)];
+            let mut query = vec![("list-type", "2"), ("max-keys", most.as_str()), ("prefix", prefix)];
             if !delimiter.is_empty() {
                 query.push(("delimiter", delimiter));
             }
@@ -59,7 +65,7 @@ impl RecordingBucket {
     /// The objects below a place, which ends in `/`.
     pub(super) async fn list(&self, place: &str) -> Result<Listing, FilesError> {
         let mut all = Listing::new();
-        self.pages(place, "", "1000", |page| {
+        self.pages(place, "", self.0.options.page, |page| {
             let named = page.objects.into_iter();
             all.extend(named.filter_map(|(key, o)| Some((key.strip_prefix(place)?.to_owned(), o))));
             true
@@ -71,7 +77,7 @@ impl RecordingBucket {
     /// The names of what could be folders in a place, which ends in `/`.
     pub(super) async fn folders(&self, place: &str) -> Result<Vec<String>, FilesError> {
         let mut all = Vec::new();
-        self.pages(place, "/", "1000", |page| {
+        self.pages(place, "/", self.0.options.page, |page| {
             let names = page.folders.iter().filter_map(|key| key.strip_prefix(place)?.strip_suffix('/'));
             all.extend(names.map(str::to_owned));
             true
@@ -83,7 +89,7 @@ impl RecordingBucket {
     /// Whether there is anything below a place.
     pub(super) async fn has_any(&self, place: &str) -> Result<bool, FilesError> {
         let mut any = false;
-        self.pages(place, "", "1", |page| {
+        self.pages(place, "", 1, |page| {
             any = !page.objects.is_empty();
             false
         })
@@ -130,17 +136,16 @@ impl RecordingBucket {
         self.ask(&ask).await.map(drop).map_err(|e| self.failed(to, &e))
     }
 
-    /// Whether two objects have the same contents: by size and tag, by the MD5 of the whole that one was sent with, or
-    /// else by reading both.
+    /// Whether an object has the contents of another one: by size and tag, by the MD5 that the other one was sent with,
+    /// or else by reading both.
+    ///
+    /// What an object was sent with says nothing of what it is now: only the tag of `other` is compared with it.
     pub(super) async fn same(&self, one: (&str, &Object), other: (&str, &Object)) -> Result<bool, FilesError> {
-        if one.1.size != other.1.size {
+        let ((one, of_one), (other, of_other)) = (one, other);
+        if of_one.size != of_other.size {
             return Ok(false);
         }
-        if one.1.etag == other.1.etag && !one.1.etag.is_empty() {
-            return Ok(true);
-        }
-        let ((one, of_one), (other, of_other)) = (one, other);
-        if of_one.etag == self.noted_md5(other).await? || of_other.etag == self.noted_md5(one).await? {
+        if alike(of_one, of_other) || of_other.etag == self.noted_md5(one).await? {
             return Ok(true);
         }
         Ok(self.digest_of(one).await? == self.digest_of(other).await?)

@@ -35,6 +35,8 @@ pub struct BucketOptions {
     /// A file larger than this is sent in parts of this size, in bytes; at least 5 MiB, and as much is held in memory
     /// for each of four files or parts that are under way. Default 16 MiB.
     pub part: u64,
+    /// How many objects are listed at once, 1000 at most. Default 1000.
+    pub page: u16,
     /// After how long another process takes over the right to change recordings from one that shows no life. Default
     /// 20 s.
     pub lease: Duration,
@@ -59,6 +61,7 @@ impl BucketOptions {
             response: Duration::from_secs(30),
             attempts: 4,
             part: 16 << 20,
+            page: 1000,
             lease: Duration::from_secs(20),
         }
     }
@@ -99,6 +102,9 @@ impl BucketOptions {
         }
         if self.part < LEAST_PART || self.part > 1 << 30 {
             return odd("part", "parts have from 5 MiB to 1 GiB".to_owned());
+        }
+        if !(1..=1000).contains(&self.page) {
+            return odd("page", "a page has from 1 to 1000 objects".to_owned());
         }
         let path_style = self.path_style.unwrap_or(self.endpoint.is_some());
         let amazons = format!("https://s3.{}.amazonaws.com", self.region);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::objects::alike;
 use super::{FilesError, Listing, RecordingBucket};
 use crate::recordings::import::Manifest;
 use crate::recordings::tree::{Placed, is_name};
@@ -69,17 +70,17 @@ impl RecordingBucket {
     async fn carry(&self, from: &str, to: &str, replace: bool) -> Result<(), FilesError> {
         let (source, there) = (self.list(from).await?, self.list(to).await?);
         let mut missing = Vec::new();
-        for name in source.keys() {
-            if !there.contains_key(name) {
-                missing.push(name.clone());
-            } else if !self.is_same(name, (from, &source), (to, &there)).await? {
-                if !replace {
-                    let key = format!("{to}{name}");
-                    return Err(
-                        self.wrong(&key, format!("it differs from {from}{name}: `recordings check` tells more"))
-                    );
+        for (name, object) in &source {
+            match there.get(name) {
+                Some(other) if alike(object, other) => {}
+                // Whatever it is: not what was just found whole.
+                Some(_) if replace => missing.push(name.clone()),
+                Some(_) if self.is_same(name, (from, &source), (to, &there)).await? => {}
+                Some(_) => {
+                    let why = format!("it differs from {from}{name}: `recordings check` tells more");
+                    return Err(self.wrong(&format!("{to}{name}"), why));
                 }
-                missing.push(name.clone());
+                None => missing.push(name.clone()),
             }
         }
         self.still_held()?;

@@ -72,7 +72,7 @@ async fn large_files_and_odd_names_arrive_whole() {
     assert!(objects(&bucket).await.is_empty());
 }
 
-/// What was put there by others is found; more than one page of it.
+/// What was put there by others is found, page by page.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_client_sees_the_same() {
     const PROGRAM: &str = "
@@ -85,12 +85,13 @@ for page in s3.get_paginator('list_objects_v2').paginate(Bucket=bucket, Prefix=p
     for o in page.get('Contents', []):
         found = s3.get_object(Bucket=bucket, Key=o['Key'])
         print(o['Key'][len(prefix):], o['Size'], found['ContentType'], found['Metadata'].get('md5') == found['ETag'].strip('\"'))
-for n in range(1100):
+for n in range(30):
     s3.put_object(Bucket=bucket, Key=prefix + 'unpublished/podcast/rec-9/%04d.ogg' % n, Body=b'x')
 s3.put_object(Bucket=bucket, Key=prefix + 'published/podcast/rec-9/0000.ogg', Body=b'x')
 ";
     let Some(server) = S3Server::shared() else { return };
-    let o = options(server);
+    let mut o = options(server);
+    o.page = 7;
     let bucket = bucket(&o);
     let shelf = shelf(&bucket);
     shelf.arrives("rec-1.tar", &packed(&both_formats("rec-1", 1)));
@@ -116,7 +117,7 @@ s3.put_object(Bucket=bucket, Key=prefix + 'published/podcast/rec-9/0000.ogg', Bo
     assert!(shelf.keeper.update().await.unwrap().agrees());
     assert!(shelf.keeper.check().await.unwrap().findings.is_empty());
     assert!(shelf.trees.has("rec-9", "podcast").await.unwrap());
-    assert_eq!(objects(&bucket).await.keys().filter(|key| key.starts_with("published/podcast/rec-9/")).count(), 1100);
+    assert_eq!(objects(&bucket).await.keys().filter(|key| key.starts_with("published/podcast/rec-9/")).count(), 30);
     assert!(shelf.keeper.delete("rec-9").await.unwrap());
     assert!(objects(&bucket).await == in_tree("published", &both_formats("rec-1", 1)));
 }
