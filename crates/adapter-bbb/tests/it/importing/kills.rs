@@ -76,7 +76,7 @@ pub(crate) fn start(folder: &Path, point: &str, test: &str, more: &[(&str, &str)
         .spawn()
         .unwrap();
     let child = Killed(child);
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while !folder.join(point).exists() {
         assert!(Instant::now() < deadline, "the process does not come to this: {point}");
         std::thread::yield_now();

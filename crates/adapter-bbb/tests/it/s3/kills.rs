@@ -99,7 +99,7 @@ async fn kill_again_and_again(times: u32) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_the_importer_is_killed() {
-    kill_again_and_again(6).await;
+    kill_again_and_again(4).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
