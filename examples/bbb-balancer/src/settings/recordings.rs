@@ -26,6 +26,7 @@ pub(crate) struct Folders {
     /// Where unpublished ones are.
     pub(crate) unpublished: PathBuf,
     /// The bucket that both are in instead.
+    #[cfg_attr(not(feature = "s3"), allow(dead_code, reason = "refused before anything reads it"))]
     pub(crate) bucket: Option<Bucket>,
     /// Whether imported ones stay unpublished.
     pub(crate) import_unpublished: bool,
