@@ -46,7 +46,7 @@ pub enum AgentHealth {
 }
 
 impl AgentHealth {
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Up => "up",
             Self::Down => "down",
@@ -73,7 +73,7 @@ pub enum AgentAdmin {
 }
 
 impl AgentAdmin {
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Ready => "ready",
             Self::Drain => "drain",

@@ -95,6 +95,7 @@ pub mod runtime;
 pub mod spoe;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod trace;
 mod version;
 mod wire;
 

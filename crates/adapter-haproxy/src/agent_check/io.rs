@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::AgentReply;
 use crate::listen::{Duplex, ListenAddress, ListenError, Listener, part};
+use crate::trace::{Protocol, Recorder, Side, Tape};
 
 /// The longest line that is read to learn which server is meant, in bytes.
 const MAX_NAME_LINE: usize = 512;
@@ -110,6 +111,7 @@ pub struct AgentCheckServer {
     options: AgentCheckOptions,
     source: Arc<dyn AgentSource>,
     tally: Arc<Tally>,
+    recorder: Option<Recorder>,
 }
 
 impl fmt::Debug for AgentCheckServer {
@@ -137,7 +139,14 @@ impl AgentCheckCounters {
 impl AgentCheckServer {
     /// Without a listener yet.
     pub fn new(options: AgentCheckOptions, source: Arc<dyn AgentSource>) -> Self {
-        Self { listeners: Vec::new(), options, source, tally: Arc::default() }
+        Self { listeners: Vec::new(), options, source, tally: Arc::default(), recorder: None }
+    }
+
+    /// Keeps what is asked and answered in a trace; default not.
+    #[must_use]
+    pub fn with_recorder(mut self, recorder: Recorder) -> Self {
+        self.recorder = Some(recorder);
+        self
     }
 
     /// Listens for all servers: the line that HAProxy sends (`agent-send "SERVER HAPROXY\n"`) tells which is meant.
@@ -189,7 +198,7 @@ impl AgentCheckServer {
     ///
     /// Dropping the future closes all connections at once.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
-        let Self { listeners, options, source, tally } = self;
+        let Self { listeners, options, source, tally, recorder } = self;
         let places = Arc::new(Semaphore::new(options.connections));
         let mut connections = JoinSet::new();
         let accept = async {
@@ -217,8 +226,9 @@ impl AgentCheckServer {
                     continue;
                 };
                 let from: Arc<str> = from.map_or_else(|| "unix".into(), |from| from.ip().to_string().into());
-                let visit =
-                    Visit { whose: whose.clone(), from, source: Arc::clone(&source), tally: Arc::clone(&tally) };
+                let tape = recorder.as_ref().map(|recorder| recorder.tape(Protocol::AgentCheck, Side::Haproxy, &from, []));
+                let (whose, source, tally) = (whose.clone(), Arc::clone(&source), Arc::clone(&tally));
+                let visit = Visit { whose, from, source, tally, tape };
                 connections.spawn(visit.serve(stream, options.within, place));
             }
         };
@@ -238,10 +248,11 @@ struct Visit {
     from: Arc<str>,
     source: Arc<dyn AgentSource>,
     tally: Arc<Tally>,
+    tape: Option<Tape>,
 }
 
 impl Visit {
-    async fn serve(self, mut stream: Box<dyn Duplex>, within: Duration, place: OwnedSemaphorePermit) {
+    async fn serve(mut self, mut stream: Box<dyn Duplex>, within: Duration, place: OwnedSemaphorePermit) {
         match timeout(within, self.answer(&mut stream)).await {
             Ok(()) => part(stream).await,
             Err(_) => {
@@ -251,12 +262,15 @@ impl Visit {
         drop(place);
     }
 
-    async fn answer(&self, stream: &mut Box<dyn Duplex>) {
+    async fn answer(&mut self, stream: &mut Box<dyn Duplex>) {
         let line;
         let (server, asker) = match &self.whose {
             Whose::One { server, asker } => (&**server, asker.as_deref().unwrap_or(&self.from)),
             Whose::Named => {
                 line = read_line(stream).await.unwrap_or_default();
+                if let Some(tape) = &mut self.tape {
+                    tape.heard(format!("{line}\n").as_bytes());
+                }
                 let mut words = line.split_ascii_whitespace();
                 (words.next().unwrap_or_default(), words.next().unwrap_or(&self.from))
             }
@@ -265,8 +279,12 @@ impl Visit {
             self.tally.unknown.fetch_add(1, Relaxed);
             return;
         };
+        let said = reply.to_string();
+        if let Some(tape) = &mut self.tape {
+            tape.said(said.as_bytes());
+        }
         // Somebody who hung while HAProxy gave up would else believe that it was heard.
-        if is_gone(stream).await || stream.write_all(reply.to_string().as_bytes()).await.is_err() {
+        if is_gone(stream).await || stream.write_all(said.as_bytes()).await.is_err() {
             self.tally.lost.fetch_add(1, Relaxed);
             return;
         }

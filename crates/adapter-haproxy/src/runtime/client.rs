@@ -358,7 +358,7 @@ impl Client {
         let patience = later(Instant::now(), self.options.come_back).min(limit.end());
         let mut pause = Duration::from_millis(2);
         loop {
-            match timeout_at(limit.end(), Link::open(address, framing, limits)).await {
+            match timeout_at(limit.end(), Link::open(address, framing, limits, self.options.recorder.as_ref())).await {
                 Ok(Ok(link)) => return Ok(link),
                 Ok(Err(e)) => {
                     let next = Instant::now() + pause;

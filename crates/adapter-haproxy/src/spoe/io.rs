@@ -15,6 +15,7 @@ use super::hello::Disconnect;
 use super::session::AgentOptions;
 use super::status::Status;
 use crate::listen::{Duplex, ListenAddress, ListenError, Listener, part};
+use crate::trace::{Protocol, Recorder, Side};
 
 mod connection;
 mod counts;
@@ -82,6 +83,7 @@ pub struct AgentServerOptions {
     longest: Duration,
     write: Duration,
     anywhere: bool,
+    recorder: Option<Recorder>,
 }
 
 /// 1,024 connections, 4,096 answers on the way, 1 s for a greeting, 1 h of silence, 40 ms for an answer.
@@ -97,6 +99,7 @@ impl Default for AgentServerOptions {
             longest: Duration::from_secs(10),
             write: Duration::from_secs(5),
             anywhere: false,
+            recorder: None,
         }
     }
 }
@@ -160,6 +163,13 @@ impl AgentServerOptions {
     #[must_use]
     pub fn with_longest_answer(mut self, within: Duration) -> Self {
         self.longest = within.min(MONTH);
+        self
+    }
+
+    /// Keeps what is said and heard in a trace; default not. Text that no placer looks at is masked.
+    #[must_use]
+    pub fn with_recorder(mut self, recorder: Recorder) -> Self {
+        self.recorder = Some(recorder);
         self
     }
 }
@@ -251,10 +261,13 @@ impl AgentServer {
             tokio::select! {
                 () = &mut shutdown => break,
                 _ = connections.join_next(), if !connections.is_empty() => {}
-                (stream, _) = listener.accept() => {
+                (stream, from) = listener.accept() => {
                     shared.counters.accepted();
                     match Arc::clone(&places).try_acquire_owned() {
-                        Ok(place) => connections.spawn(serve(stream, Arc::clone(&shared), leaving.clone(), place)),
+                        Ok(place) => {
+                            let from = from.map_or_else(|| "unix".to_owned(), |from| from.to_string());
+                            connections.spawn(serve(stream, from, Arc::clone(&shared), leaving.clone(), place))
+                        }
                         Err(_) => connections.spawn(turn_away(stream, Arc::clone(&shared))),
                     };
                 }
@@ -270,12 +283,15 @@ impl AgentServer {
 
 async fn serve(
     stream: Box<dyn Duplex>,
+    from: String,
     shared: Arc<Shared>,
     leaving: watch::Receiver<bool>,
     place: OwnedSemaphorePermit,
 ) {
     shared.counters.opened();
-    Connection::new(stream, Arc::clone(&shared)).run(leaving).await;
+    let recorder = shared.options.recorder.as_ref();
+    let tape = recorder.map(|recorder| recorder.tape(Protocol::Spoe, Side::Haproxy, &from, []));
+    Connection::new(stream, Arc::clone(&shared), tape).run(leaving).await;
     shared.counters.closed();
     drop(place);
 }

@@ -21,6 +21,7 @@ use crate::peers::entry::Entry;
 use crate::peers::handshake::HelloStatus;
 use crate::peers::session::{CloseReason, PeerEvent, PeerSession};
 use crate::peers::table::TableDefinition;
+use crate::trace::{Protocol, Side, Tape};
 
 /// How many bytes are prepared before they are written.
 const AHEAD: usize = 128 * 1024;
@@ -70,6 +71,7 @@ pub(super) struct Link<'n> {
     patience: Option<Instant>,
     pending: Vec<Vec<Told>>,
     why: Option<String>,
+    tape: Option<Tape>,
 }
 
 impl<'n> Link<'n> {
@@ -90,6 +92,7 @@ impl<'n> Link<'n> {
             patience: None,
             pending: jobs.iter().map(|_| Vec::new()).collect(),
             why: None,
+            tape: None,
         }
     }
 
@@ -115,6 +118,14 @@ impl<'n> Link<'n> {
     where
         S: AsyncRead + AsyncWrite,
     {
+        if let Some(recorder) = &self.inner.options.recorder {
+            let (by, with) = match self.called {
+                Some(line) => (Side::Us, line.name.as_str()),
+                None => (Side::Haproxy, "a caller"),
+            };
+            let tables = self.shelves.iter().map(|shelf| shelf.options.name.as_str());
+            self.tape = Some(recorder.tape(Protocol::Peers, by, with, tables));
+        }
         let why = match self.exchange(stream, stopped).await {
             Ok(()) => self.why.take().unwrap_or_else(|| "closed by the peer".to_owned()),
             Err(error) => error.to_string(),
@@ -154,6 +165,9 @@ impl<'n> Link<'n> {
                 }
                 out.drain(..sent);
                 out.extend(self.session.take_output());
+                if let Some(tape) = &mut self.tape {
+                    tape.said(&out);
+                }
                 let _ = timeout(LAST_WORDS, async {
                     writer.write_all(&out).await?;
                     writer.shutdown().await
@@ -175,12 +189,19 @@ impl<'n> Link<'n> {
                     0 => return Ok(()),
                     len => {
                         heard = Instant::now();
-                        self.session.receive(buffer.get(..len).unwrap_or_default(), heard.into_std());
+                        let bytes = buffer.get(..len).unwrap_or_default();
+                        if let Some(tape) = &mut self.tape {
+                            tape.heard(bytes);
+                        }
+                        self.session.receive(bytes, heard.into_std());
                     }
                 },
                 written = writer.write(out.get(sent..).unwrap_or_default()), if writing => match written? {
                     0 => return Err(io::ErrorKind::WriteZero.into()),
                     len => {
+                        if let Some(tape) = &mut self.tape {
+                            tape.said(out.get(sent..sent + len).unwrap_or_default());
+                        }
                         sent += len;
                         moved = Instant::now();
                         if sent == out.len() {

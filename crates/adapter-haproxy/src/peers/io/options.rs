@@ -13,6 +13,7 @@ use super::error::PeerNodeError;
 use crate::peers::codec::MAX_MESSAGE;
 use crate::peers::table::KeyType;
 use crate::reach::is_local_peer;
+use crate::trace::Recorder;
 
 /// The most peers of one node.
 pub const MAX_PEERS: usize = 64;
@@ -37,6 +38,7 @@ pub struct PeerNodeOptions {
     pub(super) max_message: usize,
     pub(super) max_callers: usize,
     pub(super) relay: bool,
+    pub(super) recorder: Option<Recorder>,
     #[cfg(feature = "peers-tls")]
     pub(super) tls: Option<super::tls::PeerTls>,
 }
@@ -52,6 +54,7 @@ impl PeerNodeOptions {
             max_message: MAX_MESSAGE,
             max_callers: 64,
             relay: true,
+            recorder: None,
             #[cfg(feature = "peers-tls")]
             tls: None,
         }
@@ -91,6 +94,13 @@ impl PeerNodeOptions {
     #[must_use]
     pub fn with_tls(mut self, tls: super::tls::PeerTls) -> Self {
         self.tls = Some(tls);
+        self
+    }
+
+    /// Keeps what is said and heard in a trace; default not. Keys of tables that the node does not keep are masked.
+    #[must_use]
+    pub fn with_recorder(mut self, recorder: Recorder) -> Self {
+        self.recorder = Some(recorder);
         self
     }
 

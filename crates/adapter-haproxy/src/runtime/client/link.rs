@@ -16,6 +16,7 @@ use super::super::command::Command;
 use super::super::limit::later;
 use super::super::session::{Session, SessionError, SessionEvent, SessionLimits};
 use super::RuntimeAddress;
+use crate::trace::{Protocol, Recorder, Side, Tape};
 
 /// What takes events: the place of the command among those sent, and what happened to it.
 pub(in crate::runtime) type Sink<'a> = &'a mut (dyn FnMut(usize, SessionEvent<'_>) -> ControlFlow<()> + Send);
@@ -114,6 +115,7 @@ pub(in crate::runtime) struct Link {
     alarm: Pin<Box<Sleep>>,
     pub(in crate::runtime) born: Instant,
     pub(in crate::runtime) used: Instant,
+    tape: Option<Tape>,
 }
 
 impl Link {
@@ -121,14 +123,20 @@ impl Link {
         address: &RuntimeAddress,
         framing: Framing,
         limits: SessionLimits,
+        recorder: Option<&Recorder>,
     ) -> io::Result<Self> {
         let io = Io::open(address).await?;
         let now = Instant::now();
         let session = Session::new(framing, limits);
+        let mut tape =
+            recorder.map(|recorder| recorder.tape(Protocol::Runtime, Side::Us, &address.to_string(), []));
+        if let Some(tape) = &mut tape {
+            tape.said(session.transmit());
+        }
         let finish = framing == Framing::Close;
         // A master answers one command, mostly a short one.
         let room = if finish { READ / 8 } else { READ };
-        Ok(Self { io, session, finish, buffer: vec![0; room], alarm: Box::pin(sleep_until(now)), born: now, used: now })
+        Ok(Self { io, session, finish, buffer: vec![0; room], alarm: Box::pin(sleep_until(now)), born: now, used: now, tape })
     }
 
     /// Sends these commands and takes all answers.
@@ -149,7 +157,11 @@ impl Link {
                 && self.session.has_room()
                 && let Some(command) = commands.get(next)
             {
+                let before = self.session.transmit().len();
                 self.session.submit(prefix, command);
+                if let Some(tape) = &mut self.tape {
+                    tape.said(self.session.transmit().get(before..).unwrap_or_default());
+                }
                 next += 1;
             }
             let broken = |why, answered, sent| Err(Broken { why, at: answered, sent });
@@ -177,6 +189,9 @@ impl Link {
                 }
                 Ok(n) => {
                     let bytes = self.buffer.get(..n).unwrap_or_default();
+                    if let Some(tape) = &mut self.tape {
+                        tape.heard(bytes);
+                    }
                     if let Err(e) = self.session.receive(bytes, &mut take) {
                         return broken(Why::Session(e), answered, sent);
                     }

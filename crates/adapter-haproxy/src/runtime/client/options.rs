@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::codec::MAX_ANSWER;
 use super::super::command::MAX_REQUEST;
+use crate::trace::Recorder;
 
 /// How a client behaves.
 #[derive(Clone, Debug)]
@@ -27,6 +28,8 @@ pub struct ClientOptions {
     pub max_answer: u64,
     /// The most bytes of one command with its payload. Default [`MAX_REQUEST`]; less for a smaller `tune.bufsize`.
     pub max_request: usize,
+    /// Keeps what is asked and answered in a trace. Default not.
+    pub recorder: Option<Recorder>,
 }
 
 impl Default for ClientOptions {
@@ -39,6 +42,7 @@ impl Default for ClientOptions {
             max_age: Duration::from_secs(1),
             max_answer: MAX_ANSWER,
             max_request: MAX_REQUEST,
+            recorder: None,
         }
     }
 }
@@ -84,6 +88,13 @@ impl ClientOptions {
     #[must_use]
     pub fn with_max_request(mut self, bytes: usize) -> Self {
         self.max_request = bytes.min(MAX_REQUEST);
+        self
+    }
+
+    /// Keeps what is asked and answered in a trace. What is about certificates, variables or captured requests is masked.
+    #[must_use]
+    pub fn with_recorder(mut self, recorder: Recorder) -> Self {
+        self.recorder = Some(recorder);
         self
     }
 }

@@ -19,6 +19,7 @@ use super::super::status::Status;
 use super::counts::EngineCounters;
 use super::{Query, Shared};
 use crate::listen::{Duplex, part};
+use crate::trace::Tape;
 
 const READ: usize = 32 << 10;
 
@@ -47,10 +48,11 @@ pub(super) struct Connection {
     /// When the alarm rings: for the end of this wait or an earlier one, and then looked at again. To arm it for each
     /// query costs more than to answer one.
     armed: Instant,
+    tape: Option<Tape>,
 }
 
 impl Connection {
-    pub(super) fn new(stream: Box<dyn Duplex>, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(stream: Box<dyn Duplex>, shared: Arc<Shared>, tape: Option<Tape>) -> Self {
         let now = Instant::now();
         Self {
             stream,
@@ -65,6 +67,7 @@ impl Connection {
             heard: now,
             leave_by: None,
             armed: now,
+            tape,
         }
     }
 
@@ -94,6 +97,9 @@ impl Connection {
                     Ok(0) | Err(_) => break,
                     Ok(_) => {
                         self.heard = Instant::now();
+                        if let Some(tape) = &mut self.tape {
+                            tape.heard(&buffer);
+                        }
                         self.session.receive(&buffer);
                         buffer.clear();
                     }
@@ -225,6 +231,9 @@ impl Connection {
         let output = self.session.take_output();
         if output.is_empty() {
             return true;
+        }
+        if let Some(tape) = &mut self.tape {
+            tape.said(&output);
         }
         match timeout(self.shared.options.write, self.stream.write_all(&output)).await {
             Ok(written) => written.is_ok(),
