@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::run::{Tally, run, run_and_read, target};
+use crate::run::{Tally, root, run, run_and_read, target};
 use crate::tools;
 
 /// Random backends on each branch, of 60 requests each: more than 10,000 placements.
@@ -49,6 +49,21 @@ pub(crate) fn soak(seed: Option<u64>) -> Result<(), String> {
         None => command.env_remove("HAPROXY_SEED"),
     };
     run("soaking what reads requests and configurations", &mut command)
+}
+
+/// `cargo xtask soak fuzz`: what the fuzzer's targets do, driven on stable by mangled recordings, so long for each.
+pub(crate) fn soak_fuzz(seconds: Option<u64>, seed: Option<u64>) -> Result<(), String> {
+    let mut command = Command::new("cargo");
+    command.args(["test", "--quiet", "-p", "adapter-haproxy", "--features", "testing", "--test", "decoders", "--"]);
+    command.args(["--exact", "write_corpus", "mangled_recordings", "--include-ignored", "--nocapture"]);
+    // Recordings as files are what the fuzzer itself begins with.
+    command.env("HAPROXY_CORPUS", root().join("fuzz/corpus"));
+    command.env("HAPROXY_DECODER_MS", seconds.unwrap_or(10).saturating_mul(1000).to_string());
+    match seed {
+        Some(seed) => command.env("HAPROXY_SEED", seed.to_string()),
+        None => command.env_remove("HAPROXY_SEED"),
+    };
+    run("soaking the decoders of what HAProxy says", &mut command)
 }
 
 /// Each HAProxy at hand, by its full path.

@@ -30,6 +30,8 @@ Tasks of this repository.
                                 two balancers and the commands of a Scalelite on one Redis, 10,000 operations
   cargo xtask soak haproxy [--seed N]
                                 a million generated requests, expressions and configurations, in release mode
+  cargo xtask soak fuzz [--seconds N] [--seed N]
+                                mangled recordings and noise for each decoder of what HAProxy says, ten seconds each
   cargo xtask soak reload       real HAProxies under load: 100 reloads and 3 restarts with 1,000 rooms, two peers in turn,
                                 servers that come and go; the same without the gate
   cargo xtask soak jitsi        a brewery on a real Prosody that is out of reach for a minute

@@ -23,6 +23,7 @@ const SOAKS: &[Soak] = &[
     ("tenants", &[], |_| tenants()),
     ("recordings", &[], |_| recordings()),
     ("haproxy", &["--seed"], |options| haproxy::soak(options.seed)),
+    ("fuzz", &["--seconds", "--seed"], |options| haproxy::soak_fuzz(options.seconds, options.seed)),
     ("reload", &[], |_| haproxy::soak_reload()),
     ("control", &[], |_| haproxy::soak_control()),
     ("peers", &[], |_| haproxy::soak_peers()),

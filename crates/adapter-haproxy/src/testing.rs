@@ -2,7 +2,7 @@
 //!
 //! A [`RoomServer`] keeps rooms as a real one does: in its memory alone, each for whoever asks for it, without a word to
 //! the others. It dies, hangs and drains on command. A [`Visitor`] comes to a room, through HAProxy or without, and knows
-//! which server it met there.
+//! which server it met there. And [`decoders`] reads anything with everything that reads.
 //!
 //! ```
 //! use adapter_haproxy::RoomRule;
@@ -19,6 +19,7 @@
 //! ```
 
 mod base64;
+pub mod decoders;
 #[cfg(test)]
 mod host;
 #[cfg(feature = "testing")]

@@ -69,9 +69,15 @@ mod replay;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use capture::bytes as bytes_of_hex;
 pub use capture::read_capture;
 pub use error::TraceError;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) use mask::masked;
 pub use reader::TraceReader;
 pub use record::{Happened, MAX_RECORD, Protocol, Record, Side, write_header};
 pub use recorder::{Recorder, RecorderCounts, RecorderOptions, Tape};
 pub use replay::{Field, MAX_TRACED, Replay, ReplayCounts, ReplayLine};
+#[cfg(test)]
+pub(crate) use replay::{spoe_text, spoe_value};

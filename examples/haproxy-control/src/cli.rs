@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use adapter_haproxy::HaproxyVersion;
 use adapter_haproxy::control::Mode;
+use adapter_haproxy::trace::Protocol;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::plan::Change;
@@ -83,6 +84,12 @@ pub(crate) enum Command {
         It ends in good order on SIGTERM and SIGINT; HAProxy keeps its pins. SIGHUP has the settings read again; what is \
         wrong\nin them stays out, and those of before stay in force. Logs are on standard error.")]
     Run(RunArgs),
+    /// Print what a trace of `run --record` says, frame by frame
+    #[command(after_help = "Examples:\n  haproxy-control run --config control.toml --record lb.trace\n  \
+        haproxy-control replay lb.trace\n  haproxy-control replay lb.trace --protocol peers -o json\n\n\
+        A line for each frame: seconds since the beginning, connection, protocol, who said it, what. Captures in JSON are \
+        read\nas well. Ends with 1 when something cannot be read, saying at which byte of what was said.")]
+    Replay(ReplayArgs),
     /// Say what the controller sees: servers, processes, rooms, the store
     #[command(after_help = "Examples:\n  haproxy-control status\n  haproxy-control status --watch 2\n  \
         haproxy-control status --config control.toml -o json")]
@@ -302,6 +309,47 @@ pub(crate) struct RunArgs {
     /// Print settings to begin with
     #[arg(long)]
     pub(crate) example: bool,
+    /// Keep what is said to and heard from the HAProxys in this file, for `replay`; secrets are masked
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "example"])]
+    pub(crate) record: Option<PathBuf>,
+}
+
+/// What `replay` plays.
+#[derive(Args, Debug)]
+pub(crate) struct ReplayArgs {
+    /// The trace; - is standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Only what is spoken in these
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "PROTOCOL")]
+    pub(crate) protocol: Vec<TraceProtocol>,
+    /// How to print; with json an object a line
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
+}
+
+/// What is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TraceProtocol {
+    /// Stick tables.
+    Peers,
+    /// Requests asked about.
+    Spoe,
+    /// States and weights of servers.
+    AgentCheck,
+    /// Orders and questions.
+    Runtime,
+}
+
+impl TraceProtocol {
+    pub(crate) fn of_trace(self) -> Protocol {
+        match self {
+            Self::Peers => Protocol::Peers,
+            Self::Spoe => Protocol::Spoe,
+            Self::AgentCheck => Protocol::AgentCheck,
+            Self::Runtime => Protocol::Runtime,
+        }
+    }
 }
 
 /// Where the places of rooms are written.

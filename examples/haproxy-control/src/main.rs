@@ -17,6 +17,7 @@ mod model;
 mod plan;
 mod predict;
 mod render;
+mod replay;
 mod run;
 mod settings;
 mod steer;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Predict(args) => predict::run(&args, &mut std::io::stdout().lock()),
         Command::Plan(args) => plan::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Replay(args) => replay::run(&args, &mut std::io::stdout().lock()),
         Command::Status(args) => wait(steer::status(&args)),
         Command::Explain(args) => wait(steer::explain(&args)),
         Command::Splits(args) => wait(steer::splits(&args)),

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use adapter_haproxy::control::ControlEvent;
 use adapter_haproxy::runtime::{Client, ClientOptions, RuntimeAddress};
+use adapter_haproxy::trace::{Recorder, RecorderOptions};
 use balancer_core::stable_hash;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::broadcast::error::RecvError;
@@ -37,7 +38,30 @@ pub(crate) fn run(args: &RunArgs) -> Result<Outcome, Failure> {
     if args.check {
         return Ok(Outcome::done(settings.effective()?));
     }
-    runtime()?.block_on(serve(path, args.mode, settings))
+    let recorder = args.record.as_deref().map(record).transpose()?;
+    let done = runtime()?.block_on(serve(path, args.mode, settings, recorder.clone()));
+    if let Some(recorder) = recorder {
+        recorded(&recorder);
+    }
+    done
+}
+
+/// The trace that was asked for.
+fn record(path: &Path) -> Result<Recorder, Failure> {
+    let made = Recorder::create(path, RecorderOptions::default());
+    made.map_err(|e| Failure::failed(format!("{} cannot be recorded to", path.display())).cause(e))
+}
+
+/// Ends a trace, and says what is not in it.
+fn recorded(recorder: &Recorder) {
+    let counts = recorder.finish();
+    if let Some(why) = counts.fault {
+        tracing::warn!("the trace ends early: {}", console::printable(&why));
+    } else if counts.full {
+        tracing::warn!(lost = counts.lost, "the trace ends early: it has its full size");
+    } else if counts.lost > 0 {
+        tracing::warn!(lost = counts.lost, "not all is in the trace: it came faster than it could be written");
+    }
 }
 
 /// The settings of a file, with the mode of the command line for backends that have none of their own.
@@ -51,14 +75,19 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     runtime.map_err(|e| Failure::failed("no threads can be started").cause(e))
 }
 
-async fn serve(path: &Path, mode: Option<RunMode>, mut settings: Settings) -> Result<Outcome, Failure> {
+async fn serve(
+    path: &Path,
+    mode: Option<RunMode>,
+    mut settings: Settings,
+    recorder: Option<Recorder>,
+) -> Result<Outcome, Failure> {
     log(&settings);
     let notify = Notify::from_env(
         |e| tracing::warn!(error = %e, "NOTIFY_SOCKET cannot be used: the service manager is told nothing"),
     );
     // From here on SIGHUP ends nothing any more.
     let mut hangups = signal(SignalKind::hangup()).ok();
-    let mut kept = Kept::open(&settings)?;
+    let mut kept = Kept::open(&settings, recorder)?;
     let mut service = Draft::new(&settings, &kept)?.start().await?;
     notify.ready(&driving(&settings));
     let mut stop = std::pin::pin!(console::signalled());
@@ -120,9 +149,16 @@ async fn hung_up(hangups: &mut Option<Signal>) {
 
 /// The runtime socket of a process.
 pub(crate) fn client(process: &settings::Process) -> Result<Client, Failure> {
+    recorded_client(process, None)
+}
+
+/// The same, with what is said kept in a trace.
+fn recorded_client(process: &settings::Process, recorder: Option<&Recorder>) -> Result<Client, Failure> {
     let wrong = |e| Failure::failed(format!("haproxy {}: runtime", process.name.as_str())).cause(e);
     let address: RuntimeAddress = process.runtime.as_str().parse().map_err(wrong)?;
-    Ok(Client::new(address, ClientOptions::default()))
+    let mut options = ClientOptions::default();
+    options.recorder = recorder.cloned();
+    Ok(Client::new(address, options))
 }
 
 fn log(settings: &Settings) {

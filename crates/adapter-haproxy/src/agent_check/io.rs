@@ -226,7 +226,8 @@ impl AgentCheckServer {
                     continue;
                 };
                 let from: Arc<str> = from.map_or_else(|| "unix".into(), |from| from.ip().to_string().into());
-                let tape = recorder.as_ref().map(|recorder| recorder.tape(Protocol::AgentCheck, Side::Haproxy, &from, []));
+                let tape =
+                    recorder.as_ref().map(|recorder| recorder.tape(Protocol::AgentCheck, Side::Haproxy, &from, []));
                 let (whose, source, tally) = (whose.clone(), Arc::clone(&source), Arc::clone(&tally));
                 let visit = Visit { whose, from, source, tally, tape };
                 connections.spawn(visit.serve(stream, options.within, place));

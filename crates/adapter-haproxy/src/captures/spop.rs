@@ -6,9 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value as Json;
 
 use super::{Tally, bytes};
-use crate::spoe::{
-    Action, AgentOptions, AgentSession, Argument, Event, Frame, FrameCutter, MAX_FRAME, Scope, Ticket, Value,
-};
+use crate::spoe::{Action, AgentOptions, AgentSession, Argument, Event, Frame, FrameCutter, MAX_FRAME, Scope, Ticket};
+use crate::trace::{spoe_text as text, spoe_value as value};
 
 pub(super) fn play(file: &Json, tally: &mut Tally) {
     let Some(scenarios) = file["scenarios"].as_array() else {
@@ -123,24 +122,6 @@ fn action(action: &Action) -> Json {
             "scope": word(scope), "name": text(name), "value": value(set)}),
         Action::UnsetVar { scope, name } => serde_json::json!({"action": "unset-var", "nargs": 2,
             "scope": word(scope), "name": text(name)}),
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn value(value: &Value) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Bool(truth) => (*truth).into(),
-        Value::Int32(n) => (*n).into(),
-        Value::Uint32(n) => (*n).into(),
-        Value::Int64(n) => (*n).into(),
-        Value::Uint64(n) => (*n).into(),
-        Value::Ipv4(address) => address.to_string().into(),
-        Value::Ipv6(address) => address.to_string().into(),
-        Value::String(bytes) | Value::Binary(bytes) => text(bytes).into(),
     }
 }
 

@@ -192,27 +192,8 @@ mod tests {
     /// Every parser, on any text.
     fn parse_all(text: &str) {
         let _ = (spot(text, true), spot(text, false));
-        let _ = Info::parse(text);
-        let _ = CliSocket::parse_all(text);
-        let _ = text.parse::<WeightInForce>();
-        let _ = StatTable::parse(text).map(|t| t.rows().iter().filter(|r| r.status().is_draining()).count());
-        let _ = TypedStat::parse(text);
-        let _ = TypedField::parse_info(text);
-        let _ = ServerState::parse_all(text);
-        let _ = ServerConns::parse_all(text);
-        let _ = MapInfo::parse_all(text);
-        let _ = MapLine::parse_all(text);
-        let _ = text.parse::<MapHit>();
-        let _ = TableInfo::parse_all(text);
-        let mut reader = TableReader::default();
-        for line in text.lines() {
-            let _ = reader.read(line);
-        }
-        let _ = PeersSection::parse_all(text);
-        let _ = SessionLine::parse_all(text);
-        let _ = Processes::parse(text);
-        let _ = text.parse::<ReloadOutcome>();
-        let _ = ServerStatus::of(text);
+        crate::testing::decoders::runtime_answers(text.as_bytes());
+        crate::testing::decoders::stats_csv(text.as_bytes());
     }
 
     proptest! {

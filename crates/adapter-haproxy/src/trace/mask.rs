@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::record::Side;
+use super::record::{Protocol, Side};
 
 mod peers;
 mod runtime;
 mod spoe;
 
-pub(super) use peers::PeersMask;
-pub(super) use runtime::RuntimeMask;
-pub(super) use spoe::SpoeMask;
+use peers::PeersMask;
+use runtime::RuntimeMask;
+use spoe::SpoeMask;
 
 const MASK: u8 = b'*';
 
@@ -33,6 +33,16 @@ pub(super) enum Mask {
 }
 
 impl Mask {
+    /// For a connection opened by that side, of which these names are in clear.
+    pub(super) fn new(protocol: Protocol, by: Side, clear: Clear) -> Self {
+        match protocol {
+            Protocol::Peers => Self::Peers(PeersMask::new(clear, by)),
+            Protocol::Spoe => Self::Spoe(SpoeMask::new(clear)),
+            Protocol::Runtime => Self::Runtime(RuntimeMask::new()),
+            Protocol::AgentCheck => Self::Nothing,
+        }
+    }
+
     /// What may be kept now: less than these bytes where the rest of a frame is waited for, more once it is there.
     pub(super) fn pass(&mut self, side: Side, bytes: &[u8]) -> Vec<u8> {
         let mut out = bytes.to_vec();
@@ -54,6 +64,15 @@ impl Mask {
             Self::Nothing | Self::Runtime(_) => Vec::new(),
         }
     }
+}
+
+/// What is kept of all that HAProxy says, for tests.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn masked(protocol: Protocol, by: Side, clear: Clear, parts: &mut dyn Iterator<Item = &[u8]>) -> Vec<u8> {
+    let mut mask = Mask::new(protocol, by, clear);
+    let mut kept: Vec<u8> = parts.flat_map(|part| mask.pass(Side::Haproxy, part)).collect();
+    kept.extend(mask.rest());
+    kept
 }
 
 fn fill(bytes: &mut [u8], range: Range<usize>) {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use super::mask::{Mask, PeersMask, RuntimeMask, SpoeMask};
+use super::mask::Mask;
 use super::record::{Happened, MAX_BYTES, MAX_RECORD, Protocol, Record, Side, put_said, write_header};
 
 /// How large a trace may grow, and what is in clear.
@@ -232,15 +232,11 @@ impl Recorder {
     ) -> Tape {
         let shared = &self.writer.shared;
         let connection = shared.connections.fetch_add(1, Relaxed) + 1;
-        let mask = match protocol {
-            Protocol::Peers => {
-                let tables: BTreeSet<String> = tables.into_iter().map(str::to_owned).collect();
-                Mask::Peers(PeersMask::new(Arc::new(tables), by))
-            }
-            Protocol::Spoe => Mask::Spoe(SpoeMask::new(shared.arguments.clone())),
-            Protocol::Runtime => Mask::Runtime(RuntimeMask::new()),
-            Protocol::AgentCheck => Mask::Nothing,
+        let clear = match protocol {
+            Protocol::Peers => Arc::new(tables.into_iter().map(str::to_owned).collect()),
+            _ => shared.arguments.clone(),
         };
+        let mask = Mask::new(protocol, by, clear);
         let opened = Some(Happened::Opened { protocol, by, with: with.to_owned() });
         let recorder = self.clone();
         let mut tape = Tape { recorder, connection, mask, opened, lost: [0; 2], records: Vec::new() };

@@ -17,6 +17,8 @@ use agent_check::AgentTalk;
 use peers::PeersTalk;
 use runtime::RuntimeTalk;
 use spoe::SpoeTalk;
+#[cfg(test)]
+pub(crate) use spoe::{text as spoe_text, value as spoe_value};
 
 /// The most connections that are followed at once.
 pub const MAX_TRACED: usize = 65_536;

@@ -12,8 +12,10 @@ use adapter_haproxy::{
 use crate::dice::Dice;
 
 mod make;
+mod mangle;
 
-use make::{CALLS, Corpus, LINES, huge, mangled, noise};
+use make::{CALLS, Corpus, LINES};
+use mangle::{huge, mangled, noise};
 
 /// How many, unless `HAPROXY_INPUTS` says otherwise.
 const INPUTS: usize = 20_500;

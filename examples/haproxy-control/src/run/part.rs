@@ -7,6 +7,7 @@ use adapter_haproxy::control::{
 };
 use adapter_haproxy::peers::{PeerNode, PeerServer, PeerStickStore, PeerTableOptions};
 use adapter_haproxy::spoe::{Placer, PlacerOptions};
+use adapter_haproxy::trace::Recorder;
 use adapter_haproxy::{PoolAgent, PoolAgentOptions};
 use balancer_core::{
     Balancer, BalancerOptions, ByRooms, ByUsers, HealthProbe, HealthRules, HttpProbe, MonitorOptions, Pool,
@@ -15,8 +16,8 @@ use balancer_core::{
 use console::Failure;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::client;
 use super::probes::Probes;
+use super::recorded_client;
 use crate::settings::{self, AgentPort, Load, ProbeKind, Rooms, Settings};
 
 /// Says whether a server can be used, once there is somebody who knows.
@@ -50,11 +51,12 @@ impl Part {
         rooms: &Rooms,
         store: Arc<dyn StickStore>,
         node: Option<&PeerNode>,
+        recorder: Option<&Recorder>,
     ) -> Result<Self, Failure> {
         let (options, mode) = (options(settings, rooms), rooms.mode());
         let probes = Arc::new(Probes::default());
         let processes = settings.haproxy.iter().map(|process| {
-            let mut one = ControlledProcess::new(process.name.as_str(), client(process)?);
+            let mut one = ControlledProcess::new(process.name.as_str(), recorded_client(process, recorder)?);
             one.pins_file = process.pins_path(rooms);
             Ok(one)
         });

@@ -9,6 +9,7 @@ use std::time::Duration;
 use adapter_haproxy::control::Mode;
 use adapter_haproxy::peers::{NodeEvent, PeerNode};
 use adapter_haproxy::spoe::{AgentServer, AgentServerOptions};
+use adapter_haproxy::trace::Recorder;
 use adapter_haproxy::{AgentCheckOptions, AgentCheckServer, ListenAddress};
 use console::Failure;
 use tokio::net::TcpListener;
@@ -33,12 +34,14 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(super) struct Kept {
     stores: Stores,
     listener: Option<Arc<std::net::TcpListener>>,
+    /// Where what is said is kept.
+    recorder: Option<Recorder>,
 }
 
 impl Kept {
     /// Opens the stores, and the address to listen at.
-    pub(super) fn open(settings: &Settings) -> Result<Self, Failure> {
-        Ok(Self { stores: Stores::open(settings, Stores::default())?, listener: listen(settings)? })
+    pub(super) fn open(settings: &Settings, recorder: Option<Recorder>) -> Result<Self, Failure> {
+        Ok(Self { stores: Stores::open(settings, Stores::default())?, listener: listen(settings)?, recorder })
     }
 }
 
@@ -80,6 +83,7 @@ pub(super) struct Draft {
     parts: Vec<Part>,
     node: Option<PeerNode>,
     listener: Option<TcpListener>,
+    recorder: Option<Recorder>,
 }
 
 impl Draft {
@@ -88,19 +92,23 @@ impl Draft {
         let node = match settings.uses(Mode::Peers) {
             true => {
                 let options = settings.peers.clone().unwrap_or_default().options(&settings.haproxy);
-                let node = PeerNode::new(options.map_err(Failure::failed)?);
+                let mut options = options.map_err(Failure::failed)?;
+                if let Some(recorder) = &kept.recorder {
+                    options = options.with_recorder(recorder.clone());
+                }
+                let node = PeerNode::new(options);
                 Some(node.map_err(|e| Failure::failed("peers").cause(e))?)
             }
             false => None,
         };
         let parts = settings.rooms.iter().map(|rooms| {
             let store = kept.stores.of(rooms).ok_or_else(|| Failure::failed("a store is missing"))?;
-            Part::new(settings, rooms, store, node.as_ref())
+            Part::new(settings, rooms, store, node.as_ref(), kept.recorder.as_ref())
         });
         let parts = parts.collect::<Result<Vec<_>, Failure>>()?;
         let listener = kept.listener.as_ref().map(|listener| listener.try_clone().and_then(TcpListener::from_std));
         let listener = listener.transpose().map_err(|e| Failure::failed("nobody can be listened to").cause(e))?;
-        Ok(Self { settings: settings.clone(), parts, node, listener })
+        Ok(Self { settings: settings.clone(), parts, node, listener, recorder: kept.recorder.clone() })
     }
 
     /// Sets it to work.
@@ -109,7 +117,7 @@ impl Draft {
     ///
     /// An address where HAProxy is to ask that is taken.
     pub(super) async fn start(self) -> Result<Service, Failure> {
-        let Self { settings, parts, node, listener } = self;
+        let Self { settings, parts, node, listener, recorder } = self;
         let (stop, stopping) = watch::channel(false);
         let until = |stopping: &watch::Receiver<bool>| {
             let mut stopping = stopping.clone();
@@ -123,7 +131,11 @@ impl Draft {
         if !placers.is_empty() {
             let spoe = settings.spoe.clone().unwrap_or_default();
             let patience = spoe.patience.get();
-            let options = AgentServerOptions::default().with_processing(patience * 4 / 5).with_anywhere(spoe.anywhere);
+            let mut options =
+                AgentServerOptions::default().with_processing(patience * 4 / 5).with_anywhere(spoe.anywhere);
+            if let Some(recorder) = &recorder {
+                options = options.with_recorder(recorder.clone());
+            }
             let address = spoe.address().map_err(Failure::failed)?;
             let server = AgentServer::bind(&address, options, Arc::new(placers)).await;
             let server = server.map_err(|e| taken("spoe.listen", e))?;
@@ -138,6 +150,9 @@ impl Draft {
         if let Some(agent) = &settings.agent {
             let options = AgentCheckOptions::default().with_anywhere(agent.anywhere);
             let mut server = AgentCheckServer::new(options, Arc::new(Agents::new(&parts)));
+            if let Some(recorder) = &recorder {
+                server = server.with_recorder(recorder.clone());
+            }
             let address = agent.address().map_err(Failure::failed)?;
             let address = server.listen(&address).await.map_err(|e| taken("agent.listen", e))?;
             tracing::info!(%address, "HAProxy may check what its servers can take");

@@ -11,6 +11,7 @@ mod modes;
 mod plan;
 mod predict;
 mod render;
+mod replay;
 mod samples;
 mod soak;
 mod usage;

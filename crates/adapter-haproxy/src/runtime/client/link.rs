@@ -128,15 +128,23 @@ impl Link {
         let io = Io::open(address).await?;
         let now = Instant::now();
         let session = Session::new(framing, limits);
-        let mut tape =
-            recorder.map(|recorder| recorder.tape(Protocol::Runtime, Side::Us, &address.to_string(), []));
+        let mut tape = recorder.map(|recorder| recorder.tape(Protocol::Runtime, Side::Us, &address.to_string(), []));
         if let Some(tape) = &mut tape {
             tape.said(session.transmit());
         }
         let finish = framing == Framing::Close;
         // A master answers one command, mostly a short one.
         let room = if finish { READ / 8 } else { READ };
-        Ok(Self { io, session, finish, buffer: vec![0; room], alarm: Box::pin(sleep_until(now)), born: now, used: now, tape })
+        Ok(Self {
+            io,
+            session,
+            finish,
+            buffer: vec![0; room],
+            alarm: Box::pin(sleep_until(now)),
+            born: now,
+            used: now,
+            tape,
+        })
     }
 
     /// Sends these commands and takes all answers.

@@ -7,8 +7,7 @@ use super::MASK;
 use crate::runtime::{Decoder, Framing, MAX_ANSWER, Piece};
 
 /// Commands, by their second word, that show or set what is not for everybody.
-const PRIVATE: [&str; 10] =
-    ["ssl", "tls-keys", "env", "var", "errors", "events", "trace", "ring", "jwt", "acme"];
+const PRIVATE: [&str; 10] = ["ssl", "tls-keys", "env", "var", "errors", "events", "trace", "ring", "jwt", "acme"];
 
 /// Some commands and their answers.
 #[derive(Debug)]

@@ -23,7 +23,8 @@ impl Talk for AgentTalk {
             return Ok(());
         }
         line.bytes.extend_from_slice(bytes);
-        let ended = line.bytes.iter().take(MAX_AGENT_LINE).any(|byte| matches!(byte, b'\n' | b'\r' | 0));
+        // What came before holds no end.
+        let ended = bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r' | 0));
         if !ended && line.bytes.len() <= MAX_AGENT_LINE {
             return Ok(());
         }

@@ -58,14 +58,14 @@ fn tell(frame: Frame) -> (&'static str, Vec<Field>) {
         ),
         Frame::AgentHello(hello) => {
             let capabilities = some("capabilities", hello.capabilities.map(Json::from));
-            let said =
-                [Field::new("version", hello.version), Field::new("max_frame_size", hello.max_frame_size)];
+            let said = [Field::new("version", hello.version), Field::new("max_frame_size", hello.max_frame_size)];
             ("agent-hello", said.into_iter().chain(capabilities).collect())
         }
         Frame::HaproxyDisconnect(why) => ("haproxy-disconnect", left(why)),
         Frame::AgentDisconnect(why) => ("agent-disconnect", left(why)),
         Frame::Notify { stream, frame, messages } => {
-            let value = messages.iter().map(|message| json!({"name": text(&message.name), "args": args(&message.args)}));
+            let value =
+                messages.iter().map(|message| json!({"name": text(&message.name), "args": args(&message.args)}));
             let written: Vec<String> = messages
                 .iter()
                 .map(|message| {
@@ -130,11 +130,11 @@ fn plain(name: &[u8]) -> String {
     String::from_utf8_lossy(name).escape_debug().collect()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-fn value(value: &Value) -> Json {
+pub(crate) fn value(value: &Value) -> Json {
     match value {
         Value::Null => Json::Null,
         Value::Bool(truth) => (*truth).into(),

@@ -192,10 +192,14 @@ fn who_is_slow_loses_bytes_and_is_told() {
     }
     drop(tape);
     let counts = recorder.finish();
-    let lost: u64 = memory.read().iter().map(|record| match record.what {
-        Happened::Lost { side: Side::Us, bytes } => bytes,
-        _ => 0,
-    }).sum();
+    let lost: u64 = memory
+        .read()
+        .iter()
+        .map(|record| match record.what {
+            Happened::Lost { side: Side::Us, bytes } => bytes,
+            _ => 0,
+        })
+        .sum();
     assert_eq!(lost, counts.lost);
 }
 
