@@ -26,6 +26,8 @@ mod host;
 mod message;
 #[cfg(feature = "testing")]
 mod room_server;
+#[cfg(test)]
+mod properties;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
 #[cfg(feature = "testing")]

@@ -315,6 +315,9 @@ proptest! {
     fn every_message(all in vec(message(), 0..5)) {
         let bytes: Vec<u8> = all.iter().flat_map(written).collect();
         prop_assert_eq!(messages(&bytes), all);
+        // Cut anywhere, it is the same.
+        prop_assert_eq!(crate::testing::decoders::peers_codec(&bytes), crate::testing::decoders::Outcome::Read);
+        crate::testing::decoders::peers_session(&bytes);
     }
 
     #[test]

@@ -164,7 +164,11 @@ fn frame() -> impl Strategy<Value = Frame> {
 proptest! {
     #[test]
     fn round_trip(frame in frame()) {
-        prop_assert_eq!(sent(&frame.encode()), [frame]);
+        let bytes = frame.encode();
+        prop_assert_eq!(sent(&bytes), [frame]);
+        // Cut anywhere, it is the same.
+        prop_assert_eq!(crate::testing::decoders::spoe_frame(&bytes), crate::testing::decoders::Outcome::Read);
+        crate::testing::decoders::spoe_session(&bytes);
     }
 
     /// No bytes make it panic, and none make it keep more than they are.

@@ -56,7 +56,7 @@ impl Seeds {
         let file: Value = serde_json::from_slice(text).unwrap();
         let records = read_capture(&file).unwrap();
         // A few connections as a trace and as JSON: all of them would be too long to be mangled well.
-        for part in records.chunks(60) {
+        for part in records.chunks(20) {
             let mut trace = Vec::new();
             write_header(&mut trace, 0);
             part.iter().for_each(|record| record.encode(&mut trace));
