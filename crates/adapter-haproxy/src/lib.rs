@@ -53,6 +53,7 @@
 //! | Agent checks | [`AgentReply`], [`AgentOrders`], and with the feature `agents` `AgentCheckServer`, `PoolAgent` |
 //! | From what runs to what is wanted, shown first | [`reconcile`]: [`plan`](reconcile::plan), [`Wanted`](reconcile::Wanted), [`Running`](reconcile::Running), [`Plan`](reconcile::Plan), and with the feature `runtime` `Client::apply`, `ReloadGate` |
 //! | Rooms kept where they are, whatever happens: by a map, as an agent (SPOE) or as a peer | with the feature `control`: `control::Control`, `control::Mode` |
+//! | Conversations with HAProxy, kept in a file and played against the decoders | [`trace`]: [`Recorder`](trace::Recorder), [`TraceReader`](trace::TraceReader), [`Replay`](trace::Replay) |
 //! | The version a configuration is for | [`HaproxyVersion`] |
 //!
 //! # Features
@@ -65,7 +66,7 @@
 //! | `peers` | no | connections of peers, and a stick store that HAProxys share |
 //! | `peers-tls` | no | the same within TLS |
 //! | `runtime` | no | connections to the runtime API of a live HAProxy and of its master |
-//! | `testing` | no | `testing`: room servers that die, hang and drain on command, and people who visit them |
+//! | `testing` | no | `testing`: room servers that die, hang and drain on command, and people who visit them; every decoder as a function of bytes, for fuzzers |
 //!
 //! # What is promised
 //!

@@ -24,10 +24,10 @@ pub mod decoders;
 mod host;
 #[cfg(feature = "testing")]
 mod message;
-#[cfg(feature = "testing")]
-mod room_server;
 #[cfg(test)]
 mod properties;
+#[cfg(feature = "testing")]
+mod room_server;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
 #[cfg(feature = "testing")]

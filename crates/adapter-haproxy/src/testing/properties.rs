@@ -87,7 +87,9 @@ proptest! {
 
 #[test]
 fn limits_hold() {
-    for (limit, len, taken) in [(MAX_MESSAGE, MAX_MESSAGE, true), (MAX_MESSAGE, MAX_MESSAGE + 1, false), (10, 11, false)] {
+    for (limit, len, taken) in
+        [(MAX_MESSAGE, MAX_MESSAGE, true), (MAX_MESSAGE, MAX_MESSAGE + 1, false), (10, 11, false)]
+    {
         let mut bytes = vec![7, 200];
         crate::wire::put_bytes(&mut bytes, &vec![1; len]);
         let mut cutter = MessageCutter::new(limit);

@@ -12,6 +12,8 @@ use super::*;
 use crate::peers;
 use crate::spoe::{Argument, Frame, Message, Value};
 
+#[cfg(all(feature = "agents", feature = "peers"))]
+mod live;
 mod recording;
 
 /// All records of a file, and how it ended.

@@ -41,7 +41,7 @@ fn frames_are_printed_and_faults_end_with_one() {
     );
     assert!(ran.out.contains("#2 peers haproxy: hello version=\"2.1\" called=\"rust1\" calling=\"lb1\" pid=9\n"));
     assert!(ran.out.contains("#2 peers haproxy: heartbeat\n") && !ran.out.contains('\u{1b}'), "{ran:?}");
-    assert!(ran.err.starts_with("note: 6 frames of 2 connections"), "{ran:?}");
+    assert!(ran.err.starts_with("note: 7 frames of 2 connections"), "{ran:?}");
 
     let ran = run_in(&folder, &["replay", "a.trace", "--protocol", "agent-check", "-o", "json"], "");
     let lines: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -55,7 +55,7 @@ fn frames_are_printed_and_faults_end_with_one() {
     let bytes = trace();
     folder.put("cut.trace", &bytes[..bytes.len() - 2]);
     let ran = run_in(&folder, &["replay", "cut.trace"], "");
-    assert!(ran.code == 0 && ran.err.contains("the file ends within a record: 6 bytes are not read"), "{ran:?}");
+    assert!(ran.code == 0 && ran.err.contains("the file ends within a record: 7 bytes are not read"), "{ran:?}");
 
     // Something that is no message: where, and with which code.
     let mut bytes = trace();

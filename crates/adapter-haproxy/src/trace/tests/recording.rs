@@ -4,7 +4,7 @@ use super::*;
 
 /// A file in memory.
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Memory(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Memory {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -18,7 +18,7 @@ impl Write for Memory {
 }
 
 impl Memory {
-    fn read(&self) -> Vec<Record> {
+    pub(super) fn read(&self) -> Vec<Record> {
         read(&self.0.lock().unwrap()).unwrap().0
     }
 
@@ -32,7 +32,7 @@ impl Memory {
     }
 }
 
-fn recorder() -> (Recorder, Memory) {
+pub(super) fn recorder() -> (Recorder, Memory) {
     let memory = Memory::default();
     (Recorder::to(memory.clone(), RecorderOptions::default()).unwrap(), memory)
 }
