@@ -343,7 +343,8 @@ pub fn trace(data: &[u8]) -> Outcome {
         let mut play = |what| replay.play(&Record::new(Duration::ZERO, 1, what), &mut |line| drop(line.to_string()));
         play(Happened::Opened { protocol, by: Side::Us, with: "x".to_owned() });
         play(Happened::Said { side: Side::Us, bytes: b"prompt\nshow info\n".to_vec() });
-        pieces(data).for_each(|part| play(Happened::Said { side: Side::Haproxy, bytes: part.to_vec() }));
+        let parts = data.chunks(data.len() / 16 + 1);
+        parts.for_each(|part| play(Happened::Said { side: Side::Haproxy, bytes: part.to_vec() }));
         play(Happened::Closed);
     }
     fine.into()
@@ -352,7 +353,6 @@ pub fn trace(data: &[u8]) -> Outcome {
 /// What is masked in traces: no byte more or less, however the bytes are cut.
 pub fn trace_masks(data: &[u8]) -> Outcome {
     let clear: Arc<BTreeSet<String>> = Arc::new(["room", "rooms"].map(str::to_owned).into());
-    let mut masked = false;
     for protocol in Protocol::ALL {
         let keep = |parts: &mut dyn Iterator<Item = &[u8]>| {
             crate::trace::masked(protocol, Side::Haproxy, clear.clone(), parts)
@@ -362,9 +362,8 @@ pub fn trace_masks(data: &[u8]) -> Outcome {
         if protocol != Protocol::Runtime {
             same(&whole, &keep(&mut pieces(data)));
         }
-        masked |= whole != data;
     }
-    (!masked).into()
+    Outcome::Read
 }
 
 /// A recording in JSON.
