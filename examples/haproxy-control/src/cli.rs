@@ -309,7 +309,8 @@ pub(crate) struct RunArgs {
     /// Print settings to begin with
     #[arg(long)]
     pub(crate) example: bool,
-    /// Keep what is said to and heard from the HAProxys in this file, for `replay`; secrets are masked
+    /// Keep what is said to and heard from the HAProxys in this file, for `replay`; secrets are masked, and a file that
+    /// is there already becomes FILE.old
     #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "example"])]
     pub(crate) record: Option<PathBuf>,
 }

@@ -11,9 +11,9 @@ pub struct TraceReader<R> {
     source: R,
     began: u64,
     /// Where the next record begins.
-    offset: u64,
+    next: u64,
     /// Where the last one given began.
-    last: u64,
+    offset: u64,
     cut: Option<u64>,
     record: Vec<u8>,
 }
@@ -32,10 +32,10 @@ impl<R: Read> TraceReader<R> {
             let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
             return Err(TraceError::Version { found: String::from_utf8_lossy(line).into_owned() });
         };
-        let offset = u64::try_from(MAGIC.len() + version.len() + 8).unwrap_or(u64::MAX);
+        let next = u64::try_from(MAGIC.len() + version.len() + 8).unwrap_or(u64::MAX);
         let cut = u64::try_from(began.len()).ok().filter(|len| *len < 8);
         let began = began.try_into().map(u64::from_be_bytes).unwrap_or(0);
-        Ok(Self { source, began, offset, last: 0, cut, record: Vec::new() })
+        Ok(Self { source, began, next, offset: 0, cut, record: Vec::new() })
     }
 
     /// When it begins, in milliseconds since 1970.
@@ -45,7 +45,7 @@ impl<R: Read> TraceReader<R> {
 
     /// Where in the file the last record begins that was read.
     pub fn offset(&self) -> u64 {
-        self.last
+        self.offset
     }
 
     /// After the end: how many bytes follow the last whole record, if any do. Whoever wrote was killed, or the file was
@@ -70,16 +70,16 @@ impl<R: Read> TraceReader<R> {
         };
         let wanted = usize::try_from(len).unwrap_or(usize::MAX);
         if wanted > MAX_RECORD {
-            return Err(damaged(self.offset, "it is longer than records are"));
+            return Err(damaged(self.next, "it is longer than records are"));
         }
         let got = take(&mut self.source, wanted, &mut self.record)?;
         if got < wanted {
             self.cut = u64::try_from(front + got).ok();
             return Ok(None);
         }
-        let record = Record::decode(&self.record).map_err(|fault| damaged(self.offset, fault))?;
-        self.last = self.offset;
-        self.offset += 4 + u64::from(len);
+        let record = Record::decode(&self.record).map_err(|fault| damaged(self.next, fault))?;
+        self.offset = self.next;
+        self.next += 4 + u64::from(len);
         Ok(Some(record))
     }
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod faults;
 mod mesh;
+mod recorded;
 mod soak;
 mod teach;
 mod types;
