@@ -104,7 +104,8 @@ fn targets_of_the_fuzzer() {
     let named = manifest.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
     let mut named: Vec<&str> = named.filter(|name| *name != "fuzz").collect();
     let mut ours: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
-    (named.sort_unstable(), ours.sort_unstable());
+    named.sort_unstable();
+    ours.sort_unstable();
     assert_eq!(named, ours);
     for name in ours {
         let text = std::fs::read_to_string(folder.join(format!("fuzz_targets/{name}.rs"))).unwrap();
