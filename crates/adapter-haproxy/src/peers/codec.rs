@@ -174,6 +174,27 @@ impl Message {
     }
 }
 
+/// A message where it lies in the bytes.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    class: u8,
+    kind: u8,
+    payload: std::ops::Range<usize>,
+}
+
+impl Found {
+    /// Whether it is about an entry, and whether it says its number and what is left of its life.
+    pub(super) fn update(&self) -> Option<(bool, bool)> {
+        match (self.class, self.kind) {
+            (10, 0x80) => Some((true, false)),
+            (10, 0x81) => Some((false, false)),
+            (10, 0x85) => Some((true, true)),
+            (10, 0x86) => Some((false, true)),
+            _ => None,
+        }
+    }
+}
+
 /// Finds messages in a stream of bytes. Keeps no more than what was given and not yet taken.
 #[derive(Clone, Debug)]
 pub struct MessageCutter {
@@ -207,12 +228,19 @@ impl MessageCutter {
     /// # Errors
     /// If there is none to be made of the bytes; what follows cannot be trusted then.
     pub fn cut(&mut self) -> Result<Option<Message>, PeersError> {
+        let Some(found) = self.find()? else { return Ok(None) };
+        let message = Message::decode(found.class, found.kind, self.payload(&found))?;
+        self.skip(&found);
+        Ok(Some(message))
+    }
+
+    /// Where the next whole message is; it is not taken yet.
+    pub(super) fn find(&self) -> Result<Option<Found>, PeersError> {
         let mut reader = Reader::new(self.bytes.get(self.taken..).unwrap_or_default());
         let Ok([class, kind]) = reader.array() else { return Ok(None) };
-        let payload = if kind < 128 {
-            &[][..]
-        } else {
-            let len = match reader.varint() {
+        let mut len = 0;
+        if kind >= 128 {
+            len = match reader.varint() {
                 Ok(len) => usize::try_from(len).unwrap_or(usize::MAX),
                 Err(WireError::Truncated) => return Ok(None),
                 Err(fault) => return Err(PeersError::new(reader.offset(), fault.into())),
@@ -220,12 +248,19 @@ impl MessageCutter {
             if len > self.limit {
                 return Err(PeersError::new(reader.offset(), PeersFault::TooLong { len, limit: self.limit }));
             }
-            let Ok(payload) = reader.take(len) else { return Ok(None) };
-            payload
-        };
-        let message = Message::decode(class, kind, payload)?;
-        self.taken += reader.offset();
-        Ok(Some(message))
+        }
+        let from = self.taken + reader.offset();
+        Ok(reader.take(len).is_ok().then_some(Found { class, kind, payload: from..from + len }))
+    }
+
+    /// Its payload.
+    pub(super) fn payload(&self, found: &Found) -> &[u8] {
+        self.bytes.get(found.payload.clone()).unwrap_or_default()
+    }
+
+    /// It is taken.
+    pub(super) fn skip(&mut self, found: &Found) {
+        self.taken = found.payload.end;
     }
 
     /// How many bytes wait for the rest of their message.

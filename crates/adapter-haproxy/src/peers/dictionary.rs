@@ -34,6 +34,24 @@ impl NameRef {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, PeersFault> {
+        Ok(match NameSeen::read(reader)? {
+            NameSeen::Nothing => Self::Nothing,
+            NameSeen::Known(id) => Self::Known(id),
+            NameSeen::New(id, name) => Self::New(id, name.to_vec()),
+        })
+    }
+}
+
+/// A name where it lies in the bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum NameSeen<'a> {
+    Nothing,
+    Known(u8),
+    New(u8, &'a [u8]),
+}
+
+impl<'a> NameSeen<'a> {
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, PeersFault> {
         let mut inner = Reader::new(reader.bytes()?);
         if inner.is_empty() {
             return Ok(Self::Nothing);
@@ -43,7 +61,7 @@ impl NameRef {
         if inner.is_empty() {
             return Ok(Self::Known(id));
         }
-        let name = inner.bytes()?.to_vec();
+        let name = inner.bytes()?;
         if inner.is_empty() { Ok(Self::New(id, name)) } else { Err(PeersFault::Excess) }
     }
 }
@@ -51,7 +69,8 @@ impl NameRef {
 /// The names told by the other side.
 #[derive(Clone, Debug, Default)]
 pub struct NamesReceived {
-    names: HashMap<u8, Vec<u8>>,
+    /// By their numbers.
+    names: Vec<Option<Vec<u8>>>,
 }
 
 impl NamesReceived {
@@ -65,20 +84,34 @@ impl NamesReceived {
     /// # Errors
     /// If its number is none, or was never given a name.
     pub fn resolve(&mut self, name: &NameRef) -> Result<Option<Vec<u8>>, super::PeersError> {
-        match name {
-            NameRef::Nothing => Ok(None),
-            NameRef::Known(id) => {
-                let known = self.names.get(id).ok_or(PeersFault::NameUnknown(*id))?;
-                Ok(Some(known.clone()))
-            }
-            NameRef::New(id, name) => {
-                if !(1..=DICTIONARY_LEN).contains(id) {
-                    return Err(PeersFault::NameId(u64::from(*id)).into());
+        let seen = match name {
+            NameRef::Nothing => NameSeen::Nothing,
+            NameRef::Known(id) => NameSeen::Known(*id),
+            NameRef::New(id, name) => NameSeen::New(*id, name),
+        };
+        Ok(self.look_up(seen)?.map(<[u8]>::to_vec))
+    }
+
+    /// The same, where it is kept.
+    pub(super) fn look_up(&mut self, name: NameSeen<'_>) -> Result<Option<&[u8]>, PeersFault> {
+        let id = match name {
+            NameSeen::Nothing => return Ok(None),
+            NameSeen::Known(id) => id,
+            NameSeen::New(id, name) => {
+                if !(1..=DICTIONARY_LEN).contains(&id) {
+                    return Err(PeersFault::NameId(u64::from(id)));
                 }
-                self.names.insert(*id, name.clone());
-                Ok(Some(name.clone()))
+                if self.names.len() <= usize::from(id) {
+                    self.names.resize(usize::from(id) + 1, None);
+                }
+                if let Some(place) = self.names.get_mut(usize::from(id)) {
+                    *place = Some(name.to_vec());
+                }
+                id
             }
-        }
+        };
+        let known = self.names.get(usize::from(id)).and_then(Option::as_deref);
+        known.map(Some).ok_or(PeersFault::NameUnknown(id))
     }
 }
 

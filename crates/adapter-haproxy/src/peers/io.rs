@@ -3,6 +3,8 @@
 mod address;
 mod calls;
 mod error;
+mod fresh;
+mod hear;
 mod judge;
 mod line;
 mod link;
@@ -13,6 +15,7 @@ mod options;
 mod shelf;
 mod status;
 mod stick;
+mod teach;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "peers-tls")]

@@ -10,11 +10,15 @@ use super::handshake::{Hello, HelloStatus};
 use super::table::{DataType, TableDefinition};
 
 mod event;
+#[cfg(feature = "peers")]
+mod heard;
 mod options;
 #[cfg(feature = "peers")]
 mod pin;
 
 pub use event::{CloseReason, PeerEvent, TeachError};
+#[cfg(feature = "peers")]
+pub(super) use heard::{HeardPin, HeardPins};
 pub use options::PeerOptions;
 
 /// The most tables a side may define on one connection.
@@ -39,6 +43,9 @@ enum Stage {
 #[derive(Debug)]
 struct Lectern {
     definition: TableDefinition,
+    /// What it stores beside a server, if anything.
+    #[cfg(feature = "peers")]
+    other: Option<DataType>,
     next: u32,
     acknowledged: u32,
 }
@@ -47,7 +54,37 @@ struct Lectern {
 #[derive(Debug)]
 struct Desk {
     definition: TableDefinition,
+    /// What it stores, in order.
+    #[cfg(feature = "peers")]
+    data: Vec<DataType>,
     last: u32,
+}
+
+impl Lectern {
+    fn new(definition: TableDefinition, next: u32, acknowledged: u32) -> Self {
+        #[cfg(feature = "peers")]
+        let other = definition.data().find(|data| ![DataType::SERVER_ID, DataType::SERVER_KEY].contains(data));
+        Self {
+            definition,
+            #[cfg(feature = "peers")]
+            other,
+            next,
+            acknowledged,
+        }
+    }
+}
+
+impl Desk {
+    fn new(definition: TableDefinition, last: u32) -> Self {
+        #[cfg(feature = "peers")]
+        let data = definition.data().collect();
+        Self {
+            definition,
+            #[cfg(feature = "peers")]
+            data,
+            last,
+        }
+    }
 }
 
 /// One connection between us and one HAProxy.
@@ -123,6 +160,15 @@ impl PeerSession {
         if self.is_over() {
             return;
         }
+        self.take_in(bytes, now);
+        while self.step(Self::take_next) {}
+        self.acknowledge(now);
+    }
+
+    fn take_in(&mut self, bytes: &[u8], now: Instant) {
+        if self.is_over() {
+            return;
+        }
         if matches!(self.stage, Stage::Open) {
             self.cutter.push(bytes);
         } else {
@@ -132,17 +178,28 @@ impl PeerSession {
         if matches!(self.stage, Stage::Open) {
             self.read = now;
         }
-        while matches!(self.stage, Stage::Open) {
-            let taken = match self.cutter.cut() {
-                Ok(None) => break,
-                Ok(Some(message)) => self.take(message),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = taken {
-                self.send(&Message::Error(error.complaint()));
-                self.close(CloseReason::Invalid(error));
-            }
+    }
+
+    /// Takes the next message; whether there was one.
+    fn step(&mut self, take: impl FnOnce(&mut Self) -> Result<bool, PeersError>) -> bool {
+        if !matches!(self.stage, Stage::Open) {
+            return false;
         }
+        take(self).unwrap_or_else(|error| {
+            self.send(&Message::Error(error.complaint()));
+            self.close(CloseReason::Invalid(error));
+            false
+        })
+    }
+
+    fn take_next(&mut self) -> Result<bool, PeersError> {
+        let Some(message) = self.cutter.cut()? else { return Ok(false) };
+        self.take(message)?;
+        Ok(true)
+    }
+
+    /// Everything that has come was taken.
+    fn acknowledge(&mut self, now: Instant) {
         for table in std::mem::take(&mut self.unacknowledged) {
             if let Some(desk) = self.desks.get(&table) {
                 Message::Ack { table, update: desk.last }.encode(&mut self.output);
@@ -238,10 +295,10 @@ impl PeerSession {
         let full = self.desks.len() >= MAX_TABLES;
         match self.desks.get_mut(&id) {
             Some(desk) if desk.definition == definition => return Ok(()),
-            Some(desk) => desk.definition = definition.clone(),
             None if full => return Err(PeersFault::TooManyTables(MAX_TABLES).into()),
-            None => {
-                self.desks.insert(id, Desk { definition: definition.clone(), last: 0 });
+            known => {
+                let last = known.map_or(0, |desk| desk.last);
+                self.desks.insert(id, Desk::new(definition.clone(), last));
             }
         }
         self.events.push_back(PeerEvent::Table(definition));
@@ -293,7 +350,7 @@ impl PeerSession {
             self.lectern = None;
         }
         let (next, acknowledged) = self.lecterns.get(&id).map_or((1, 0), |l| (l.next, l.acknowledged));
-        self.lecterns.insert(id, Lectern { definition, next, acknowledged });
+        self.lecterns.insert(id, Lectern::new(definition, next, acknowledged));
         Ok(())
     }
 
@@ -376,6 +433,13 @@ impl PeerSession {
     /// What is to be written. Take it before a lesson grows beyond what you want to hold.
     pub fn take_output(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.output)
+    }
+
+    /// The same, for a buffer that is empty again.
+    #[cfg(feature = "peers")]
+    pub(super) fn swap_output(&mut self, out: &mut Vec<u8>) {
+        out.clear();
+        std::mem::swap(out, &mut self.output);
     }
 
     /// How many bytes are to be written.

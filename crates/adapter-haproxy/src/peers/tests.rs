@@ -3,6 +3,8 @@ use std::time::{Duration, Instant};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+#[cfg(feature = "peers")]
+use super::session::{HeardPin, HeardPins};
 use super::*;
 
 fn hex(bytes: &[u8]) -> String {
@@ -385,6 +387,69 @@ proptest! {
                 (quick.teach_pin(1, &key, id, name.as_bytes(), left), general.teach(1, &entry, Some(name.as_bytes()), left));
             prop_assert_eq!(one, other);
             prop_assert_eq!(quick.take_output(), general.take_output());
+        }
+    }
+
+    /// The quick way of hearing says what the general one does, and answers the same, whatever comes.
+    #[test]
+    fn both_ways_of_hearing_are_one(
+        tables in vec(all_data(), 1..4),
+        more in vec(message(), 0..4),
+        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+        piece in 1_usize..400,
+    ) {
+        let mut bytes = Vec::new();
+        let updates = [(Some(7), None), (None, Some(1000)), (None, None)];
+        for ((table, entry), other) in tables.into_iter().zip(more.iter().map(Some).chain(std::iter::repeat(None))) {
+            let body = entry.encode(&table).unwrap();
+            bytes.extend(written(&Message::Define(table)));
+            for (id, remaining) in updates {
+                bytes.extend(written(&Message::Update(Update::new(id, remaining, body.clone()))));
+            }
+            bytes.extend(other.map(written).unwrap_or_default());
+        }
+        for (place, byte) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        let now = Instant::now();
+        let (mut quick, _) = pair(now);
+        let (mut general, _) = pair(now);
+        events(&mut quick);
+        events(&mut general);
+        let mut pins = HeardPins::default();
+        for part in bytes.chunks(piece) {
+            quick.feed(part, now);
+            general.receive(part, now);
+            let mut expected = events(&mut general).into_iter();
+            loop {
+                pins.clear();
+                let event = quick.advance(&mut pins, now);
+                for pin in pins.iter() {
+                    let Some(PeerEvent::Learned { table, entry, server_key, remaining, .. }) = expected.next() else {
+                        panic!("{pin:?} was not told");
+                    };
+                    let id = entry.server_id().and_then(|id| u32::try_from(id).ok()).unwrap_or(0);
+                    let key = match entry.into_key() {
+                        Key::String(bytes) | Key::Binary(bytes) => bytes,
+                        Key::Integer(n) => n.to_be_bytes().to_vec(),
+                        Key::Ipv4(ip) => ip.octets().to_vec(),
+                        Key::Ipv6(ip) => ip.octets().to_vec(),
+                    };
+                    let remaining = remaining.map(|left| u32::try_from(left.as_millis()).unwrap());
+                    let server_key = server_key.as_deref();
+                    let server_id = id;
+                    prop_assert_eq!(pin, HeardPin { table, key: &key, server_id, server_key, remaining });
+                }
+                match (event, expected.next()) {
+                    (None, None) => break,
+                    // Where in a message a fault is said to be differs.
+                    (Some(PeerEvent::Closed(_)), Some(PeerEvent::Closed(_))) => {}
+                    (one, other) => prop_assert_eq!(one, other),
+                }
+            }
+            prop_assert_eq!(quick.take_output(), general.take_output());
+            prop_assert_eq!(quick.is_over(), general.is_over());
         }
     }
 }

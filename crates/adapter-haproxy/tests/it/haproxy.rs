@@ -139,6 +139,12 @@ impl Haproxy {
         until("the old process ends", 20, || old.try_wait().unwrap().is_some());
     }
 
+    /// How long it was ready to run and had no processor, since it began.
+    pub(crate) fn queued(&self) -> Duration {
+        let told = std::fs::read_to_string(format!("/proc/{}/schedstat", self.child.id())).unwrap_or_default();
+        Duration::from_nanos(told.split(' ').nth(1).and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
+    }
+
     /// Ends it at once.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();

@@ -2,6 +2,7 @@
 
 mod bench;
 mod faults;
+mod flood;
 mod mesh;
 mod recorded;
 mod soak;

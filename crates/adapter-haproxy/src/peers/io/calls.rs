@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::address::PeerAddress;
 use super::error::PeerNodeError;
-use super::judge::Told;
+use super::fresh::Job;
 use super::line::Line;
 use super::link::Link;
 use super::node::Inner;
@@ -30,7 +30,7 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 #[derive(Clone)]
 pub(super) struct Calls {
     pub(super) inner: Arc<Inner>,
-    pub(super) jobs: Vec<mpsc::Sender<Vec<Told>>>,
+    pub(super) jobs: Vec<mpsc::Sender<Job>>,
     pub(super) stopped: watch::Receiver<bool>,
 }
 

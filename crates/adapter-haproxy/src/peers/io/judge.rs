@@ -11,14 +11,17 @@ use super::node::Inner;
 use super::shelf::Shelf;
 use super::status::{NodeEvent, count};
 
+/// A peer, and the number of the connection on which it told something; nobody if it is our own.
+pub(super) type Teller = Option<(usize, u64)>;
+
 /// Something that differs from what is known, or that the store should hear of.
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) shelf: Arc<Shelf>,
     pub(super) key: Box<[u8]>,
     pub(super) server: u32,
-    /// Who told it; nobody if it is our own.
-    pub(super) peer: Option<usize>,
+    /// Who told it.
+    pub(super) peer: Teller,
     /// What is left of its life, in milliseconds.
     pub(super) ttl: u64,
     /// Whether the store is known to have it.
@@ -44,8 +47,7 @@ impl Inner {
         if told.peer.is_some() && shelf.is_echo(&told.key, told.server, self.now()) {
             return;
         }
-        let Some(text) = shelf.text(&told.key) else { return count(&shelf.counts.untaught) };
-        let Ok(key) = StickKey::new(text) else { return count(&shelf.counts.untaught) };
+        let Some(key) = shelf.stick_key(&told.key) else { return count(&shelf.counts.untaught) };
         let backend = shelf.known().names.backend(told.server);
         let Some(backend) = backend else { return self.unpinned(&told, &key).await };
         let want = Want { backend, token: Token(self.token()) };
@@ -61,7 +63,11 @@ impl Inner {
                 self.tell(NodeEvent::Conflict {
                     table: shelf.options.name.clone(),
                     key: key.as_str().to_owned(),
-                    peer: told.peer.and_then(|at| self.lines.get(at)).map(|line| line.name.clone()).unwrap_or_default(),
+                    peer: told
+                        .peer
+                        .and_then(|(at, _)| self.lines.get(at))
+                        .map(|line| line.name.clone())
+                        .unwrap_or_default(),
                     told: want.backend.as_str().to_owned(),
                     kept: binding.backend.as_str().to_owned(),
                 });
@@ -86,7 +92,13 @@ impl Inner {
 
     /// Which peers know it when this is told.
     fn heard_by(&self, told: &Told) -> u64 {
-        let bit = told.peer.and_then(|at| self.lines.get(at)).map_or(0, |line| line.bit);
+        self.heard_from(told.peer)
+    }
+
+    /// Which peers know it when this one tells something. One that is connected anew may have forgotten it.
+    pub(super) fn heard_from(&self, teller: Teller) -> u64 {
+        let line = teller.and_then(|(at, generation)| self.lines.get(at).filter(|line| line.is_current(generation)));
+        let bit = line.map_or(0, |line| line.bit);
         if self.options.relay {
             return bit;
         }
@@ -127,7 +139,7 @@ impl Inner {
     }
 
     /// The store does not answer: what is known stays, what is not is taken as told until it does.
-    fn unanswered(&self, told: &Told, error: &StickError) {
+    pub(super) fn unanswered(&self, told: &Told, error: &StickError) {
         count(&told.shelf.counts.unanswered);
         self.tell(NodeEvent::StoreLost { table: told.shelf.options.name.clone(), why: error.to_string() });
         if told.shelf.known().mirror.get(&told.key, self.now()).is_none() {

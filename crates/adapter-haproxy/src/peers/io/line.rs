@@ -100,24 +100,39 @@ impl Line {
 
     /// Something in this slot of this table is to be told.
     pub(super) fn tell(&self, table: usize, row: u32) {
-        if !self.is_open() {
+        self.tell_all(std::iter::once((table, row)));
+    }
+
+    /// Something in each of these slots of these tables is to be told.
+    pub(super) fn tell_all(&self, news: impl Iterator<Item = (usize, u32)>) {
+        let mut news = news.peekable();
+        if news.peek().is_none() || !self.is_open() {
             return;
         }
         let mut waiting = self.waiting();
-        if waiting.rows.len() >= MAX_WAITING {
-            waiting.rows.clear();
-            waiting.all = true;
-        }
-        if !waiting.all {
-            waiting.rows.push_back((table, row));
+        for new in news {
+            if waiting.rows.len() >= MAX_WAITING {
+                waiting.rows.clear();
+                waiting.all = true;
+            }
+            if !waiting.all {
+                waiting.rows.push_back(new);
+            }
         }
         drop(waiting);
         self.wake.notify_one();
     }
 
-    /// The next change to be told.
-    pub(super) fn next(&self) -> Option<(usize, u32)> {
-        self.waiting().rows.pop_front()
+    /// The next changes to be told, up to so many, all of one table.
+    pub(super) fn next(&self, most: usize, rows: &mut Vec<u32>) -> Option<usize> {
+        let mut waiting = self.waiting();
+        let table = waiting.rows.front()?.0;
+        while rows.len() < most
+            && let Some((_, row)) = waiting.rows.pop_front_if(|(other, _)| *other == table)
+        {
+            rows.push(row);
+        }
+        Some(table)
     }
 
     /// Whether everything has to be gone through, asked once.

@@ -1,6 +1,6 @@
 //! One connection: between a socket, the session, the tables and the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,28 +10,20 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::judge::Told;
+use super::fresh::Job;
 use super::line::Line;
-use super::mirror::{Heard, Lesson};
-use super::names::NOBODY;
 use super::node::Inner;
-use super::shelf::{Shelf, bytes_of};
-use super::status::{NodeEvent, count};
-use crate::peers::entry::Entry;
+use super::shelf::Shelf;
+use super::status::NodeEvent;
 use crate::peers::handshake::HelloStatus;
-use crate::peers::session::{CloseReason, PeerEvent, PeerSession};
+use crate::peers::session::{CloseReason, HeardPins, PeerEvent, PeerSession};
 use crate::peers::table::TableDefinition;
 use crate::trace::{Protocol, Side, Tape};
 
-/// How many bytes are prepared before they are written.
-const AHEAD: usize = 128 * 1024;
-/// How many entries may wait for the store, some hundred bytes each, before no more is read. A lesson is taken as fast
-/// as it is told: HAProxy gives a connection up that stands still for five seconds.
-const MAX_PENDING: usize = 1_000_000;
-/// How long nothing is read then, so that neither side holds the other for dead.
-const PAUSE: Duration = Duration::from_secs(1);
 /// How many bytes are read at once.
-const READ: usize = 64 * 1024;
+const READ: usize = 128 * 1024;
+/// When all of what a peer told was read, unless more came.
+const CATCH_UP: Duration = Duration::from_millis(2);
 /// A peer that takes nothing for that long is gone.
 const STALLED: Duration = Duration::from_secs(10);
 /// A peer that was asked for everything and says nothing for that long is told all.
@@ -41,41 +33,58 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A table of the peer that is one of ours.
 #[derive(Debug)]
-struct Desk {
-    shelf: Arc<Shelf>,
+pub(super) struct Desk {
+    pub(super) shelf: Arc<Shelf>,
     /// How long an entry lives, in milliseconds.
-    ttl: u64,
+    pub(super) ttl: u64,
 }
 
 /// One connection.
 pub(super) struct Link<'n> {
-    inner: &'n Inner,
-    session: PeerSession,
-    jobs: &'n [mpsc::Sender<Vec<Told>>],
-    shelves: Vec<Arc<Shelf>>,
+    pub(super) inner: &'n Inner,
+    pub(super) session: PeerSession,
+    jobs: &'n [mpsc::Sender<Job>],
+    pub(super) shelves: Vec<Arc<Shelf>>,
     place: Option<OwnedSemaphorePermit>,
     /// The peer, as it called itself, before its first word after that.
     greeted: Option<String>,
     /// The peer we called.
     called: Option<&'n Line>,
     /// The peer, and the number of this connection with it.
-    peer: Option<(usize, u64)>,
-    desks: BTreeMap<u64, Desk>,
+    pub(super) peer: Option<(usize, u64)>,
+    pub(super) desks: BTreeMap<u64, Desk>,
     /// How it is told of each table.
-    taught: Vec<TableDefinition>,
+    pub(super) taught: Vec<TableDefinition>,
     /// Where going through everything is: table and slot.
-    scan: Option<(usize, usize)>,
+    pub(super) scan: Option<(usize, usize)>,
     /// Whether it ends a lesson that was asked for.
-    lesson: bool,
+    pub(super) lesson: bool,
+    /// Whether one was asked for on this connection.
+    asked: bool,
     /// When it begins although the peer has not told everything.
     patience: Option<Instant>,
-    pending: Vec<Vec<Told>>,
+    /// What it told, not looked at yet.
+    heard: HeardPins,
+    /// For each of those who ask the store.
+    pub(super) pending: Vec<VecDeque<Job>>,
     why: Option<String>,
     tape: Option<Tape>,
 }
 
+/// What the store was not asked is told it later.
+impl Drop for Link<'_> {
+    fn drop(&mut self) {
+        for job in self.pending.iter().flatten() {
+            match job {
+                Job::Fresh(fresh) => fresh.postpone(),
+                Job::Told(_) => drop(self.inner.told.fetch_sub(1, Ordering::Relaxed)),
+            }
+        }
+    }
+}
+
 impl<'n> Link<'n> {
-    pub(super) fn new(inner: &'n Inner, session: PeerSession, jobs: &'n [mpsc::Sender<Vec<Told>>]) -> Self {
+    pub(super) fn new(inner: &'n Inner, session: PeerSession, jobs: &'n [mpsc::Sender<Job>]) -> Self {
         Self {
             inner,
             session,
@@ -89,8 +98,10 @@ impl<'n> Link<'n> {
             taught: Vec::new(),
             scan: None,
             lesson: false,
+            asked: false,
             patience: None,
-            pending: jobs.iter().map(|_| Vec::new()).collect(),
+            heard: HeardPins::default(),
+            pending: jobs.iter().map(|_| VecDeque::new()).collect(),
             why: None,
             tape: None,
         }
@@ -108,7 +119,7 @@ impl<'n> Link<'n> {
         self
     }
 
-    fn line(&self) -> Option<(&'n Line, u64)> {
+    pub(super) fn line(&self) -> Option<(&'n Line, u64)> {
         let (at, generation) = self.peer?;
         self.inner.lines.get(at).map(|line| (line, generation))
     }
@@ -145,13 +156,18 @@ impl<'n> Link<'n> {
         let (mut reader, mut writer) = tokio::io::split(stream);
         let mut buffer = vec![0; READ];
         let (mut out, mut sent) = (Vec::new(), 0);
-        let (mut moved, mut heard) = (Instant::now(), Instant::now());
+        let mut moved = Instant::now();
+        // While the peer tells more than is read at once the store waits, and so do its processors.
+        let mut behind = None;
         loop {
             self.hear();
-            self.hand_over();
+            if behind.is_none() {
+                self.hand_over();
+            }
             self.fill(out.len() - sent);
             if sent == out.len() {
-                (out, sent) = (self.session.take_output(), 0);
+                sent = 0;
+                self.session.swap_output(&mut out);
                 moved = Instant::now();
             }
             let current = self.line().is_none_or(|(line, generation)| line.is_current(generation));
@@ -177,23 +193,21 @@ impl<'n> Link<'n> {
             }
             let writing = sent < out.len();
             let stalled = writing.then(|| moved + STALLED);
-            let full = self.pending.iter().map(Vec::len).sum::<usize>() >= MAX_PENDING;
-            let paused = Some(heard + PAUSE).filter(|end| full && *end > Instant::now());
-            let reading = paused.is_none();
             let deadline = self.session.deadline().map(Instant::from_std);
-            let deadline = [deadline, stalled, self.patience, paused].into_iter().flatten().min();
-            let waiting = self.pending.iter().position(|told| !told.is_empty());
+            let deadline = [deadline, stalled, self.patience, behind].into_iter().flatten().min();
+            let waiting = self.pending.iter().position(|jobs| !jobs.is_empty());
             let wake = self.line().map(|(line, _)| &line.wake);
             tokio::select! {
-                read = reader.read(&mut buffer), if reading => match read? {
+                // Always: HAProxy gives a connection up that stands still for five seconds.
+                read = reader.read(&mut buffer) => match read? {
                     0 => return Ok(()),
                     len => {
-                        heard = Instant::now();
-                        let bytes = buffer.get(..len).unwrap_or_default();
+                        let (now, bytes) = (Instant::now(), buffer.get(..len).unwrap_or_default());
                         if let Some(tape) = &mut self.tape {
                             tape.heard(bytes);
                         }
-                        self.session.receive(bytes, heard.into_std());
+                        self.session.feed(bytes, now.into_std());
+                        behind = (len == READ).then(|| now + CATCH_UP);
                     }
                 },
                 written = writer.write(out.get(sent..).unwrap_or_default()), if writing => match written? {
@@ -211,6 +225,7 @@ impl<'n> Link<'n> {
                 },
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     self.session.tick(Instant::now().into_std());
+                    behind = None;
                     if stalled.is_some_and(|at| at <= Instant::now()) {
                         return Err(io::Error::new(io::ErrorKind::TimedOut, "it reads nothing"));
                     }
@@ -219,9 +234,10 @@ impl<'n> Link<'n> {
                     }
                 }
                 () = woken(wake), if wake.is_some() => {}
-                permit = reserve(self.jobs, waiting), if waiting.is_some() => {
-                    if let (Some(permit), Some(told)) = (permit, waiting.and_then(|at| self.pending.get_mut(at))) {
-                        permit.send(std::mem::take(told));
+                permit = reserve(self.jobs, waiting), if waiting.is_some() && behind.is_none() => {
+                    let job = waiting.and_then(|at| self.pending.get_mut(at)?.pop_front());
+                    if let (Some(permit), Some(job)) = (permit, job) {
+                        permit.send(job);
                     }
                 }
                 _ = stopped.changed() => {}
@@ -229,9 +245,28 @@ impl<'n> Link<'n> {
         }
     }
 
+    /// Gives what waits for the store to those who ask it.
+    fn hand_over(&mut self) {
+        for (waiting, jobs) in self.pending.iter_mut().zip(self.jobs) {
+            while !waiting.is_empty()
+                && let Ok(permit) = jobs.try_reserve()
+                && let Some(job) = waiting.pop_front()
+            {
+                permit.send(job);
+            }
+        }
+    }
+
     /// What happened on the session.
     fn hear(&mut self) {
-        while let Some(event) = self.session.poll_event() {
+        let now = Instant::now().into_std();
+        loop {
+            let event = self.session.advance(&mut self.heard, now);
+            let mut heard = std::mem::take(&mut self.heard);
+            self.learn(&heard);
+            heard.clear();
+            self.heard = heard;
+            let Some(event) = event else { break };
             // A peer that called while we did sends a greeting and nothing else on the connection it has given up: it
             // must not end the other one.
             if !matches!(event, PeerEvent::Open { .. } | PeerEvent::Closed(_))
@@ -242,9 +277,6 @@ impl<'n> Link<'n> {
             match event {
                 PeerEvent::Open { peer, .. } => self.greeted = Some(peer),
                 PeerEvent::Table(definition) => self.table(&definition),
-                PeerEvent::Learned { table, entry, server_key, remaining, .. } => {
-                    self.learned(table, entry, server_key.as_deref(), remaining);
-                }
                 PeerEvent::Learnt { .. } => {
                     self.inner.complete.store(true, Ordering::SeqCst);
                     if let Some((line, _)) = self.line() {
@@ -256,8 +288,14 @@ impl<'n> Link<'n> {
                     }
                 }
                 PeerEvent::Asked => {
-                    self.forget(None);
-                    self.begin_scan();
+                    // What was told on this connection before the first lesson ends has arrived, and need not be again.
+                    if std::mem::replace(&mut self.asked, true) {
+                        self.forget(None);
+                        self.scan = None;
+                    }
+                    if self.scan.is_none() {
+                        self.begin_scan();
+                    }
                     self.lesson = true;
                 }
                 PeerEvent::Taught => {
@@ -266,7 +304,8 @@ impl<'n> Link<'n> {
                         self.inner.tell(NodeEvent::Taught { peer: line.name.clone() });
                     }
                 }
-                PeerEvent::Acknowledged { .. } => {}
+                // What is learned is not told as events here.
+                PeerEvent::Acknowledged { .. } | PeerEvent::Learned { .. } => {}
                 PeerEvent::Closed(reason) => self.closed(&reason),
             }
         }
@@ -338,123 +377,18 @@ impl<'n> Link<'n> {
         if let Some(taught) = self.taught.get_mut(shelf.at)
             && *taught != ours
         {
-            // What it was told before under another definition it has ignored.
+            // What it was told before of keys of another kind or length it has ignored.
+            let ignored = (taught.key_type(), taught.key_len()) != (ours.key_type(), ours.key_len());
             *taught = ours.clone();
             let _ = self.session.define(ours);
-            self.forget(Some(shelf.at));
-            if self.patience.is_none() {
-                self.scan = Some((0, 0));
+            if ignored {
+                self.forget(Some(shelf.at));
+                if self.patience.is_none() {
+                    self.scan = Some((0, 0));
+                }
             }
         }
         self.desks.insert(definition.id(), Desk { shelf, ttl });
-    }
-
-    fn learned(&mut self, table: u64, entry: Entry, server_key: Option<&[u8]>, remaining: Option<Duration>) {
-        let Some((line, _)) = self.line() else { return };
-        line.updates_in.fetch_add(1, Ordering::Relaxed);
-        let Some(Desk { shelf, ttl }) = self.desks.get(&table) else { return };
-        let id = entry.server_id().and_then(|id| u32::try_from(id).ok()).unwrap_or(0);
-        let ttl = remaining.map_or(*ttl, |left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-        let key = bytes_of(entry.into_key());
-        let now = self.inner.now();
-        let mut known = shelf.known();
-        let server = match server_key.map(std::str::from_utf8) {
-            Some(Ok("")) => Some(NOBODY),
-            Some(Ok(name)) => {
-                let server = known.names.of_key(name);
-                if let Some(server) = server {
-                    known.names.saw(server, id);
-                }
-                server
-            }
-            // Counters of a key that is pinned nowhere.
-            None if id == 0 => return,
-            None => known.names.of_id(id),
-            Some(Err(_)) => None,
-        };
-        let Some(server) = server else {
-            drop(known);
-            return count(&shelf.counts.unknown);
-        };
-        let heard = known.mirror.hear(&key, server, line.bit, ttl, now);
-        drop(known);
-        if heard == Heard::Known {
-            return;
-        }
-        let worker = usize::try_from(std::hash::BuildHasher::hash_one(&self.inner.hasher, &key)).unwrap_or(0);
-        let worker = worker % self.pending.len().max(1);
-        let (shelf, renewal) = (shelf.clone(), heard == Heard::Stale);
-        if let Some(pending) = self.pending.get_mut(worker) {
-            let peer = self.peer.map(|(at, _)| at);
-            pending.push(Told { shelf, key: key.into(), server, peer, ttl, renewal });
-        }
-    }
-
-    /// Gives what waits for the store to those who ask it.
-    fn hand_over(&mut self) {
-        for (told, jobs) in self.pending.iter_mut().zip(self.jobs) {
-            if !told.is_empty()
-                && let Ok(permit) = jobs.try_reserve()
-            {
-                permit.send(std::mem::take(told));
-            }
-        }
-    }
-
-    /// Prepares what the peer does not know yet, as much as is sent at once; this many bytes wait already.
-    fn fill(&mut self, waiting: usize) {
-        let Some((line, _)) = self.line() else { return };
-        if !self.session.is_open() {
-            return;
-        }
-        let now = self.inner.now();
-        let mut lessons = Vec::new();
-        while self.session.output_len() + waiting < AHEAD {
-            lessons.clear();
-            if let Some((table, row)) = line.next() {
-                let Some(shelf) = self.shelves.get(table).cloned() else { continue };
-                let row = row as usize;
-                shelf.known().mirror.lessons(row..row + 1, line.bit, 1, now, &mut lessons);
-                self.teach(&shelf, &lessons, line, now);
-            } else if line.take_all() {
-                self.scan = Some((0, 0));
-            } else if let Some((table, slot)) = self.scan {
-                let Some(shelf) = self.shelves.get(table).cloned() else {
-                    self.scan = None;
-                    if std::mem::take(&mut self.lesson) {
-                        self.session.end_lesson(self.inner.complete.load(Ordering::SeqCst));
-                    }
-                    continue;
-                };
-                let (next, slots) = {
-                    let mirror = &mut shelf.known().mirror;
-                    let slots = mirror.slots();
-                    (mirror.lessons(slot..(slot + 65_536).min(slots), line.bit, 256, now, &mut lessons), slots)
-                };
-                self.scan = Some(if next >= slots { (table + 1, 0) } else { (table, next) });
-                self.teach(&shelf, &lessons, line, now);
-            } else {
-                break;
-            }
-        }
-    }
-
-    fn teach(&mut self, shelf: &Arc<Shelf>, lessons: &[Lesson], line: &Line, now: u64) {
-        let Some(definition) = self.taught.get(shelf.at) else { return };
-        let expire = u64::try_from(definition.expire().as_millis()).unwrap_or(u64::MAX);
-        let told: Vec<_> = {
-            let names = &shelf.known().names;
-            lessons.iter().map(|lesson| (lesson, names.key(lesson.server), names.id(lesson.server))).collect()
-        };
-        for (lesson, name, id) in told {
-            // A full life needs no word.
-            let left = lesson.until.saturating_sub(now);
-            let left = Some(Duration::from_millis(left)).filter(|_| expire == 0 || left + 1000 < expire);
-            match self.session.teach_pin(shelf.number(), &lesson.key, id, name.as_bytes(), left) {
-                Ok(_) => line.updates_out.fetch_add(1, Ordering::Relaxed),
-                Err(_) => shelf.counts.untaught.fetch_add(1, Ordering::Relaxed),
-            };
-        }
     }
 }
 
@@ -476,6 +410,6 @@ async fn woken(wake: Option<&tokio::sync::Notify>) {
     }
 }
 
-async fn reserve(jobs: &[mpsc::Sender<Vec<Told>>], at: Option<usize>) -> Option<mpsc::Permit<'_, Vec<Told>>> {
+async fn reserve(jobs: &[mpsc::Sender<Job>], at: Option<usize>) -> Option<mpsc::Permit<'_, Job>> {
     at.and_then(|at| jobs.get(at))?.reserve().await.ok()
 }

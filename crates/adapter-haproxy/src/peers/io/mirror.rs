@@ -7,7 +7,13 @@ use hashbrown::HashTable;
 
 use super::names::NOBODY;
 
-const FREE: u32 = u32::MAX;
+/// No server has this number.
+const FREE: u16 = u16::MAX;
+
+/// Somebody who asks the store holds the slot: it keeps its key until [`Mirror::settle`] or [`Mirror::give_up`].
+const HELD: u8 = 1;
+/// The store has not answered yet: until then nobody hears of it.
+const ASKED: u8 = 2;
 
 /// One key.
 #[derive(Debug)]
@@ -21,7 +27,43 @@ struct Row {
     knows: u64,
     /// When the store last heard of it, in seconds of the node's clock; zero is never.
     stored: u32,
-    server: u32,
+    server: u16,
+    state: u8,
+}
+
+impl Row {
+    fn is_free(&self) -> bool {
+        self.server == FREE
+    }
+
+    fn is_asked(&self) -> bool {
+        self.state & ASKED != 0
+    }
+
+    fn is_on(&self, server: u32) -> bool {
+        u32::from(self.server) == server
+    }
+
+    /// Takes this unless something newer is there; whether it did.
+    fn take(&mut self, pin: Pin, now: u64) -> bool {
+        // Who hears of a release from a peer knows no stamp.
+        let stamp = if pin.server == NOBODY && pin.stamp == 0 { self.stamp } else { pin.stamp };
+        if stamp < self.stamp {
+            return false;
+        }
+        self.stamp = stamp;
+        self.stored = if pin.stored { seconds(now) } else { 0 };
+        self.state &= !ASKED;
+        if self.is_on(pin.server) && self.until > now {
+            self.until = self.until.max(pin.until);
+            self.knows |= pin.knows;
+        } else {
+            self.server = number(pin.server);
+            self.until = pin.until;
+            self.knows = pin.knows;
+        }
+        true
+    }
 }
 
 /// What became of something told by a peer.
@@ -31,11 +73,24 @@ pub(super) enum Heard {
     Known,
     /// As it is known; the store has not heard of it for long.
     Stale,
-    /// Not known yet, or otherwise.
+    /// Not known yet: kept in this slot, for the store to be asked.
+    New(u32),
+    /// Known otherwise, or there is no room.
     Differs,
 }
 
-/// Something to be taught.
+/// What a peer told, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Word {
+    pub(super) server: u32,
+    /// The peer, by bit.
+    pub(super) peer: u64,
+    /// What is left of its life, in milliseconds.
+    pub(super) ttl: u64,
+    pub(super) now: u64,
+}
+
+/// Something to be told the store.
 #[derive(Clone, Debug)]
 pub(super) struct Lesson {
     pub(super) key: Box<[u8]>,
@@ -60,7 +115,8 @@ pub(super) struct Pin {
 pub(super) struct Mirror {
     rows: Vec<Row>,
     free: Vec<u32>,
-    index: HashTable<u32>,
+    /// Half the hash of each key, and its slot: the table grows without looking at keys.
+    index: HashTable<(u32, u32)>,
     hasher: RandomState,
     limit: usize,
     swept: usize,
@@ -69,7 +125,7 @@ pub(super) struct Mirror {
 impl Mirror {
     pub(super) fn new(limit: usize) -> Self {
         let (rows, free, index) = (Vec::new(), Vec::new(), HashTable::new());
-        Self { rows, free, index, hasher: RandomState::new(), limit: limit.min(FREE as usize - 1), swept: 0 }
+        Self { rows, free, index, hasher: RandomState::new(), limit: limit.min(u32::MAX as usize), swept: 0 }
     }
 
     /// How many keys are known; those un-pinned count until their time is over.
@@ -82,87 +138,132 @@ impl Mirror {
         self.rows.len()
     }
 
-    fn find(&self, key: &[u8]) -> Option<u32> {
-        let is = |at: &u32| self.rows.get(*at as usize).is_some_and(|row| &*row.key == key);
-        self.index.find(self.hasher.hash_one(key), is).copied()
+    /// The hash of a key, among 2^32.
+    pub(super) fn hash(&self, key: &[u8]) -> u32 {
+        (self.hasher.hash_one(key) >> 32) as u32
+    }
+
+    fn find(&self, hash: u32, key: &[u8]) -> Option<u32> {
+        let is =
+            |&(half, at): &(u32, u32)| half == hash && self.rows.get(at as usize).is_some_and(|row| &*row.key == key);
+        self.index.find(spread(hash), is).map(|&(_, at)| at)
     }
 
     fn find_mut(&mut self, key: &[u8]) -> Option<(u32, &mut Row)> {
-        let at = self.find(key)?;
+        let at = self.find(self.hash(key), key)?;
         self.rows.get_mut(at as usize).map(|row| (at, row))
     }
 
     /// The server of a key and when it ends, if it has not.
     pub(super) fn get(&self, key: &[u8], now: u64) -> Option<(u32, u64)> {
-        let row = self.rows.get(self.find(key)? as usize)?;
-        (row.until > now && row.server != NOBODY).then_some((row.server, row.until))
+        let row = self.rows.get(self.find(self.hash(key), key)? as usize)?;
+        let there = row.until > now && !row.is_on(NOBODY) && !row.is_asked();
+        there.then_some((u32::from(row.server), row.until))
     }
 
-    /// A peer told this; `ttl` in milliseconds.
-    pub(super) fn hear(&mut self, key: &[u8], server: u32, peer: u64, ttl: u64, now: u64) -> Heard {
-        let Some((_, row)) = self.find_mut(key) else { return Heard::Differs };
-        if row.server != server {
+    /// A peer told this of a key with this hash.
+    pub(super) fn hear(&mut self, hash: u32, key: &[u8], word: Word) -> Heard {
+        let Word { server, peer, ttl, now } = word;
+        let until = now.saturating_add(ttl);
+        let Some(row) = self.find(hash, key).and_then(|at| self.rows.get_mut(at as usize)) else {
+            if server == NOBODY {
+                return Heard::Differs;
+            }
+            let server = number(server);
+            let row = Row { key: key.into(), stamp: 0, until, knows: peer, stored: 0, server, state: HELD | ASKED };
+            return self.insert(hash, row).map_or(Heard::Differs, Heard::New);
+        };
+        if !row.is_on(server) {
             return Heard::Differs;
         }
-        row.until = row.until.max(now.saturating_add(ttl));
+        row.until = row.until.max(until);
         row.knows |= peer;
-        if server == NOBODY || !overdue(row.stored, ttl, now) {
+        if server == NOBODY || row.is_asked() || !overdue(row.stored, ttl, now) {
             return Heard::Known;
         }
         row.stored = seconds(now);
         Heard::Stale
     }
 
-    /// Keeps this unless something newer is there. The slot if any peer has to be told; `Err` if there is no room.
-    pub(super) fn set(&mut self, key: &[u8], pin: Pin, now: u64) -> Result<Option<u32>, ()> {
-        let stored = if pin.stored { seconds(now) } else { 0 };
-        if let Some((at, row)) = self.find_mut(key) {
-            // Who hears of a release from a peer knows no stamp.
-            let stamp = if pin.server == NOBODY && pin.stamp == 0 { row.stamp } else { pin.stamp };
-            if stamp < row.stamp {
-                return Ok(None);
-            }
-            row.stamp = stamp;
-            row.stored = stored;
-            if row.server == pin.server && row.until > now {
-                row.until = row.until.max(pin.until);
-                row.knows |= pin.knows;
-            } else {
-                row.server = pin.server;
-                row.until = pin.until;
-                row.knows = pin.knows;
-            }
-            return Ok(Some(at));
-        }
+    /// A slot of its own; none if there is no room.
+    fn insert(&mut self, hash: u32, row: Row) -> Option<u32> {
         if self.len() >= self.limit {
-            return Err(());
+            return None;
         }
-        let Pin { server, stamp, until, knows, .. } = pin;
-        let row = Row { key: key.into(), stamp, until, knows, stored, server };
         let at = match self.free.pop() {
             Some(at) => {
-                if let Some(slot) = self.rows.get_mut(at as usize) {
-                    *slot = row;
-                }
+                *self.rows.get_mut(at as usize)? = row;
                 at
             }
             None => {
-                let at = u32::try_from(self.rows.len()).map_err(|_| ())?;
+                let at = u32::try_from(self.rows.len()).ok()?;
                 self.rows.push(row);
                 at
             }
         };
-        let (rows, hasher) = (&self.rows, &self.hasher);
-        let rehash = |at: &u32| hasher.hash_one(rows.get(*at as usize).map_or(&[][..], |row| &row.key));
-        self.index.insert_unique(hasher.hash_one(key), at, rehash);
-        Ok(Some(at))
+        self.index.insert_unique(spread(hash), (hash, at), |&(half, _)| spread(half));
+        Some(at)
+    }
+
+    /// Keeps this unless something newer is there. The slot if any peer has to be told; `Err` if there is no room.
+    pub(super) fn set(&mut self, key: &[u8], pin: Pin, now: u64) -> Result<Option<u32>, ()> {
+        if let Some((at, row)) = self.find_mut(key) {
+            return Ok(row.take(pin, now).then_some(at));
+        }
+        let Pin { server, stamp, until, knows, stored } = pin;
+        let (stored, server) = (if stored { seconds(now) } else { 0 }, number(server));
+        let row = Row { key: key.into(), stamp, until, knows, stored, server, state: 0 };
+        self.insert(self.hash(key), row).map(Some).ok_or(())
+    }
+
+    /// The key in a slot that is [new](Heard::New), and whether the store is still to be asked.
+    pub(super) fn held(&self, at: u32) -> Option<(&[u8], u64, bool)> {
+        let row = self.rows.get(at as usize).filter(|row| !row.is_free())?;
+        Some((&row.key, row.until, row.is_asked()))
+    }
+
+    /// The store has this for a slot that was [new](Heard::New), which nobody holds any more. Which peers know it then,
+    /// if others have to be told.
+    pub(super) fn settle(&mut self, at: u32, pin: Pin, now: u64) -> Option<u64> {
+        let row = self.rows.get_mut(at as usize).filter(|row| !row.is_free())?;
+        row.state &= !HELD;
+        row.take(pin, now).then_some(row.knows)
+    }
+
+    /// Nobody asks the store about a slot that was [new](Heard::New): it is as if it had not been heard, unless
+    /// something else is known by now.
+    pub(super) fn give_up(&mut self, at: u32) {
+        let Some(row) = self.rows.get_mut(at as usize).filter(|row| !row.is_free()) else { return };
+        row.state &= !HELD;
+        if row.is_asked() {
+            self.remove(at);
+        }
+    }
+
+    /// The same, but it is known as something that the store did not answer for.
+    pub(super) fn postpone(&mut self, at: u32) {
+        if let Some(row) = self.rows.get_mut(at as usize) {
+            row.state = 0;
+        }
+    }
+
+    fn remove(&mut self, at: u32) {
+        let Some(row) = self.rows.get_mut(at as usize) else { return };
+        let key = std::mem::take(&mut row.key);
+        row.server = FREE;
+        row.state = 0;
+        let hash = self.hash(&key);
+        if let Ok(slot) = self.index.find_entry(spread(hash), |&(_, other)| other == at) {
+            slot.remove();
+        }
+        self.free.push(at);
     }
 
     /// A caller used a binding, which holds for `ttl` milliseconds more (zero: nobody says it); whether peers should hear
     /// of it.
     pub(super) fn touch(&mut self, key: &[u8], server: u32, stamp: u64, ttl: u64, now: u64) -> Option<(u32, bool)> {
         let (at, row) = self.find_mut(key)?;
-        if row.server != server || row.stamp > stamp || row.until <= now {
+        if !row.is_on(server) || row.stamp > stamp || row.until <= now || row.is_asked() {
             return None;
         }
         row.stamp = stamp;
@@ -182,6 +283,13 @@ impl Mirror {
         Some(at)
     }
 
+    /// The store is to hear of this key once more.
+    pub(super) fn doubt(&mut self, key: &[u8]) {
+        if let Some((_, row)) = self.find_mut(key) {
+            row.stored = 0;
+        }
+    }
+
     /// A peer knows nothing any more.
     pub(super) fn forget_peer(&mut self, peer: u64) {
         for row in &mut self.rows {
@@ -189,61 +297,63 @@ impl Mirror {
         }
     }
 
-    /// What this peer does not know of these slots, which it does from now on. Ends after so many.
+    /// Goes through these slots and tells (key, server, end) of what this peer does not know, which it does from now on,
+    /// for as long as the answer is yes. Where it ended.
     pub(super) fn lessons(
         &mut self,
         slots: Range<usize>,
         peer: u64,
-        most: usize,
         now: u64,
-        out: &mut Vec<Lesson>,
+        mut tell: impl FnMut(&[u8], u32, u64) -> bool,
     ) -> usize {
-        let mut at = slots.start;
-        while at < slots.end.min(self.rows.len()) && out.len() < most {
-            if let Some(row) = self.rows.get_mut(at)
-                && row.server != FREE
-                && row.knows & peer == 0
-                && row.until > now
-            {
+        let end = slots.end.min(self.rows.len());
+        let rows = self.rows.get_mut(slots.start.min(end)..end).unwrap_or_default();
+        for (at, row) in (slots.start..).zip(rows) {
+            if row.knows & peer == 0 && row.until > now && !row.is_free() && !row.is_asked() {
                 row.knows |= peer;
-                out.push(Lesson { key: row.key.clone(), server: row.server, until: row.until });
+                if !tell(&row.key, u32::from(row.server), row.until) {
+                    return at + 1;
+                }
             }
-            at += 1;
         }
-        at
+        end
     }
 
-    /// Removes what has ended among the next so many slots; tells the keys that the store has not heard of.
-    pub(super) fn sweep(&mut self, most: usize, now: u64, waiting: &mut Vec<Lesson>) {
-        for _ in 0..most.min(self.rows.len()) {
+    /// Removes what has ended among the next so many slots; tells the keys that the store has not heard of, up to so
+    /// many.
+    pub(super) fn sweep(&mut self, slots: usize, now: u64, most: usize, waiting: &mut Vec<Lesson>) {
+        for _ in 0..slots.min(self.rows.len()) {
             let at = self.swept % self.rows.len();
             self.swept = at + 1;
-            let Some(row) = self.rows.get_mut(at) else { continue };
-            if row.server == FREE {
+            let Some(row) = self.rows.get(at) else { continue };
+            if row.is_free() || row.state != 0 {
                 continue;
             }
             if row.until > now {
-                if row.stored == 0 && row.server != NOBODY {
-                    waiting.push(Lesson { key: row.key.clone(), server: row.server, until: row.until });
+                if row.stored == 0 && !row.is_on(NOBODY) && waiting.len() < most {
+                    waiting.push(Lesson { key: row.key.clone(), server: row.server.into(), until: row.until });
                 }
-                continue;
+            } else if let Ok(at) = u32::try_from(at) {
+                self.remove(at);
             }
-            let hash = self.hasher.hash_one(&*row.key);
-            row.server = FREE;
-            row.key = Box::default();
-            let Ok(at) = u32::try_from(at) else { continue };
-            if let Ok(slot) = self.index.find_entry(hash, |other| *other == at) {
-                slot.remove();
-            }
-            self.free.push(at);
         }
     }
 
     /// All keys that have a server.
     pub(super) fn all(&self, now: u64) -> impl Iterator<Item = (&[u8], u32, u64)> {
-        let there = move |row: &&Row| row.server != FREE && row.server != NOBODY && row.until > now;
-        self.rows.iter().filter(there).map(|row| (&*row.key, row.server, row.until))
+        let there = move |row: &&Row| !row.is_free() && !row.is_on(NOBODY) && row.until > now && !row.is_asked();
+        self.rows.iter().filter(there).map(|row| (&*row.key, u32::from(row.server), row.until))
     }
+}
+
+/// A server's number as it is kept: there are fewer than [`FREE`].
+fn number(server: u32) -> u16 {
+    u16::try_from(server).unwrap_or(FREE)
+}
+
+/// Of half a hash, one that differs where a table looks: at both ends.
+fn spread(half: u32) -> u64 {
+    u64::from(half) << 32 | u64::from(half)
 }
 
 fn seconds(now: u64) -> u32 {

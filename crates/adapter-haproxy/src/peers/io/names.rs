@@ -8,7 +8,7 @@ use balancer_core::BackendId;
 use super::options::PeerServer;
 
 /// The most servers of one table.
-const MAX_NAMES: usize = 65_536;
+const MAX_NAMES: usize = 65_535;
 
 /// The longest name of a server taken.
 const MAX_NAME_LEN: usize = 1024;
@@ -92,8 +92,8 @@ impl Names {
         }
     }
 
-    pub(super) fn key(&self, at: u32) -> Arc<str> {
-        self.all.get(at as usize).map_or_else(|| Arc::from(""), |name| name.key.clone())
+    pub(super) fn key(&self, at: u32) -> &str {
+        self.all.get(at as usize).map_or("", |name| &name.key)
     }
 
     pub(super) fn id(&self, at: u32) -> u32 {

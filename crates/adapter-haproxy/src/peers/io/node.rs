@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::calls::Calls;
 use super::error::PeerNodeError;
-use super::judge::Told;
+use super::fresh::Job;
 use super::line::Line;
 use super::mirror::Pin;
 use super::options::{PeerNodeOptions, PeerTableOptions};
@@ -26,10 +26,14 @@ use crate::peers::session::PeerOptions;
 const EVENTS: usize = 1024;
 /// How many questions the store is asked at once.
 const WORKERS: usize = 16;
+/// How many jobs wait for each of them; what is more waits where it came from.
+const JOBS: usize = 4;
 /// How long connections have to say what is left to say.
 const FAREWELL: Duration = Duration::from_secs(3);
 /// When losers of a conflict are told once more: what they had told each other is over then.
 const AGAIN: u64 = 1000;
+/// How many keys the store is told of each second that it did not answer for.
+const MAX_RETOLD: usize = 20_000;
 /// The most keys told once more.
 const MAX_AGAIN: usize = 100_000;
 
@@ -42,12 +46,13 @@ pub(super) struct Inner {
     pub(super) lines: Vec<Line>,
     shelves: Mutex<Vec<Arc<Shelf>>>,
     events: broadcast::Sender<NodeEvent>,
-    pub(super) hasher: RandomState,
     began: Instant,
     token: AtomicU64,
     again: Mutex<Vec<Again>>,
     /// Whether a peer or the store has told everything.
     pub(super) complete: AtomicBool,
+    /// How many keys told otherwise than known wait for the store.
+    pub(super) told: AtomicU64,
     ran: AtomicBool,
 }
 
@@ -175,11 +180,11 @@ impl PeerNode {
             options,
             shelves: Mutex::default(),
             events: broadcast::channel(EVENTS).0,
-            hasher: RandomState::new(),
             began: Instant::now(),
             token: AtomicU64::new(RandomState::new().build_hasher().finish()),
             again: Mutex::default(),
             complete: AtomicBool::new(false),
+            told: AtomicU64::new(0),
             ran: AtomicBool::new(false),
         };
         Ok(Self { inner: Arc::new(inner) })
@@ -244,7 +249,7 @@ impl PeerNode {
         let mut tasks = JoinSet::new();
         let mut jobs = Vec::new();
         for _ in 0..WORKERS {
-            let (sender, receiver) = mpsc::channel(16);
+            let (sender, receiver) = mpsc::channel(JOBS);
             tasks.spawn(work(self.inner.clone(), receiver));
             jobs.push(sender);
         }
@@ -268,11 +273,9 @@ impl PeerNode {
 }
 
 /// Asks the store, one key after the other.
-async fn work(inner: Arc<Inner>, mut jobs: mpsc::Receiver<Vec<Told>>) {
-    while let Some(batch) = jobs.recv().await {
-        for told in batch {
-            inner.judge(told).await;
-        }
+async fn work(inner: Arc<Inner>, mut jobs: mpsc::Receiver<Job>) {
+    while let Some(job) = jobs.recv().await {
+        inner.do_job(job).await;
     }
 }
 
@@ -300,8 +303,8 @@ async fn tend(inner: Arc<Inner>, mut stopped: watch::Receiver<bool>) {
                 let mut waiting = Vec::new();
                 {
                     let mirror = &mut shelf.known().mirror;
-                    let most = mirror.slots() / 4 + 1000;
-                    mirror.sweep(most, now, &mut waiting);
+                    let slots = mirror.slots() / 4 + 1000;
+                    mirror.sweep(slots, now, MAX_RETOLD, &mut waiting);
                 }
                 inner.tell_store(&shelf, waiting).await;
             }

@@ -6,13 +6,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use balancer_core::StickStore;
+use balancer_core::{StickKey, StickStore};
 
 use super::mirror::Mirror;
 use super::names::Names;
 use super::options::PeerTableOptions;
 use super::status::{PinnedEntry, TableCounts};
-use crate::peers::entry::Key;
 use crate::peers::table::{DataType, KeyType, TableDefinition};
 
 /// For so long peers may still tell, in milliseconds, what was so before they heard of a release.
@@ -29,6 +28,14 @@ pub(super) struct Known {
     pub(super) definition: Option<TableDefinition>,
     /// From which server keys were just released, and until when that is remembered.
     released: HashMap<Box<[u8]>, (u32, u64)>,
+}
+
+impl Known {
+    /// Whether this tells no more than what was so before a release.
+    pub(super) fn is_echo(&self, key: &[u8], server: u32, now: u64) -> bool {
+        let released = if self.released.is_empty() { None } else { self.released.get(key) };
+        released.is_some_and(|(from, until)| *until > now && *from == server)
+    }
 }
 
 /// One table: what is known of it, and the store that decides.
@@ -130,6 +137,14 @@ impl Shelf {
         known.mirror.all(now).filter_map(entry).collect()
     }
 
+    /// A key for the store; `None` if it can be none.
+    pub(super) fn stick_key(&self, key: &[u8]) -> Option<StickKey> {
+        match self.options.kind {
+            KeyType::String => StickKey::new(std::str::from_utf8(key).ok()?).ok(),
+            _ => StickKey::new(self.text(key)?).ok(),
+        }
+    }
+
     /// A key as the store writes it; `None` if it cannot be text.
     pub(super) fn text(&self, key: &[u8]) -> Option<String> {
         match self.options.kind {
@@ -162,15 +177,5 @@ impl Shelf {
                 pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
             }
         }
-    }
-}
-
-/// The bytes of a key that came over a connection.
-pub(super) fn bytes_of(key: Key) -> Vec<u8> {
-    match key {
-        Key::String(bytes) | Key::Binary(bytes) => bytes,
-        Key::Integer(n) => n.to_be_bytes().to_vec(),
-        Key::Ipv4(ip) => ip.octets().to_vec(),
-        Key::Ipv6(ip) => ip.octets().to_vec(),
     }
 }

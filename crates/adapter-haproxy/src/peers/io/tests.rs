@@ -2,11 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use balancer_core::conformance::{Clock, run};
-use balancer_core::{FileOptions, FileStore, MemoryStore, StickStore};
+use balancer_core::{FileOptions, FileStore, MemoryStore, RedisLink, RedisOptions, RedisStore, StickStore};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::mirror::{Heard, Lesson, Mirror, Pin};
+use super::mirror::{Heard, Mirror, Pin, Word};
 use super::shelf::Shelf;
 use super::*;
 
@@ -32,6 +32,19 @@ async fn over_a_file_too() {
     run(make, &Clock::Real).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn over_redis_too() {
+    let Some(server) = real_servers::RedisServer::start(&[]) else { return };
+    let count = std::cell::Cell::new(0);
+    let make = async || {
+        count.set(count.get() + 1);
+        let options = RedisOptions::new("127.0.0.1").port(server.port()).unwrap();
+        let options = options.namespace(format!("peers{}", count.get()));
+        alone(Arc::new(RedisStore::new(RedisLink::new(options).unwrap())))
+    };
+    run(make, &Clock::Real).await;
+}
+
 #[test]
 fn a_node_runs_once_and_has_each_table_once() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -48,18 +61,28 @@ fn pin(server: u32, stamp: u64, until: u64) -> Pin {
     Pin { server, stamp, until, knows: 0, stored: true }
 }
 
+fn heard(mirror: &mut Mirror, key: &[u8], server: u32, peer: u64, ttl: u64, now: u64) -> Heard {
+    mirror.hear(mirror.hash(key), key, Word { server, peer, ttl, now })
+}
+
+fn told(mirror: &mut Mirror, peer: u64, now: u64) -> Vec<(Vec<u8>, u32)> {
+    let mut out = Vec::new();
+    let slots = mirror.slots();
+    mirror.lessons(0..slots, peer, now, |key, server, _| {
+        out.push((key.to_vec(), server));
+        true
+    });
+    out
+}
+
 #[test]
 fn peers_are_told_what_they_do_not_know() {
     let mut mirror = Mirror::new(3);
-    assert_eq!(mirror.hear(b"a", 1, 1, 100, 0), Heard::Differs);
     assert_eq!(mirror.set(b"a", Pin { knows: 1, ..pin(1, 5, 100) }, 0), Ok(Some(0)));
-    let told = |mirror: &mut Mirror, peer: u64, now: u64| {
-        let mut out: Vec<Lesson> = Vec::new();
-        let slots = mirror.slots();
-        mirror.lessons(0..slots, peer, 100, now, &mut out);
-        out.into_iter().map(|lesson| (lesson.key.to_vec(), lesson.server)).collect::<Vec<_>>()
-    };
     assert_eq!(told(&mut mirror, 1, 0), []);
+    assert_eq!(heard(&mut mirror, b"a", 2, 1, 100, 0), Heard::Differs);
+    assert_eq!(heard(&mut mirror, b"a", 1, 4, 50, 0), Heard::Known);
+    assert_eq!(told(&mut mirror, 4, 0), []);
     assert_eq!(told(&mut mirror, 2, 0), [(b"a".to_vec(), 1)]);
     assert_eq!(told(&mut mirror, 2, 0), []);
     // What is older is not kept.
@@ -74,9 +97,56 @@ fn peers_are_told_what_they_do_not_know() {
         mirror.set(key, pin(1, 1, 200), 0).unwrap();
     }
     assert_eq!(mirror.set(b"d", pin(1, 1, 200), 0), Err(()));
-    mirror.sweep(3, 150, &mut Vec::new());
+    assert_eq!(heard(&mut mirror, b"d", 1, 1, 100, 0), Heard::Differs);
+    mirror.sweep(3, 150, 9, &mut Vec::new());
     assert_eq!((mirror.len(), mirror.get(b"a", 150), mirror.get(b"b", 150)), (2, None, Some((1, 200))));
     assert_eq!(mirror.set(b"d", pin(1, 1, 200), 0), Ok(Some(0)));
+}
+
+#[test]
+fn what_the_store_was_not_asked_yet_is_told_to_nobody() {
+    let mut mirror = Mirror::new(9);
+    assert_eq!(heard(&mut mirror, b"a", 1, 1, 100, 0), Heard::New(0));
+    assert_eq!(heard(&mut mirror, b"a", 1, 2, 100, 0), Heard::Known);
+    assert_eq!(heard(&mut mirror, b"a", 2, 2, 100, 0), Heard::Differs);
+    assert_eq!((mirror.get(b"a", 0), told(&mut mirror, 4, 0), mirror.all(0).count()), (None, vec![], 0));
+    assert_eq!(mirror.touch(b"a", 1, 3, 100, 0), None, "a caller's word is set anew");
+    // However late it is, the slot stays with its key.
+    mirror.sweep(9, 1000, 9, &mut Vec::new());
+    assert_eq!(mirror.held(0), Some((&b"a"[..], 100, true)));
+    assert_eq!(mirror.settle(0, Pin { knows: 1, ..pin(1, 7, 1100) }, 1000), Some(1));
+    assert_eq!((mirror.get(b"a", 1000), told(&mut mirror, 2, 1000).len()), (Some((1, 1100)), 1));
+
+    // Somebody else's word came first, and is newer.
+    assert_eq!(heard(&mut mirror, b"b", 1, 1, 100, 1000), Heard::New(1));
+    assert_eq!(mirror.set(b"b", pin(2, 9, 1100), 1000), Ok(Some(1)));
+    assert_eq!(mirror.held(1), Some((&b"b"[..], 1100, false)));
+    assert_eq!(mirror.settle(1, pin(1, 8, 1100), 1000), None);
+    assert_eq!(mirror.get(b"b", 1000), Some((2, 1100)));
+    mirror.give_up(1);
+    assert_eq!(mirror.get(b"b", 1000), Some((2, 1100)));
+
+    // Nobody asked the store.
+    assert_eq!(heard(&mut mirror, b"c", 1, 1, 100, 1000), Heard::New(2));
+    mirror.give_up(2);
+    assert_eq!((mirror.held(2), mirror.len()), (None, 2));
+    assert_eq!(heard(&mut mirror, b"d", 1, 1, 100, 1000), Heard::New(2));
+}
+
+#[test]
+fn what_a_store_did_not_answer_for_is_asked_again_some_at_a_time() {
+    let mut mirror = Mirror::new(100);
+    for key in 0..50_u8 {
+        mirror.set(&[key], Pin { stored: false, ..pin(1, 0, 100) }, 0).unwrap();
+    }
+    let mut waiting = Vec::new();
+    mirror.sweep(50, 0, 20, &mut waiting);
+    assert_eq!(waiting.len(), 20);
+    mirror.set(b"x", pin(1, 1, 100), 0).unwrap();
+    mirror.doubt(b"x");
+    waiting.clear();
+    mirror.sweep(51, 0, 60, &mut waiting);
+    assert_eq!(waiting.len(), 51);
 }
 
 proptest! {
@@ -93,7 +163,7 @@ proptest! {
             };
             model.insert(key, (server, kept));
             if sweep {
-                mirror.sweep(1000, now, &mut Vec::new());
+                mirror.sweep(1000, now, 0, &mut Vec::new());
                 prop_assert_eq!(mirror.len(), model.values().filter(|(_, until)| *until > now).count());
             }
             for (key, (server, until)) in &model {

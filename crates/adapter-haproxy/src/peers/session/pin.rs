@@ -28,8 +28,7 @@ impl PeerSession {
         }
         let lectern = self.lecterns.get_mut(&table).ok_or(TeachError::NoTable { table })?;
         let definition = &lectern.definition;
-        if let Some(other) = definition.data().find(|data| ![DataType::SERVER_ID, DataType::SERVER_KEY].contains(data))
-        {
+        if let Some(other) = lectern.other {
             return Err(EntryError::Data(other.name()).into());
         }
         let most = usize::try_from(definition.key_len()).unwrap_or(usize::MAX);

@@ -1,0 +1,103 @@
+//! What a peer tells: into the table, and to those who ask the store.
+
+use std::sync::atomic::Ordering;
+
+use super::fresh::{Fresh, Job};
+use super::judge::Told;
+use super::link::Link;
+use super::mirror::{Heard, Word};
+use super::names::NOBODY;
+use super::shelf::Known;
+use super::status::count;
+use crate::peers::session::{HeardPin, HeardPins};
+
+/// How many keys told otherwise than known may wait for the store, a hundred bytes each. A peer that tells more of them
+/// is told what is known instead.
+const MAX_TOLD: u64 = 200_000;
+
+impl Known {
+    /// The server that a peer tells of: none if nobody named it, or if it tells of none.
+    fn server(&mut self, pin: &HeardPin<'_>) -> Result<Option<u32>, ()> {
+        match pin.server_key.map(std::str::from_utf8) {
+            Some(Ok("")) => Ok(Some(NOBODY)),
+            Some(Ok(name)) => {
+                let server = self.names.of_key(name).ok_or(())?;
+                self.names.saw(server, pin.server_id);
+                Ok(Some(server))
+            }
+            // Counters of a key that is pinned nowhere.
+            None if pin.server_id == 0 => Ok(None),
+            None => self.names.of_id(pin.server_id).map(Some).ok_or(()),
+            Some(Err(_)) => Err(()),
+        }
+    }
+}
+
+impl Link<'_> {
+    /// Takes what was heard, table by table.
+    pub(super) fn learn(&mut self, heard: &HeardPins) {
+        let Some((line, _)) = self.line() else { return };
+        let peer = self.peer;
+        let (now, workers) = (self.inner.now(), self.pending.len().max(1));
+        let mut pins = heard.iter().peekable();
+        while let Some(table) = pins.peek().map(|pin| pin.table) {
+            let mut same = std::iter::from_fn(|| pins.next_if(|pin| pin.table == table));
+            let Some(desk) = self.desks.get(&table) else {
+                line.updates_in.fetch_add(same.count() as u64, Ordering::Relaxed);
+                continue;
+            };
+            let (shelf, mut insisted) = (&desk.shelf, Vec::new());
+            let (mut known, mut updates) = (shelf.known(), 0);
+            for pin in &mut same {
+                updates += 1;
+                let server = match known.server(&pin) {
+                    Ok(Some(server)) => server,
+                    Ok(None) => continue,
+                    Err(()) => {
+                        count(&shelf.counts.unknown);
+                        continue;
+                    }
+                };
+                let ttl = pin.remaining.map_or(desk.ttl, u64::from);
+                let hash = known.mirror.hash(pin.key);
+                let jobs = self.pending.get_mut(hash as usize % workers);
+                let Some(jobs) = jobs else { continue };
+                let heard = known.mirror.hear(hash, pin.key, Word { server, peer: line.bit, ttl, now });
+                let renewal = match heard {
+                    Heard::Known => continue,
+                    Heard::New(row) => {
+                        match jobs.back_mut() {
+                            Some(Job::Fresh(last)) if last.takes(shelf) => last.rows.push((row, server)),
+                            _ => jobs.push_back(Job::Fresh(Fresh {
+                                shelf: shelf.clone(),
+                                peer,
+                                rows: vec![(row, server)],
+                            })),
+                        }
+                        continue;
+                    }
+                    Heard::Stale => true,
+                    Heard::Differs => false,
+                };
+                if self.inner.told.load(Ordering::Relaxed) >= MAX_TOLD {
+                    // The store is asked about them when the table is gone through.
+                    known.mirror.doubt(pin.key);
+                    insisted.extend(known.mirror.insist(pin.key).filter(|_| !renewal));
+                    continue;
+                }
+                self.inner.told.fetch_add(1, Ordering::Relaxed);
+                jobs.push_back(Job::Told(Told {
+                    shelf: shelf.clone(),
+                    key: pin.key.into(),
+                    server,
+                    peer,
+                    ttl,
+                    renewal,
+                }));
+            }
+            drop(known);
+            line.updates_in.fetch_add(updates, Ordering::Relaxed);
+            line.tell_all(insisted.into_iter().map(|row| (shelf.at, row)));
+        }
+    }
+}
