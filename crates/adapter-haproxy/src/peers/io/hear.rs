@@ -15,21 +15,36 @@ use crate::peers::session::{HeardPin, HeardPins};
 /// is told what is known instead.
 const MAX_TOLD: u64 = 200_000;
 
+/// How many names of servers are remembered while updates are gone through.
+const RECENT: usize = 8;
+
+/// Names of servers that were told just now, with their numbers.
+type Recent<'h> = Vec<(&'h [u8], u32)>;
+
 impl Known {
     /// The server that a peer tells of: none if nobody named it, or if it tells of none.
-    fn server(&mut self, pin: &HeardPin<'_>) -> Result<Option<u32>, ()> {
-        match pin.server_key.map(std::str::from_utf8) {
-            Some(Ok("")) => Ok(Some(NOBODY)),
-            Some(Ok(name)) => {
-                let server = self.names.of_key(name).ok_or(())?;
-                self.names.saw(server, pin.server_id);
-                Ok(Some(server))
+    fn server<'h>(&mut self, pin: &HeardPin<'h>, recent: &mut Recent<'h>) -> Result<Option<u32>, ()> {
+        let Some(name) = pin.server_key else {
+            return match pin.server_id {
+                // Counters of a key that is pinned nowhere.
+                0 => Ok(None),
+                id => self.names.of_id(id).map(Some).ok_or(()),
+            };
+        };
+        let known = recent.iter().find(|(other, _)| *other == name).map(|(_, server)| *server);
+        let server = match known {
+            Some(server) => server,
+            None if name.is_empty() => return Ok(Some(NOBODY)),
+            None => {
+                let server = std::str::from_utf8(name).ok().and_then(|name| self.names.of_key(name)).ok_or(())?;
+                if recent.len() < RECENT {
+                    recent.push((name, server));
+                }
+                server
             }
-            // Counters of a key that is pinned nowhere.
-            None if pin.server_id == 0 => Ok(None),
-            None => self.names.of_id(pin.server_id).map(Some).ok_or(()),
-            Some(Err(_)) => Err(()),
-        }
+        };
+        self.names.saw(server, pin.server_id);
+        Ok(Some(server))
     }
 }
 
@@ -47,10 +62,10 @@ impl Link<'_> {
                 continue;
             };
             let (shelf, mut insisted) = (&desk.shelf, Vec::new());
-            let (mut known, mut updates) = (shelf.known(), 0);
+            let (mut known, mut updates, mut recent) = (shelf.known(), 0, Recent::new());
             for pin in &mut same {
                 updates += 1;
-                let server = match known.server(&pin) {
+                let server = match known.server(&pin, &mut recent) {
                     Ok(Some(server)) => server,
                     Ok(None) => continue,
                     Err(()) => {

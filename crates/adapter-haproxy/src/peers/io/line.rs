@@ -128,8 +128,9 @@ impl Line {
         let mut waiting = self.waiting();
         let table = waiting.rows.front()?.0;
         while rows.len() < most
-            && let Some((_, row)) = waiting.rows.pop_front_if(|(other, _)| *other == table)
+            && let Some((_, row)) = waiting.rows.front().copied().filter(|(other, _)| *other == table)
         {
+            waiting.rows.pop_front();
             rows.push(row);
         }
         Some(table)

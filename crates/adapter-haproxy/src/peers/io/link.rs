@@ -157,7 +157,7 @@ impl<'n> Link<'n> {
         let mut buffer = vec![0; READ];
         let (mut out, mut sent) = (Vec::new(), 0);
         let mut moved = Instant::now();
-        // While the peer tells more than is read at once the store waits, and so do its processors.
+        // While the peer tells more than is read at once the store waits, so that processors are there for hearing it.
         let mut behind = None;
         loop {
             self.hear();
