@@ -1,10 +1,13 @@
 //! Keys of every type, several tables at once, TLS, and whom a node refuses.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adapter_haproxy::peers::{KeyType, PeerNode, PeerNodeError, PeerNodeOptions, PeerStickStore, PeerTableOptions};
+use adapter_haproxy::peers::{
+    KeyType, PeerNode, PeerNodeError, PeerNodeOptions, PeerServer, PeerStickStore, PeerTableOptions, PinnedEntry,
+};
 use balancer_core::{MemoryStore, StickKey, StickStore, Token, Want};
 
 use super::mesh::{Node, Plan, word};
@@ -25,25 +28,35 @@ fn tables() -> [Table; 5] {
     ]
 }
 
+/// What a node knows of a table.
+fn pins(node: &Node, table: &str) -> BTreeMap<String, String> {
+    node.node.entries(table).into_iter().map(|entry| (entry.key, entry.server)).collect()
+}
+
 #[test]
 fn keys_of_every_type_in_several_tables() {
     for binary in binaries() {
-        let mut plan = Plan::new(1, 1);
+        let mut plan = Plan::new(1, 2);
         for (name, kind, ..) in tables() {
             plan.more.push_str(&format!(
                 "backend {name}\n stick-table type {kind} size 1k expire 1h store server_id,server_key,gpc0 peers mesh\n"
             ));
         }
         let mut lb = plan.start(0, &binary);
-        let mut stores = Vec::new();
-        let table = Plan::table();
-        let node = Node::start_with(plan.options(0), table, Arc::new(MemoryStore::default()), |node| {
-            for (name, _, kind, ..) in tables() {
-                let options = PeerTableOptions::new(name).with_key_type(kind);
-                stores.push(PeerStickStore::new(node, options, Arc::new(MemoryStore::default())).unwrap());
-            }
-        });
-        node.connected();
+        let start = |at: usize| {
+            let mut stores = Vec::new();
+            let node = Node::start_with(plan.options(at), Plan::table(), Arc::new(MemoryStore::default()), |node| {
+                for (name, _, kind, ..) in tables() {
+                    let options = PeerTableOptions::new(name).with_key_type(kind);
+                    let options = options.with_server(PeerServer::new("s7").with_id(7));
+                    stores.push(PeerStickStore::new(node, options, Arc::new(MemoryStore::default())).unwrap());
+                }
+            });
+            (node, stores)
+        };
+        let (node, stores) = start(0);
+        let peer = |node: &Node| node.status().peers.into_iter().find(|peer| peer.name == "lb1").unwrap();
+        until("it has heard everything", 20, || peer(&node).lessons_in > 0);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         for (store, (name, _, kind, keys, shown)) in stores.iter().zip(tables()) {
             for (n, key) in keys.iter().enumerate() {
@@ -72,9 +85,28 @@ fn keys_of_every_type_in_several_tables() {
             }
             assert_eq!(node.node.entries(name).len(), keys.len(), "counters are no pins");
         }
-        assert_eq!(lb.home("x"), lb.home("x"));
+        // What HAProxy places, by number.
+        for (name, _, kind, ..) in tables().into_iter().filter(|table| table.2 != KeyType::Binary) {
+            let key = match kind {
+                KeyType::Integer => "77",
+                KeyType::Ipv4 => "10.7.7.7",
+                KeyType::Ipv6 => "2001:db8::7",
+                _ => "seven",
+            };
+            lb.haproxy.order(&format!("set table {name} key {key} data.server_id 7"));
+            let is = |entry: &PinnedEntry| entry.key == key && entry.server == "s7";
+            until(&format!("{key} of {name} is learned"), 20, || node.node.entries(name).iter().any(is));
+        }
         let untaught: u64 = node.status().tables.iter().map(|table| table.untaught).sum();
         assert!(untaught >= 5, "{untaught}");
+        // Who comes later hears all of it, binary keys too, from HAProxy alone: the other is gone.
+        let before = tables().map(|(name, ..)| pins(&node, name));
+        node.stop();
+        let (node, _stores) = start(1);
+        for ((name, ..), before) in tables().into_iter().zip(before) {
+            until(&format!("all of {name} is learned"), 20, || pins(&node, name) == before);
+        }
+        assert_eq!(lb.home("x"), lb.home("x"));
         node.stop();
     }
 }
