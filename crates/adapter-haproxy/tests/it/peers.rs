@@ -1,5 +1,6 @@
 //! Nodes of ours among real HAProxys of every release found.
 
+mod bare;
 mod bench;
 mod faults;
 mod flood;

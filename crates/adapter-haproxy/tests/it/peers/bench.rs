@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adapter_haproxy::peers::{Hello, NodeEvent, PeerEvent, PeerNode, PeerNodeOptions, PeerOptions, PeerSession};
+use adapter_haproxy::peers::{Hello, NodeEvent, PeerEvent, PeerNode, PeerNodeOptions};
 use balancer_core::{BackendId, MemoryOptions, MemoryStore, StickKey, Token, Want};
 
+use super::bare::Bare;
 use super::mesh::{Lb, Node, Plan};
 use crate::haproxy::Haproxy;
 use crate::runtime::live::binaries;
@@ -69,33 +70,6 @@ fn written(plan: &Plan) -> Vec<u8> {
     all
 }
 
-/// A bare socket that is let in.
-fn greet(plan: &Plan) -> (TcpStream, PeerSession) {
-    let now = Instant::now();
-    let mut stream = TcpStream::connect(("127.0.0.1", plan.lbs[0].1)).unwrap();
-    stream.set_nodelay(true).unwrap();
-    let mut session = PeerSession::connect(PeerOptions::new("rust1").with_learning(false), "lb1", now);
-    stream.write_all(&session.take_output()).unwrap();
-    until(&mut stream, &mut session, |event| matches!(event, PeerEvent::Open { .. }));
-    (stream, session)
-}
-
-/// Reads until this happens.
-fn until(stream: &mut TcpStream, session: &mut PeerSession, so: impl Fn(&PeerEvent) -> bool) {
-    let mut buffer = vec![0; READ];
-    loop {
-        while let Some(event) = session.poll_event() {
-            if so(&event) {
-                return;
-            }
-            assert!(!matches!(event, PeerEvent::Closed(_)), "{event:?}");
-        }
-        let len = stream.read(&mut buffer).unwrap();
-        assert!(len > 0, "closed");
-        session.receive(&buffer[..len], Instant::now());
-    }
-}
-
 /// It has all of them. Its list of tables says so without those who wait for a million lines.
 fn known(lb: &Lb) {
     let told = lb.haproxy.order("show table");
@@ -131,12 +105,12 @@ impl<'h> Watch<'h> {
 fn bare_teaching(plan: &Plan, binary: &Path, written: &[u8]) -> (Took, Lb) {
     let lb = plan.start(0, binary);
     let watch = Watch::start(&lb.haproxy);
-    let (mut stream, mut session) = greet(plan);
-    let mut writer = stream.try_clone().unwrap();
+    let mut bare = Bare::greet(plan);
+    let mut writer = bare.stream.try_clone().unwrap();
     let taught = std::thread::scope(|scope| {
         // It acknowledges while it listens.
         scope.spawn(move || written.chunks(READ).for_each(|part| writer.write_all(part).unwrap()));
-        until(&mut stream, &mut session, |event| *event == PeerEvent::Taught);
+        bare.until(|event| *event == PeerEvent::Taught);
         watch.stop()
     });
     known(&lb);
@@ -186,7 +160,7 @@ impl Events {
 
 /// How long HAProxy takes to tell everything to who only takes it.
 fn draining(plan: &Plan, lb: &Lb) -> (Took, usize) {
-    let (mut stream, _) = greet(plan);
+    let mut stream = Bare::greet(plan).stream;
     let (watch, mut buffer, mut all) = (Watch::start(&lb.haproxy), vec![0; READ], 0);
     stream.write_all(&[0, 0]).unwrap();
     loop {

@@ -1,7 +1,6 @@
 //! More than a store takes: HAProxy tells it at its own pace, and neither side is lost.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +13,7 @@ use async_trait::async_trait;
 use balancer_core::{BackendId, Binding, Claim, MemoryStore, StickError, StickKey, StickPage, StickStore, Want};
 use tokio::sync::Notify;
 
+use super::bare::Bare;
 use super::mesh::{Lb, Node, Plan};
 use crate::haproxy::until;
 use crate::runtime::live::binaries;
@@ -79,44 +79,7 @@ impl StickStore for Stuck {
     }
 }
 
-/// A bare socket that is let in, and what it reads.
-struct Bare {
-    stream: TcpStream,
-    session: PeerSession,
-}
-
 impl Bare {
-    fn greet(plan: &Plan) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", plan.lbs[0].1)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        let session = PeerSession::connect(PeerOptions::new("rust1").with_learning(false), "lb1", Instant::now());
-        let mut bare = Self { stream, session };
-        bare.flush();
-        bare.until(|event| matches!(event, PeerEvent::Open { .. }));
-        bare
-    }
-
-    fn flush(&mut self) {
-        let out = self.session.take_output();
-        self.stream.write_all(&out).unwrap();
-    }
-
-    /// Reads until this happens.
-    fn until(&mut self, so: impl Fn(&PeerEvent) -> bool) {
-        let mut buffer = vec![0; 65_536];
-        loop {
-            while let Some(event) = self.session.poll_event() {
-                if so(&event) {
-                    return;
-                }
-                assert!(!matches!(event, PeerEvent::Closed(_)), "{event:?}");
-            }
-            let len = self.stream.read(&mut buffer).unwrap();
-            assert!(len > 0, "closed");
-            self.session.receive(&buffer[..len], Instant::now());
-        }
-    }
-
     /// Teaches what is written for a lesson.
     fn teach(mut self, lesson: &[u8]) {
         self.until(|event| *event == PeerEvent::Asked);
