@@ -128,11 +128,19 @@ pub(crate) fn bench_control() -> Result<(), String> {
     long("measuring control of", ADAPTER, Some("--release"), &names)
 }
 
-/// `cargo xtask bench haproxy-spoe`: what an agent adds to a request, beside the least there can be in C.
+/// Where the tests of agents are.
+const AGENTS: &[&str] = &["-p", "adapter-haproxy", "--features", "agents,runtime"];
+
+/// `cargo xtask bench haproxy-spoe`: what an agent adds to a request, beside the least that does the same in C.
 pub(crate) fn bench_spoe() -> Result<(), String> {
     tools::install(&[])?;
-    let agents = &["-p", "adapter-haproxy", "--features", "agents,runtime"];
-    long("an agent of", agents, Some("--release"), &["spoe::bench::added_latency"])
+    long("an agent of", AGENTS, Some("--release"), &["spoe::bench::added_latency"])
+}
+
+/// `cargo xtask soak placement`: ten days of rooms on each HAProxy, placed by real load and by leastconn.
+pub(crate) fn soak_placement() -> Result<(), String> {
+    tools::install(&[])?;
+    long("days of rooms on", AGENTS, None, &["spoe::replay::long_replay"])
 }
 
 /// `cargo xtask bench haproxy`: the lookup beside a binary search, and `predict` and `plan` for many servers and rooms.

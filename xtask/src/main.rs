@@ -34,6 +34,7 @@ Tasks of this repository.
                                 mangled recordings and noise for each decoder of what HAProxy says, ten seconds each
   cargo xtask soak reload       real HAProxies under load: 100 reloads and 3 restarts with 1,000 rooms, two peers in turn,
                                 servers that come and go; the same without the gate
+  cargo xtask soak placement    ten days of rooms on each real HAProxy, placed by real load and by leastconn: minutes
   cargo xtask soak jitsi        a brewery on a real Prosody that is out of reach for a minute
   cargo xtask soak jitsi-inputs a million generated inputs for each reader of presences, files, logs and streams
   cargo xtask soak bridges      50 pretended bridges and 2,000 conferences on a real Prosody, while bridges die, drain,
@@ -50,7 +51,7 @@ Tasks of this repository.
                                 maps, drains and plans on real HAProxies, 1,000 servers and 100,000 pins; commands a
                                 second beside a bare loop
   cargo xtask bench haproxy-spoe
-                                what asking an agent adds to a request, beside the least agent there can be in C
+                                what asking an agent adds to a request and its own time, beside the least agent in C
   cargo xtask bench jitsi [--bridges N] [--conferences N]
                                 a choice among 5,000 bridges beside sorting them, with 100,000 conferences; presences
                                 taken in, memory

@@ -27,6 +27,7 @@ const SOAKS: &[Soak] = &[
     ("reload", &[], |_| haproxy::soak_reload()),
     ("control", &[], |_| haproxy::soak_control()),
     ("peers", &[], |_| haproxy::soak_peers()),
+    ("placement", &[], |_| haproxy::soak_placement()),
     ("jitsi", &[], |_| jitsi::soak()),
     ("jitsi-inputs", &[], |_| jitsi::inputs()),
     ("bridges", &[], |_| jitsi::soak_bridges()),

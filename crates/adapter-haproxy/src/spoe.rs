@@ -29,6 +29,7 @@
 //!   frame types nobody defined. The session says so with the status the protocol has for it, and closes.
 //! - More open queries than [`AgentOptions::with_open_queries`] allows.
 
+mod asked;
 mod codec;
 mod frame;
 mod hello;
@@ -36,19 +37,24 @@ mod hello;
 mod io;
 #[cfg(feature = "agents")]
 mod placer;
+mod reply;
 mod session;
 mod status;
 #[cfg(test)]
 mod tests;
 
+pub use asked::{AskedMessage, Messages};
 pub use codec::{Argument, Value};
 pub use frame::{
     Action, Frame, FrameCutter, FrameError, MAX_ACTIONS, MAX_FRAME, MAX_MESSAGES, MIN_FRAME, Message, Scope,
 };
 pub use hello::{AgentHello, Disconnect, HaproxyHello};
 #[cfg(feature = "agents")]
-pub use io::{AgentCounters, AgentCounts, AgentServer, AgentServerOptions, Answer, EngineCounts, Query};
+pub use io::{
+    AgentCounters, AgentCounts, AgentServer, AgentServerOptions, Answer, Answering, Asked, EngineCounts, Query,
+};
 #[cfg(feature = "agents")]
 pub use placer::{ArgumentNames, Explanation, PlaceCounts, Placer, PlacerOptions, Wish};
+pub use reply::Reply;
 pub use session::{AgentOptions, AgentSession, AnswerError, Event, Ticket};
 pub use status::Status;

@@ -14,11 +14,16 @@ pub(crate) enum WireError {
 }
 
 /// Appends a number: one byte below 240, else the rest in groups of 7 bits after one of 4.
+#[inline]
 pub(crate) fn put_varint(out: &mut Vec<u8>, value: u64) {
     if value < 240 {
         out.push(low(value));
-        return;
+    } else {
+        put_long_varint(out, value);
     }
+}
+
+fn put_long_varint(out: &mut Vec<u8>, value: u64) {
     out.push(low(value) | 0xF0);
     let mut rest = (value - 240) >> 4;
     while rest >= 128 {
@@ -65,18 +70,21 @@ impl<'a> Reader<'a> {
         std::mem::take(&mut self.rest)
     }
 
+    #[inline]
     pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], WireError> {
         let (taken, rest) = self.rest.split_at_checked(n).ok_or(WireError::Truncated)?;
         self.rest = rest;
         Ok(taken)
     }
 
+    #[inline]
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         let (taken, rest) = self.rest.split_first_chunk().ok_or(WireError::Truncated)?;
         self.rest = rest;
         Ok(*taken)
     }
 
+    #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, WireError> {
         self.array().map(|[byte]| byte)
     }
@@ -85,11 +93,13 @@ impl<'a> Reader<'a> {
         self.array().map(u32::from_be_bytes)
     }
 
+    #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, WireError> {
         let first = u64::from(self.u8()?);
-        if first < 240 {
-            return Ok(first);
-        }
+        if first < 240 { Ok(first) } else { self.rest_of_varint(first) }
+    }
+
+    fn rest_of_varint(&mut self, first: u64) -> Result<u64, WireError> {
         let mut value = first;
         for shift in (4..64).step_by(7) {
             let byte = u64::from(self.u8()?);
@@ -106,6 +116,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A length, and as many bytes.
+    #[inline]
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], WireError> {
         let len = self.varint()?;
         self.take(usize::try_from(len).map_err(|_| WireError::Truncated)?)

@@ -189,7 +189,8 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
                 Ok(Some(b))
             }
             Ok(None) => match self.recent.get(key) {
-                Some(b) if b.stamp == UNSTORED => self.store_late(key, b).await,
+                // Seldom, and much to carry along for every room that is found.
+                Some(b) if b.stamp == UNSTORED => Box::pin(self.store_late(key, b)).await,
                 _ => {
                     self.recent.forget(key);
                     Ok(None)

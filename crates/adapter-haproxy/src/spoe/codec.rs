@@ -5,9 +5,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use super::frame::FrameFault;
 use crate::wire::{Reader, put_bytes, put_varint};
 
-/// A value of a message or a variable. Strings are bytes: HAProxy sends what the client sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Value {
+/// A value of a message or a variable. Strings are bytes: HAProxy sends what the client sent. They are owned, or, in what
+/// is read where it stands, borrowed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Value<T = Vec<u8>> {
     /// A sample that was not there.
     #[default]
     Null,
@@ -26,9 +27,9 @@ pub enum Value {
     /// An IPv6 address.
     Ipv6(Ipv6Addr),
     /// Text.
-    String(Vec<u8>),
+    String(T),
     /// Bytes.
-    Binary(Vec<u8>),
+    Binary(T),
 }
 
 impl Value {
@@ -37,11 +38,26 @@ impl Value {
         Self::String(text.into().into_bytes())
     }
 
-    /// The text, if it is text and UTF-8.
-    pub fn as_str(&self) -> Option<&str> {
+    /// The same, borrowed.
+    pub fn view(&self) -> Value<&[u8]> {
+        self.with(Vec::as_slice)
+    }
+}
+
+impl<T> Value<T> {
+    /// The same with other bytes.
+    fn with<'a, U>(&'a self, bytes: impl FnOnce(&'a T) -> U) -> Value<U> {
         match self {
-            Self::String(bytes) => std::str::from_utf8(bytes).ok(),
-            _ => None,
+            Self::Null => Value::Null,
+            Self::Bool(truth) => Value::Bool(*truth),
+            Self::Int32(n) => Value::Int32(*n),
+            Self::Uint32(n) => Value::Uint32(*n),
+            Self::Int64(n) => Value::Int64(*n),
+            Self::Uint64(n) => Value::Uint64(*n),
+            Self::Ipv4(address) => Value::Ipv4(*address),
+            Self::Ipv6(address) => Value::Ipv6(*address),
+            Self::String(text) => Value::String(bytes(text)),
+            Self::Binary(binary) => Value::Binary(bytes(binary)),
         }
     }
 
@@ -52,6 +68,16 @@ impl Value {
             Self::Uint32(n) => Some(n.into()),
             Self::Int64(n) => Some(n.into()),
             Self::Uint64(n) => Some(n.into()),
+            _ => None,
+        }
+    }
+}
+
+impl<T: AsRef<[u8]>> Value<T> {
+    /// The text, if it is text and UTF-8.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(bytes) => std::str::from_utf8(bytes.as_ref()).ok(),
             _ => None,
         }
     }
@@ -86,17 +112,49 @@ impl Value {
             }
             Self::String(bytes) => {
                 out.push(8);
-                put_bytes(out, bytes);
+                put_bytes(out, bytes.as_ref());
             }
             Self::Binary(bytes) => {
                 out.push(9);
-                put_bytes(out, bytes);
+                put_bytes(out, bytes.as_ref());
             }
         }
     }
+}
 
-    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, FrameFault> {
+impl<'a> Value<&'a [u8]> {
+    /// The same on its own.
+    pub fn to_value(self) -> Value {
+        self.with(|bytes| bytes.to_vec())
+    }
+
+    /// The text, if it is text and UTF-8, for as long as the frame is there.
+    pub(super) fn text(self) -> Option<&'a str> {
+        match self {
+            Self::String(bytes) => std::str::from_utf8(bytes).ok(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, FrameFault> {
         let kind = reader.u8()?;
+        Self::read_rest(kind, reader)
+    }
+
+    /// Goes over one, and finds every fault that [`read`](Self::read) does.
+    fn skip(reader: &mut Reader<'a>) -> Result<(), FrameFault> {
+        let kind = reader.u8()?;
+        match kind & 0x0F {
+            0 | 1 => {}
+            4 | 5 => _ = reader.varint()?,
+            8 | 9 => _ = reader.bytes()?,
+            _ => _ = Self::read_rest(kind, reader)?,
+        }
+        Ok(())
+    }
+
+    /// What comes after the byte that says what it is.
+    fn read_rest(kind: u8, reader: &mut Reader<'a>) -> Result<Self, FrameFault> {
         Ok(match kind & 0x0F {
             0 => Self::Null,
             1 => Self::Bool(kind & 0x10 != 0),
@@ -112,8 +170,8 @@ impl Value {
             5 => Self::Uint64(reader.varint()?),
             6 => Self::Ipv4(reader.array::<4>()?.into()),
             7 => Self::Ipv6(reader.array::<16>()?.into()),
-            8 => Self::String(reader.bytes()?.to_vec()),
-            9 => Self::Binary(reader.bytes()?.to_vec()),
+            8 => Self::String(reader.bytes()?),
+            9 => Self::Binary(reader.bytes()?),
             other => return Err(FrameFault::ValueType(other)),
         })
     }
@@ -141,6 +199,18 @@ impl Argument {
     }
 
     pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, FrameFault> {
-        Ok(Self { name: reader.bytes()?.to_vec(), value: Value::read(reader)? })
+        let (name, value) = read_argument(reader)?;
+        Ok(Self { name: name.to_vec(), value: value.to_value() })
     }
+}
+
+/// Goes over a name and a value.
+pub(super) fn skip_argument(reader: &mut Reader<'_>) -> Result<(), FrameFault> {
+    reader.bytes()?;
+    Value::skip(reader)
+}
+
+/// A name and a value where they stand.
+pub(super) fn read_argument<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], Value<&'a [u8]>), FrameFault> {
+    Ok((reader.bytes()?, Value::read(reader)?))
 }

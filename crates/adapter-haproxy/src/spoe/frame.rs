@@ -1,7 +1,10 @@
 //! Frames, and where they begin and end.
 
+use std::ops::Range;
+
 use thiserror::Error;
 
+use super::asked::Messages;
 use super::codec::{Argument, Value};
 use super::hello::{AgentHello, Disconnect, HaproxyHello};
 use super::status::Status;
@@ -108,13 +111,9 @@ impl Action {
         Self::UnsetVar { scope, name: name.into() }
     }
 
-    fn put(&self, out: &mut Vec<u8>) {
+    pub(super) fn put(&self, out: &mut Vec<u8>) {
         match self {
-            Self::SetVar { scope, name, value } => {
-                out.extend([1, 3, scope.code()]);
-                put_bytes(out, name);
-                value.put(out);
-            }
+            Self::SetVar { scope, name, value } => put_set(out, *scope, name, &value.view()),
             Self::UnsetVar { scope, name } => {
                 out.extend([2, 2, scope.code()]);
                 put_bytes(out, name);
@@ -122,11 +121,11 @@ impl Action {
         }
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, FrameFault> {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, FrameFault> {
         match (reader.u8()?, reader.u8()?) {
             (1, 3) => {
                 let (scope, name) = (Scope::read(reader)?, reader.bytes()?.to_vec());
-                Ok(Self::SetVar { scope, name, value: Value::read(reader)? })
+                Ok(Self::SetVar { scope, name, value: Value::read(reader)?.to_value() })
             }
             (2, 2) => Ok(Self::UnsetVar { scope: Scope::read(reader)?, name: reader.bytes()?.to_vec() }),
             (kind, count) => Err(FrameFault::Action { kind, count }),
@@ -169,7 +168,7 @@ pub enum Frame {
 impl Frame {
     /// The frame with its length in front.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![0; 4];
+        let mut out = Vec::new();
         let (kind, stream, frame) = match self {
             Self::HaproxyHello(_) => (1, 0, 0),
             Self::HaproxyDisconnect(_) => (2, 0, 0),
@@ -178,28 +177,20 @@ impl Frame {
             Self::AgentDisconnect(_) => (102, 0, 0),
             Self::Ack { stream, frame, .. } => (103, *stream, *frame),
         };
-        out.push(kind);
-        out.extend(FINISHED.to_be_bytes());
-        put_varint(&mut out, stream);
-        put_varint(&mut out, frame);
-        match self {
-            Self::HaproxyHello(hello) => hello.put(&mut out),
-            Self::AgentHello(hello) => hello.put(&mut out),
-            Self::HaproxyDisconnect(why) | Self::AgentDisconnect(why) => why.put(&mut out),
+        put_frame(&mut out, kind, (stream, frame), |out| match self {
+            Self::HaproxyHello(hello) => hello.put(out),
+            Self::AgentHello(hello) => hello.put(out),
+            Self::HaproxyDisconnect(why) | Self::AgentDisconnect(why) => why.put(out),
             Self::Notify { messages, .. } => {
                 for message in messages {
-                    put_bytes(&mut out, &message.name);
+                    put_bytes(out, &message.name);
                     let count = u8::try_from(message.args.len()).unwrap_or(u8::MAX);
                     out.push(count);
-                    message.args.iter().take(usize::from(count)).for_each(|arg| arg.put(&mut out));
+                    message.args.iter().take(usize::from(count)).for_each(|arg| arg.put(out));
                 }
             }
-            Self::Ack { actions, .. } => actions.iter().for_each(|action| action.put(&mut out)),
-        }
-        let len = u32::try_from(out.len() - 4).unwrap_or(u32::MAX);
-        if let Some(front) = out.first_chunk_mut() {
-            *front = len.to_be_bytes();
-        }
+            Self::Ack { actions, .. } => actions.iter().for_each(|action| action.put(out)),
+        });
         out
     }
 
@@ -208,11 +199,27 @@ impl Frame {
     /// # Errors
     /// If it is none that HAProxy or an agent may send. Fragments are refused.
     pub fn decode(bytes: &[u8]) -> Result<Self, FrameError> {
+        Ok(match Incoming::decode(bytes)? {
+            Incoming::Notify { stream, frame, messages } => Self::Notify { stream, frame, messages: messages.to_vec() },
+            Incoming::Other(frame) => frame,
+        })
+    }
+}
+
+/// Everything that goes over the connection, the messages of a question where they stand.
+pub(super) enum Incoming<'a> {
+    Notify { stream: u64, frame: u64, messages: Messages<'a> },
+    Other(Frame),
+}
+
+impl<'a> Incoming<'a> {
+    /// As [`Frame::decode`].
+    pub(super) fn decode(bytes: &'a [u8]) -> Result<Self, FrameError> {
         let mut reader = Reader::new(bytes);
         Self::read(&mut reader).map_err(|fault| FrameError::new(reader.offset(), fault))
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, FrameFault> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, FrameFault> {
         let kind = reader.u8()?;
         let flags = reader.u32()?;
         let (stream, frame) = (reader.varint()?, reader.varint()?);
@@ -222,23 +229,12 @@ impl Frame {
         if !matches!(kind, 3 | 103) && (stream, frame) != (0, 0) {
             return Err(FrameFault::Ids { stream, frame });
         }
-        Ok(match kind {
-            1 => Self::HaproxyHello(HaproxyHello::read(reader)?),
-            2 => Self::HaproxyDisconnect(Disconnect::read(reader)?),
-            3 => {
-                let mut messages = Vec::new();
-                while !reader.is_empty() {
-                    if messages.len() == MAX_MESSAGES {
-                        return Err(FrameFault::TooMany("messages"));
-                    }
-                    let (name, count) = (reader.bytes()?.to_vec(), reader.u8()?);
-                    let args = (0..count).map(|_| Argument::read(reader)).collect::<Result<_, _>>()?;
-                    messages.push(Message { name, args });
-                }
-                Self::Notify { stream, frame, messages }
-            }
-            101 => Self::AgentHello(AgentHello::read(reader)?),
-            102 => Self::AgentDisconnect(Disconnect::read(reader)?),
+        Ok(Self::Other(match kind {
+            1 => Frame::HaproxyHello(HaproxyHello::read(reader)?),
+            2 => Frame::HaproxyDisconnect(Disconnect::read(reader)?),
+            3 => return Ok(Self::Notify { stream, frame, messages: Messages::read(reader)? }),
+            101 => Frame::AgentHello(AgentHello::read(reader)?),
+            102 => Frame::AgentDisconnect(Disconnect::read(reader)?),
             103 => {
                 let mut actions = Vec::new();
                 while !reader.is_empty() {
@@ -247,11 +243,32 @@ impl Frame {
                     }
                     actions.push(Action::read(reader)?);
                 }
-                Self::Ack { stream, frame, actions }
+                Frame::Ack { stream, frame, actions }
             }
             other => return Err(FrameFault::FrameType(other)),
-        })
+        }))
     }
+}
+
+/// Appends a frame with its length in front.
+pub(super) fn put_frame(out: &mut Vec<u8>, kind: u8, ids: (u64, u64), body: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend([0, 0, 0, 0, kind]);
+    out.extend(FINISHED.to_be_bytes());
+    put_varint(out, ids.0);
+    put_varint(out, ids.1);
+    body(out);
+    let len = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+    if let Some(front) = out.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
+        *front = len.to_be_bytes();
+    }
+}
+
+/// Appends the action that sets a variable.
+pub(super) fn put_set(out: &mut Vec<u8>, scope: Scope, name: &[u8], value: &Value<&[u8]>) {
+    out.extend([1, 3, scope.code()]);
+    put_bytes(out, name);
+    value.put(out);
 }
 
 /// All of it is here.
@@ -290,6 +307,16 @@ impl FrameCutter {
     /// # Errors
     /// If it is too long; what follows cannot be told then.
     pub fn cut(&mut self) -> Result<Option<&[u8]>, FrameError> {
+        Ok(self.cut_place()?.and_then(|place| self.bytes.get(place)))
+    }
+
+    /// What is at this place of [`cut_place`](Self::cut_place), as long as nothing was pushed since.
+    pub(super) fn at(&self, place: Range<usize>) -> &[u8] {
+        self.bytes.get(place).unwrap_or_default()
+    }
+
+    /// Where the next whole frame is.
+    pub(super) fn cut_place(&mut self) -> Result<Option<Range<usize>>, FrameError> {
         let waiting = self.bytes.get(self.taken..).unwrap_or_default();
         let Some((front, rest)) = waiting.split_first_chunk() else { return Ok(None) };
         let len = u32::from_be_bytes(*front);
@@ -297,11 +324,12 @@ impl FrameCutter {
             return Err(FrameError::new(0, FrameFault::TooBig { len, limit: self.limit }));
         }
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let frame = rest.get(..len);
-        if frame.is_some() {
-            self.taken += 4 + len;
+        if rest.len() < len {
+            return Ok(None);
         }
-        Ok(frame)
+        let start = self.taken + 4;
+        self.taken = start + len;
+        Ok(Some(start..self.taken))
     }
 
     /// How many bytes wait for the rest of their frame.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,8 +11,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
+use super::asked::Messages;
 use super::frame::{Action, Frame, Message};
 use super::hello::Disconnect;
+use super::reply::Reply;
 use super::session::AgentOptions;
 use super::status::Status;
 use crate::listen::{Duplex, ListenAddress, ListenError, Listener, part};
@@ -47,6 +50,28 @@ impl Query {
     }
 }
 
+/// The same where it stands in HAProxy's frame.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Asked<'a> {
+    /// Which engine of which process asks.
+    pub engine: Option<&'a Arc<str>>,
+    /// What it tells.
+    pub messages: Messages<'a>,
+    /// Until when an answer is of use.
+    pub deadline: Instant,
+}
+
+impl Asked<'_> {
+    /// The same, on its own.
+    pub fn to_query(&self) -> Query {
+        Query { engine: self.engine.cloned(), messages: self.messages.to_vec(), deadline: self.deadline }
+    }
+}
+
+/// An answer on its way.
+pub type Answering = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
 /// Answers questions.
 #[async_trait]
 pub trait Answer: Send + Sync + 'static {
@@ -57,6 +82,17 @@ pub trait Answer: Send + Sync + 'static {
     /// Not dropped when the deadline passes: it runs on, for [ten seconds](AgentServerOptions::with_longest_answer) at
     /// most, so that it can undo what came too late.
     async fn answer(self: Arc<Self>, query: Query) -> Vec<Action>;
+
+    /// The same for a question where it stands, which is what an agent is asked by. Unless it is written anew, the
+    /// question is copied and [answered](Self::answer).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`answer`](Self::answer).
+    fn answer_asked(self: Arc<Self>, asked: &Asked<'_>) -> Answering {
+        let answer = self.answer(asked.to_query());
+        Box::pin(async move { Reply::from(answer.await) })
+    }
 }
 
 /// All of these in turn, for an agent that serves several engines: each answers the messages it knows.

@@ -1,6 +1,5 @@
 //! Rooms of messages, placed by the core's balancer.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,9 +14,11 @@ use tokio::time::Instant;
 
 use super::codec::Value;
 use super::frame::{Action, Scope};
-use super::io::{Answer, Query};
+use super::io::{Answer, Answering, Asked, Query};
+use super::reply::{Decimal, Reply};
 
 mod counts;
+mod explained;
 mod options;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,8 @@ mod wish;
 
 pub use counts::PlaceCounts;
 use counts::Tally;
+use explained::Explained;
+pub use explained::Explanation;
 pub use options::{ArgumentNames, PlacerOptions};
 use wish::Home;
 pub use wish::Wish;
@@ -35,43 +38,12 @@ type MakeQuery<Q> = dyn Fn(&Wish) -> Q + Send + Sync;
 /// A server's number in HAProxy's configuration.
 type ServerNumber<B> = dyn Fn(&B) -> Option<u32> + Send + Sync;
 
-/// Why a room was sent where it was, by the number that HAProxy logs.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Explanation {
-    /// Its number, from 1.
-    pub id: u64,
-    /// The room.
-    pub room: StickKey,
-    /// The server, unless there was no opinion.
-    pub server: Option<BackendId>,
-    /// How the room came there.
-    pub outcome: Outcome,
-    /// Why there was no opinion.
-    pub refusal: Option<String>,
-    /// Every candidate, where [`PlacerOptions::with_decisions`] is on.
-    pub decision: Option<Decision>,
-}
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.id, self.room, self.outcome)?;
-        if let Some(server) = &self.server {
-            write!(f, " on {server}")?;
-        }
-        if let Some(refusal) = &self.refusal {
-            write!(f, ", no opinion: {refusal}")?;
-        }
-        self.decision.as_ref().map_or(Ok(()), |decision| write!(f, "\n{decision}"))
-    }
-}
-
 /// What came of one message.
 struct Placed {
     server: Option<BackendId>,
     outcome: Outcome,
     refusal: Option<String>,
-    decision: Option<Decision>,
+    decision: Option<Box<Decision>>,
 }
 
 impl Placed {
@@ -124,7 +96,7 @@ pub struct Placer<B: Backend, Q = ()> {
     number: Option<Box<ServerNumber<B>>>,
     options: PlacerOptions,
     tally: Tally,
-    explained: Mutex<(u64, VecDeque<Explanation>)>,
+    explained: Mutex<Explained>,
 }
 
 impl<B: Backend, Q> fmt::Debug for Placer<B, Q> {
@@ -171,23 +143,35 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
 
     /// Why a room was sent where it was, as long as it is remembered.
     pub fn explanation(&self, id: u64) -> Option<Explanation> {
-        let explained = self.explained.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = explained.1.front()?.id;
-        explained.1.get(usize::try_from(id.checked_sub(first)?).ok()?).cloned()
+        self.explained.lock().unwrap_or_else(PoisonError::into_inner).get(id)
+    }
+
+    /// What the arguments of a message ask for.
+    fn wish<'a>(&self, args: impl Iterator<Item = (&'a [u8], Value<&'a [u8]>)>) -> Option<Wish> {
+        let wish = Wish::read(args, &self.options);
+        if wish.is_none() {
+            self.tally.unreadable.fetch_add(1, Relaxed);
+        }
+        wish
     }
 
     /// Why a room was sent where it was, each time that is remembered, the latest last.
     pub fn explanations(&self, room: &StickKey) -> Vec<Explanation> {
-        let explained = self.explained.lock().unwrap_or_else(PoisonError::into_inner);
-        explained.1.iter().filter(|one| one.room == *room).cloned().collect()
+        self.explained.lock().unwrap_or_else(PoisonError::into_inner).of(room)
     }
 
     async fn place(&self, wish: &Wish, deadline: Instant) -> Placed {
-        if let Some(home) = &wish.home
-            && let Some(placed) = self.at_home(wish, home).await
+        // Reasons are the balancer's to give, unless HAProxy has the room already.
+        if (wish.home.is_some() || !self.options.decisions)
+            && let Some(placed) = self.known(wish).await
         {
             return placed;
         }
+        // Most rooms are known: what new ones need is not carried along for them.
+        Box::pin(self.place_anew(wish, deadline)).await
+    }
+
+    async fn place_anew(&self, wish: &Wish, deadline: Instant) -> Placed {
         let filter = match wish.filter() {
             Ok(filter) => filter,
             Err(why) => {
@@ -204,15 +188,15 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         ask.filter = filter;
         let (routed, decision) = if self.options.decisions {
             let (routed, decision) = self.balancer.route_explained(&ask).await;
-            (routed, Some(decision))
+            (routed, Some(Box::new(decision)))
         } else {
             (self.balancer.route(&ask).await, None)
         };
         let mut placed = match routed {
             Ok(placement) => {
                 let (outcome, binding) = (placement.outcome(), placement.binding().clone());
-                let late = Instant::now() >= deadline || wish.is_stale(&self.options);
-                if late && outcome == Outcome::New {
+                let late = || Instant::now() >= deadline || wish.is_stale(&self.options);
+                if outcome == Outcome::New && late() {
                     // HAProxy waits no more and has placed the room elsewhere. Whoever comes next tells where.
                     drop(placement);
                     self.tally.taken_back.fetch_add(1, Relaxed);
@@ -240,22 +224,21 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         placed
     }
 
-    /// What becomes of a room that HAProxy's stick table knows; `None` where it is placed as any other.
-    async fn at_home(&self, wish: &Wish, home: &Home) -> Option<Placed> {
-        let pool = self.balancer.pool();
-        match self.balancer.find(&wish.room).await {
-            Ok(Some(bound)) => {
-                let member = pool.member(bound.backend.as_str())?;
-                if !self.is_home(member.backend(), home) {
+    /// What becomes of a room that the stick table here knows, or HAProxy's; `None` where it is placed as any other.
+    async fn known(&self, wish: &Wish) -> Option<Placed> {
+        // The balancer has its own rule for a stick table that cannot be asked.
+        match (self.balancer.find(&wish.room).await.ok()?, &wish.home) {
+            (Some(bound), home) => {
+                let lease = self.balancer.pool().lease(&bound.backend, 0).ok()?;
+                if home.as_ref().is_some_and(|home| !self.is_home(lease.backend(), home)) {
                     self.tally.conflicts.fetch_add(1, Relaxed);
                 }
-                pool.lease(&bound.backend, 0).ok()?.cancel();
+                lease.cancel();
                 self.tally.kept.fetch_add(1, Relaxed);
                 Some(Placed::on(bound.backend, Outcome::Sticky))
             }
-            Ok(None) => self.adopt(wish, home).await,
-            // The balancer has its own rule for that.
-            Err(_) => None,
+            (None, Some(home)) => Box::pin(self.adopt(wish, home)).await,
+            (None, None) => None,
         }
     }
 
@@ -292,21 +275,29 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         }
     }
 
-    /// Remembers it; its number.
-    fn explain(&self, room: StickKey, placed: &mut Placed) -> Option<u64> {
+    /// What is said to a wish.
+    async fn heed(self: Arc<Self>, wish: Wish, deadline: Instant) -> Reply {
+        let placed = if wish.is_stale(&self.options) {
+            self.tally.stale.fetch_add(1, Relaxed);
+            Placed::nowhere(Outcome::Refused, "asked too long ago: HAProxy has decided meanwhile")
+        } else {
+            self.place(&wish, deadline).await
+        };
+        let mut reply = Reply::new();
+        if let Some(server) = &placed.server {
+            reply = reply.with_text(Scope::Transaction, &self.options.server, server.as_str());
+        }
         if self.options.explanations == 0 {
-            return None;
+            return reply;
         }
-        let mut explained = self.explained.lock().unwrap_or_else(PoisonError::into_inner);
-        let (last, kept) = &mut *explained;
-        *last += 1;
-        if kept.len() >= self.options.explanations {
-            kept.pop_front();
+        let number = {
+            let mut explained = self.explained.lock().unwrap_or_else(PoisonError::into_inner);
+            explained.push(self.options.explanations, wish.room, placed)
+        };
+        if reply.is_empty() {
+            return reply;
         }
-        let (server, refusal) = (placed.server.clone(), placed.refusal.take());
-        let (outcome, decision) = (placed.outcome, placed.decision.take());
-        kept.push_back(Explanation { id: *last, room, server, outcome, refusal, decision });
-        Some(*last)
+        reply.with_text(Scope::Transaction, &self.options.why, Decimal::of(number).as_str())
     }
 }
 
@@ -315,23 +306,19 @@ impl<B: Backend, Q: Send + Sync + 'static> Answer for Placer<B, Q> {
     async fn answer(self: Arc<Self>, query: Query) -> Vec<Action> {
         let message = query.messages.iter().find(|message| message.name == self.options.message.as_bytes());
         let Some(message) = message else { return Vec::new() };
-        let Some(wish) = Wish::read(message, &self.options) else {
-            self.tally.unreadable.fetch_add(1, Relaxed);
-            return Vec::new();
-        };
-        let mut placed = if wish.is_stale(&self.options) {
-            self.tally.stale.fetch_add(1, Relaxed);
-            Placed::nowhere(Outcome::Refused, "asked too long ago: HAProxy has decided meanwhile")
-        } else {
-            self.place(&wish, query.deadline).await
-        };
-        let server = placed.server.clone();
-        let number = self.explain(wish.room, &mut placed);
-        let Some(server) = server else { return Vec::new() };
-        let set = |name: &str, value: String| Action::set(Scope::Transaction, name, Value::string(value));
-        let mut actions = vec![set(&self.options.server, server.as_str().to_owned())];
-        actions.extend(number.map(|number| set(&self.options.why, number.to_string())));
-        actions
+        let args = message.args.iter().map(|arg| (&*arg.name, arg.value.view()));
+        match self.wish(args) {
+            Some(wish) => self.heed(wish, query.deadline).await.to_actions(),
+            None => Vec::new(),
+        }
+    }
+
+    fn answer_asked(self: Arc<Self>, asked: &Asked<'_>) -> Answering {
+        let message = asked.messages.iter().find(|message| message.name() == self.options.message.as_bytes());
+        match message.and_then(|message| self.wish(message.args())) {
+            Some(wish) => Box::pin(self.heed(wish, asked.deadline)),
+            None => Box::pin(std::future::ready(Reply::new())),
+        }
     }
 }
 

@@ -1,12 +1,21 @@
 //! One connection, seen from the agent: bytes in, events and bytes out. Knows no socket and no clock.
 
 use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
+use std::ops::Range;
 
 use thiserror::Error;
 
-use super::frame::{Action, Frame, FrameCutter, FrameError, MAX_ACTIONS, MAX_FRAME, MIN_FRAME, Message};
+use super::asked::Messages;
+use super::frame::{
+    Action, Frame, FrameCutter, FrameError, Incoming, MAX_ACTIONS, MAX_FRAME, MIN_FRAME, Message, put_frame,
+};
 use super::hello::{AgentHello, Disconnect, HaproxyHello};
+use super::reply::Reply;
 use super::status::Status;
+
+/// How many bytes of room for output are kept between answers.
+const KEPT: usize = 64 << 10;
 
 /// What an agent offers.
 #[derive(Clone, Debug)]
@@ -99,6 +108,36 @@ pub enum Event {
     },
 }
 
+/// What happened on the connection, questions left where they stand.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// HAProxy asks; its messages are [here](AgentSession::messages) until more is pushed.
+    Query {
+        ticket: Ticket,
+        place: Range<usize>,
+    },
+    Event(Event),
+}
+
+/// Mixes the two numbers of a ticket. They are HAProxy's own, and few are open at a time: nobody gains by having them
+/// collide.
+#[derive(Default)]
+struct TicketHasher(u64);
+
+impl Hasher for TicketHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        self.0 = (self.0 ^ n).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Greeting,
@@ -117,7 +156,7 @@ pub struct AgentSession {
     cutter: FrameCutter,
     stage: Stage,
     max_frame_size: u32,
-    open: HashSet<Ticket>,
+    open: HashSet<Ticket, BuildHasherDefault<TicketHasher>>,
     events: VecDeque<Event>,
     output: Vec<u8>,
 }
@@ -131,7 +170,7 @@ impl AgentSession {
             cutter: FrameCutter::new(MAX_FRAME.min(options.max_frame_size.max(16_384))),
             options,
             stage: Stage::Greeting,
-            open: HashSet::new(),
+            open: HashSet::default(),
             events: VecDeque::new(),
             output: Vec::new(),
         }
@@ -139,45 +178,71 @@ impl AgentSession {
 
     /// These bytes were read, any number of them. Bytes after the end are not looked at.
     pub fn receive(&mut self, bytes: &[u8]) {
-        if self.is_over() {
-            return;
-        }
-        self.cutter.push(bytes);
-        while !self.is_over() {
-            let frame = match self.cutter.cut() {
-                Ok(None) => return,
-                Ok(Some(frame)) => Frame::decode(frame),
-                Err(error) => Err(error),
+        self.push(bytes);
+        while let Some(next) = self.next() {
+            let event = match next {
+                Next::Query { ticket, place } => Event::Query { ticket, messages: self.messages(place).to_vec() },
+                Next::Event(event) => event,
             };
-            match frame {
-                Ok(frame) => self.take(frame),
-                Err(error) => self.refuse(error.status(), Some(error)),
-            }
+            self.events.push_back(event);
         }
     }
 
-    fn take(&mut self, frame: Frame) {
+    /// These bytes were read. Until [`next`](Self::next) says that there is no more, what they hold is not looked at.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        if !self.is_over() {
+            self.cutter.push(bytes);
+        }
+    }
+
+    /// What happened next by the bytes that were pushed.
+    pub(super) fn next(&mut self) -> Option<Next> {
+        if self.is_over() {
+            return None;
+        }
+        let place = match self.cutter.cut_place() {
+            Ok(place) => place?,
+            Err(error) => return Some(self.refuse(error.status(), Some(error))),
+        };
+        match Incoming::decode(self.cutter.at(place.clone())) {
+            Ok(Incoming::Notify { stream, frame, messages }) => {
+                let place = place.end - messages.len()..place.end;
+                Some(self.ask(Ticket { stream, frame }, place))
+            }
+            Ok(Incoming::Other(frame)) => Some(self.take(frame)),
+            Err(error) => Some(self.refuse(error.status(), Some(error))),
+        }
+    }
+
+    /// The messages at this place of [`Next::Query`].
+    pub(super) fn messages(&self, place: Range<usize>) -> Messages<'_> {
+        Messages::known(self.cutter.at(place))
+    }
+
+    fn ask(&mut self, ticket: Ticket, place: Range<usize>) -> Next {
+        if self.stage != Stage::Open {
+            self.refuse(Status::INVALID, None)
+        } else if self.open.len() >= self.options.open_queries {
+            self.refuse(Status::RESOURCES, None)
+        } else if self.open.insert(ticket) {
+            Next::Query { ticket, place }
+        } else {
+            self.refuse(Status::INVALID, None)
+        }
+    }
+
+    fn take(&mut self, frame: Frame) -> Next {
         match (self.stage, frame) {
             (Stage::Greeting, Frame::HaproxyHello(hello)) => self.greet(hello),
             (_, Frame::HaproxyDisconnect(why)) => {
                 self.send(&Frame::AgentDisconnect(Disconnect::new(Status::NORMAL)));
-                self.finish(Event::Left(why));
-            }
-            (Stage::Open, Frame::Notify { stream, frame, messages }) => {
-                let ticket = Ticket { stream, frame };
-                if self.open.len() >= self.options.open_queries {
-                    self.refuse(Status::RESOURCES, None);
-                } else if self.open.insert(ticket) {
-                    self.events.push_back(Event::Query { ticket, messages });
-                } else {
-                    self.refuse(Status::INVALID, None);
-                }
+                self.finish(Event::Left(why))
             }
             _ => self.refuse(Status::INVALID, None),
         }
     }
 
-    fn greet(&mut self, hello: HaproxyHello) {
+    fn greet(&mut self, hello: HaproxyHello) -> Next {
         let Some(versions) = &hello.versions else { return self.refuse(Status::NO_VERSION, None) };
         let Some(offered) = hello.max_frame_size else { return self.refuse(Status::NO_FRAME_SIZE, None) };
         if !versions.split(',').any(|version| version.trim() == "2.0") {
@@ -190,10 +255,10 @@ impl AgentSession {
         self.cutter.set_limit(self.max_frame_size);
         self.send(&Frame::AgentHello(AgentHello::new(self.max_frame_size, self.options.capabilities.clone())));
         if hello.health_check == Some(true) {
-            self.finish(Event::HealthCheck);
+            self.finish(Event::HealthCheck)
         } else {
             self.stage = Stage::Open;
-            self.events.push_back(Event::Hello(hello));
+            Next::Event(Event::Hello(hello))
         }
     }
 
@@ -202,17 +267,26 @@ impl AgentSession {
     /// # Errors
     /// If the query is not open (any more), or the answer exceeds what was agreed on; the query then stays open.
     pub fn answer(&mut self, ticket: Ticket, actions: Vec<Action>) -> Result<(), AnswerError> {
-        if self.is_over() || !self.open.contains(&ticket) {
-            return Err(AnswerError::NotOpen { stream: ticket.stream, frame: ticket.frame });
+        self.reply(ticket, &Reply::from(actions))
+    }
+
+    /// [`answer`](Self::answer) with what is written already.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn reply(&mut self, ticket: Ticket, reply: &Reply) -> Result<(), AnswerError> {
+        let Ticket { stream, frame } = ticket;
+        if !self.open.remove(&ticket) {
+            return Err(AnswerError::NotOpen { stream, frame });
         }
-        let count = actions.len();
-        let frame = Frame::Ack { stream: ticket.stream, frame: ticket.frame, actions }.encode();
-        let most = usize::try_from(self.max_frame_size).unwrap_or(usize::MAX);
-        if count > MAX_ACTIONS || frame.len() - 4 > most {
-            return Err(AnswerError::TooBig { len: frame.len() - 4, most, count });
+        let start = self.output.len();
+        put_frame(&mut self.output, 103, (stream, frame), |out| out.extend_from_slice(reply.bytes()));
+        let (len, most) = (self.output.len() - start - 4, usize::try_from(self.max_frame_size).unwrap_or(usize::MAX));
+        if reply.len() > MAX_ACTIONS || len > most {
+            self.output.truncate(start);
+            self.open.insert(ticket);
+            return Err(AnswerError::TooBig { len, most, count: reply.len() });
         }
-        self.open.remove(&ticket);
-        self.output.extend(frame);
         Ok(())
     }
 
@@ -236,6 +310,17 @@ impl AgentSession {
         std::mem::take(&mut self.output)
     }
 
+    /// What is to be written, left where it is until it [was](Self::written).
+    pub(super) fn output(&self) -> &[u8] {
+        &self.output
+    }
+
+    /// All output was written. The room it took is kept for more, unless it was much.
+    pub(super) fn written(&mut self) {
+        self.output.clear();
+        self.output.shrink_to(KEPT);
+    }
+
     /// Whether the connection is to be closed once the output is written.
     pub fn is_over(&self) -> bool {
         self.stage == Stage::Over
@@ -251,15 +336,15 @@ impl AgentSession {
         self.open.len()
     }
 
-    fn refuse(&mut self, status: Status, cause: Option<FrameError>) {
+    fn refuse(&mut self, status: Status, cause: Option<FrameError>) -> Next {
         self.send(&Frame::AgentDisconnect(Disconnect::new(status)));
-        self.finish(Event::Refused { status, cause });
+        self.finish(Event::Refused { status, cause })
     }
 
-    fn finish(&mut self, event: Event) {
+    fn finish(&mut self, event: Event) -> Next {
         self.stage = Stage::Over;
         self.open.clear();
-        self.events.push_back(event);
+        Next::Event(event)
     }
 
     fn send(&mut self, frame: &Frame) {

@@ -2,6 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::Reader;
 
 fn greeted(options: AgentOptions, hello: HaproxyHello) -> (AgentSession, Vec<Event>, Vec<u8>) {
     let mut session = AgentSession::new(options);
@@ -111,6 +112,12 @@ fn refusals() {
     assert_eq!(refusal(narrow, &[ask, other].concat()), Status::RESOURCES);
 }
 
+fn message(reader: &mut Reader<'_>) -> Option<Message> {
+    let (name, count) = (reader.bytes().ok()?.to_vec(), reader.u8().ok()?);
+    let args = (0..count).map(|_| Argument::read(reader).ok()).collect::<Option<_>>()?;
+    Some(Message { name, args })
+}
+
 fn value() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),
@@ -187,6 +194,51 @@ proptest! {
         }
         prop_assert!(session.pending() <= bytes.len());
         prop_assert!(session.take_output().len() < 100);
+    }
+
+    /// Read where they stand, questions are what they are when copied, and nothing that is wrong is passed over.
+    #[test]
+    fn questions_where_they_stand(
+        messages in vec((vec(any::<u8>(), 0..9), vec((vec(any::<u8>(), 0..9), value()), 0..5)), 0..4),
+        damage in vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let messages = messages.into_iter().map(|(name, args)| {
+            Message::new(name, args.into_iter().map(|(name, value)| Argument::new(name, value)).collect())
+        });
+        let frame = Frame::Notify { stream: 1, frame: 1, messages: messages.collect() };
+        let mut bytes = frame.encode().split_off(11);
+        for (place, byte) in damage {
+            if !bytes.is_empty() {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+        }
+        let mut reader = Reader::new(&bytes);
+        let mut copied = Some(Vec::new());
+        while !reader.is_empty() && copied.is_some() {
+            let message = message(&mut reader);
+            copied = copied.zip(message).map(|(mut copied, message)| {
+                copied.push(message);
+                copied
+            });
+        }
+        let standing = asked::Messages::read(&mut Reader::new(&bytes)).ok();
+        prop_assert_eq!(standing.map(|messages| messages.to_vec()), copied);
+    }
+
+    #[test]
+    fn replies(frame in frame(), name in "[a-z]{1,9}", text in ".{0,40}", n: u64) {
+        if let Frame::Ack { actions, .. } = frame {
+            let reply = Reply::from(&*actions);
+            prop_assert_eq!((reply.len(), reply.is_empty()), (actions.len(), actions.is_empty()));
+            prop_assert_eq!(reply.to_actions(), actions);
+        }
+        let told = Reply::new().with_text(Scope::Transaction, &name, &text);
+        prop_assert_eq!(told.to_actions(), [Action::set(Scope::Transaction, name, Value::string(text))]);
+        for n in [n, n >> 40, 0, u64::MAX] {
+            let decimal = reply::Decimal::of(n);
+            prop_assert_eq!(decimal.as_str(), n.to_string());
+        }
     }
 
     #[test]

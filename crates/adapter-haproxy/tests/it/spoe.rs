@@ -2,6 +2,8 @@
 
 mod bench;
 mod failures;
+mod frames;
+mod replay;
 mod simulation;
 mod site;
 

@@ -2,22 +2,23 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::ops::Range;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::super::frame::{Action, Message};
 use super::super::hello::Disconnect;
-use super::super::session::{AgentSession, Event, Ticket};
+use super::super::reply::Reply;
+use super::super::session::{AgentSession, Event, Next, Ticket};
 use super::super::status::Status;
 use super::counts::EngineCounters;
-use super::{Query, Shared};
+use super::{Asked, Shared};
 use crate::listen::{Duplex, part};
 use crate::trace::Tape;
 
@@ -35,7 +36,7 @@ pub(super) struct Connection {
     shared: Arc<Shared>,
     engine: Option<(Arc<str>, Arc<EngineCounters>)>,
     /// Answers that wait for something.
-    tasks: JoinSet<(Ticket, Serial, Option<Vec<Action>>)>,
+    tasks: JoinSet<(Ticket, Serial, Option<Reply>)>,
     waiting: HashMap<Ticket, Serial>,
     /// When their time is up, in order.
     deadlines: VecDeque<(Instant, Ticket, Serial)>,
@@ -74,14 +75,16 @@ impl Connection {
     pub(super) async fn run(mut self, mut leaving: watch::Receiver<bool>) {
         let mut buffer = Vec::with_capacity(READ);
         self.armed = self.next_deadline();
-        let mut alarm = std::pin::pin!(sleep_until(self.armed));
+        let mut alarm = pin!(sleep_until(self.armed));
+        let mut left = pin!(leaving.changed());
         loop {
             self.hear().await;
-            while let Some(done) = self.tasks.try_join_next() {
+            while !self.tasks.is_empty()
+                && let Some(done) = self.tasks.try_join_next()
+            {
                 self.finish(done);
             }
-            let quiet = self.waiting.is_empty() && self.heard.elapsed() > QUIET;
-            if self.leave_by.is_some() && quiet {
+            if self.leave_by.is_some() && self.waiting.is_empty() && self.heard.elapsed() > QUIET {
                 self.session.disconnect(Disconnect::new(Status::NORMAL));
             }
             if !self.write().await {
@@ -100,13 +103,13 @@ impl Connection {
                         if let Some(tape) = &mut self.tape {
                             tape.heard(&buffer);
                         }
-                        self.session.receive(&buffer);
+                        self.session.push(&buffer);
                         buffer.clear();
                     }
                 },
                 Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => self.finish(done),
                 () = alarm.as_mut() => self.ring(),
-                _ = leaving.changed(), if self.leave_by.is_none() => {
+                _ = &mut left, if self.leave_by.is_none() => {
                     self.leave_by = Some(Instant::now() + self.shared.options.processing);
                 }
             }
@@ -117,7 +120,14 @@ impl Connection {
 
     /// Takes what happened, and answers what can be answered at once.
     async fn hear(&mut self) {
-        while let Some(event) = self.session.poll_event() {
+        while let Some(next) = self.session.next() {
+            let event = match next {
+                Next::Query { ticket, place } => {
+                    self.ask(ticket, place).await;
+                    continue;
+                }
+                Next::Event(event) => event,
+            };
             match event {
                 Event::Hello(hello) => {
                     self.greeted = true;
@@ -126,28 +136,29 @@ impl Connection {
                     self.engine = Some((name, counters));
                 }
                 Event::HealthCheck => self.shared.counters.checked(),
-                Event::Query { ticket, messages } => self.ask(ticket, messages).await,
+                // Left where it stands, above.
+                Event::Query { .. } => {}
                 Event::Left(why) => self.shared.counters.left(why.status),
                 Event::Refused { status, .. } => self.shared.counters.refused(status),
             }
         }
     }
 
-    async fn ask(&mut self, ticket: Ticket, messages: Vec<Message>) {
-        let engine = self.engine.as_ref().map(|(name, _)| Arc::clone(name));
+    async fn ask(&mut self, ticket: Ticket, place: Range<usize>) {
         if let Some((_, counters)) = &self.engine {
             counters.asked();
         }
-        let deadline = self.heard + self.shared.options.processing;
-        let query = Query { engine, messages, deadline };
-        let mut answer = Arc::clone(&self.shared.answer).answer(query);
+        let (deadline, engine) =
+            (self.heard + self.shared.options.processing, self.engine.as_ref().map(|(name, _)| name));
+        let asked = Asked { engine, messages: self.session.messages(place), deadline };
+        let mut answer = Arc::clone(&self.shared.answer).answer_asked(&asked);
         // Most answers need nobody: no task is made for them.
         let at_once = poll_fn(|context| match answer.as_mut().poll(context) {
-            Poll::Ready(actions) => Poll::Ready(Some(actions)),
+            Poll::Ready(reply) => Poll::Ready(Some(reply)),
             Poll::Pending => Poll::Ready(None),
         });
-        if let Some(actions) = at_once.await {
-            return self.say(ticket, actions);
+        if let Some(reply) = at_once.await {
+            return self.say(ticket, &reply);
         }
         match Arc::clone(&self.shared.running).try_acquire_owned() {
             Ok(place) => {
@@ -156,35 +167,35 @@ impl Connection {
                 self.waiting.insert(ticket, serial);
                 self.deadlines.push_back((deadline, ticket, serial));
                 self.tasks.spawn(async move {
-                    let actions = timeout(longest, answer).await.ok();
+                    let reply = timeout(longest, answer).await.ok();
                     drop(place);
-                    (ticket, serial, actions)
+                    (ticket, serial, reply)
                 });
             }
             Err(_) => {
                 self.shared.counters.overloaded();
-                self.say(ticket, Vec::new());
+                self.say(ticket, &Reply::new());
             }
         }
     }
 
-    fn finish(&mut self, done: Result<(Ticket, Serial, Option<Vec<Action>>), JoinError>) {
-        let Ok((ticket, serial, Some(actions))) = done else { return };
+    fn finish(&mut self, done: Result<(Ticket, Serial, Option<Reply>), JoinError>) {
+        let Ok((ticket, serial, Some(reply))) = done else { return };
         if self.waiting.get(&ticket) == Some(&serial) {
             self.waiting.remove(&ticket);
-            self.say(ticket, actions);
+            self.say(ticket, &reply);
         }
     }
 
-    fn say(&mut self, ticket: Ticket, actions: Vec<Action>) {
+    fn say(&mut self, ticket: Ticket, reply: &Reply) {
         if self.session.is_over() {
             return;
         }
-        self.shared.counters.answered(!actions.is_empty());
-        if self.session.answer(ticket, actions).is_err() {
+        self.shared.counters.answered(!reply.is_empty());
+        if self.session.reply(ticket, reply).is_err() {
             // Too long for the frames agreed on: better no opinion than none heard.
             self.shared.counters.too_long();
-            let _ = self.session.answer(ticket, Vec::new());
+            let _ = self.session.reply(ticket, &Reply::new());
         }
     }
 
@@ -200,7 +211,7 @@ impl Connection {
             if open {
                 self.waiting.remove(&ticket);
                 self.shared.counters.late();
-                self.say(ticket, Vec::new());
+                self.say(ticket, &Reply::new());
             }
         }
         let within = if self.greeted { self.shared.options.idle } else { self.shared.options.hello };
@@ -228,19 +239,30 @@ impl Connection {
 
     /// Whether all of it could be written in time.
     async fn write(&mut self) -> bool {
-        let output = self.session.take_output();
+        let (stream, output) = (&mut self.stream, self.session.output());
         if output.is_empty() {
             return true;
         }
         if let Some(tape) = &mut self.tape {
-            tape.said(&output);
+            tape.said(output);
         }
-        match timeout(self.shared.options.write, self.stream.write_all(&output)).await {
-            Ok(written) => written.is_ok(),
-            Err(_) => {
-                self.shared.counters.stalled();
-                false
+        // As a rule all of it goes at once, and no clock is needed.
+        let at_once = poll_fn(|context| match Pin::new(&mut *stream).poll_write(context, output) {
+            Poll::Ready(written) => Poll::Ready(written),
+            Poll::Pending => Poll::Ready(Ok(0)),
+        });
+        let Ok(written) = at_once.await else { return false };
+        if let Some(rest) = output.get(written..).filter(|rest| !rest.is_empty()) {
+            match timeout(self.shared.options.write, stream.write_all(rest)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return false,
+                Err(_) => {
+                    self.shared.counters.stalled();
+                    return false;
+                }
             }
         }
+        self.session.written();
+        true
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::PATIENCE;
 
-/// The arguments of a message, as `args NAME=SAMPLE` names them.
+/// The arguments of a message, as `args NAME=SAMPLE` names them. No two have one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ArgumentNames {

@@ -239,9 +239,9 @@ mod any {
         #[test]
         fn arguments(args in vec((0..7_usize, value()), 0..9)) {
             let names = ["room", "tags", "region", "source", "home", "at", "x"];
-            let named = args.into_iter().map(|(name, value)| Argument::new(names[name], value)).collect();
+            let named = args.into_iter().map(|(name, value)| Argument::new(names[name], value)).collect::<Vec<_>>();
             let options = PlacerOptions::default();
-            if let Some(wish) = Wish::read(&Message::new("place", named), &options) {
+            if let Some(wish) = Wish::read(named.iter().map(|arg: &Argument| (&*arg.name, arg.value.view())), &options) {
                 prop_assert!(!wish.room.as_str().is_empty());
                 let _ = (wish.is_stale(&options), wish.filter());
             }

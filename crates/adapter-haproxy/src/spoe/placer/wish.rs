@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use balancer_core::{Clause, Filter, FilterError, StickKey, Tag};
 
 use super::options::PlacerOptions;
-use crate::spoe::{Message, Value};
+use crate::spoe::Value;
 
 /// Where HAProxy's stick table has a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,31 +31,42 @@ pub struct Wish {
 }
 
 impl Wish {
-    /// Reads it; `None` if it names no room that can be a key.
-    pub(super) fn read(message: &Message, options: &PlacerOptions) -> Option<Self> {
+    /// Reads it from the arguments of a message, whose names all differ; `None` if it names no room that can be a key.
+    pub(super) fn read<'a>(
+        args: impl Iterator<Item = (&'a [u8], Value<&'a [u8]>)>,
+        options: &PlacerOptions,
+    ) -> Option<Self> {
         let names = &options.args;
-        let text = |name: &str| message.arg(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-        let room = StickKey::new(text(&names.room)?).ok()?;
-        let tags = text(&names.tags).into_iter().flat_map(|tags| tags.split(','));
+        let names = [&names.room, &names.tags, &names.region, &names.source, &names.home, &names.at];
+        let mut told = [None; 6];
+        for (name, value) in args {
+            let known = names.iter().position(|wanted| name == wanted.as_bytes());
+            if let Some(told) = known.and_then(|at| told.get_mut(at)) {
+                told.get_or_insert(value);
+            }
+        }
+        let [room, tags, region, source, home, at] = told;
+        let text = |value: Option<Value<&'a [u8]>>| value.and_then(Value::text).filter(|text| !text.is_empty());
+        let room = StickKey::new(text(room)?).ok()?;
+        let tags = text(tags).into_iter().flat_map(|tags| tags.split(','));
         let tags = tags.map(str::trim).filter(|tag| !tag.is_empty()).map(Tag::from).collect();
-        let source = match message.arg(&names.source) {
-            Some(Value::Ipv4(address)) => Some(IpAddr::V4(*address)),
-            Some(Value::Ipv6(address)) => Some(IpAddr::V6(*address)),
-            Some(other) => other.as_str().and_then(|text| text.parse().ok()),
-            None => None,
+        let source = match source {
+            Some(Value::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(Value::Ipv6(address)) => Some(IpAddr::V6(address)),
+            other => text(other).and_then(|text| text.parse().ok()),
         };
-        let home = message.arg(&names.home).and_then(|home| match home.as_integer() {
+        let home = home.and_then(|home| match home.as_integer() {
             Some(number) => u32::try_from(number).ok().filter(|number| *number > 0).map(Home::Number),
-            None => home.as_str().filter(|name| !name.is_empty()).map(|name| Home::Name(name.to_owned())),
+            None => text(Some(home)).map(|name| Home::Name(name.to_owned())),
         });
-        let at = message.arg(&names.at).and_then(Value::as_integer).and_then(|at| u64::try_from(at).ok());
-        Some(Self { room, tags, region: text(&names.region).map(Tag::from), source, home, at })
+        let at = at.and_then(|at| at.as_integer()).and_then(|at| u64::try_from(at).ok());
+        Some(Self { room, tags, region: text(region).map(Tag::from), source, home, at })
     }
 
     /// Whether HAProxy waits no more.
     pub(super) fn is_stale(&self, options: &PlacerOptions) -> bool {
-        let age = |at: u64| u128::from((options.wall_ms)().saturating_sub(at));
-        self.at.is_some_and(|at| age(at) >= options.patience.as_millis())
+        let patience = u64::try_from(options.patience.as_millis()).unwrap_or(u64::MAX);
+        self.at.is_some_and(|at| (options.wall_ms)().saturating_sub(at) >= patience)
     }
 
     /// The servers that may be chosen.

@@ -30,23 +30,23 @@ impl Backend for Server {
     }
 }
 
-/// Streams; a room is expected to bring sixty.
-struct Streams;
+/// Streams; a room is expected to bring so many.
+pub(super) struct Streams(pub(super) u64);
 
-impl LoadModel<Server> for Streams {
-    fn cost(&self, _of: &Server, report: &Report) -> u64 {
+impl<B> LoadModel<B> for Streams {
+    fn cost(&self, _of: &B, report: &Report) -> u64 {
         report.cost.unwrap_or(0)
     }
 
-    fn size(&self, _of: &Server) -> u64 {
-        60
+    fn size(&self, _of: &B) -> u64 {
+        self.0
     }
 }
 
 #[derive(Clone, Copy)]
-struct Room {
-    start: u64,
-    seconds: u64,
+pub(super) struct Room {
+    pub(super) start: u64,
+    pub(super) seconds: u64,
     people: u64,
     /// How long it takes until all are there.
     filling: u64,
@@ -54,32 +54,52 @@ struct Room {
 }
 
 impl Room {
-    fn people_at(&self, now: u64) -> u64 {
+    pub(super) fn people_at(&self, now: u64) -> u64 {
         (self.people * now.saturating_sub(self.start) / self.filling + 1).min(self.people)
     }
 
-    fn load_at(&self, now: u64) -> u64 {
+    pub(super) fn load_at(&self, now: u64) -> u64 {
         let people = self.people_at(now);
         if self.lecture { people } else { people * people }
     }
 }
 
-fn rooms(seed: u64) -> Vec<Room> {
+/// What rooms there are: seconds and people, from and to.
+pub(super) struct Day {
+    pub(super) end: u64,
+    pub(super) apart: (usize, usize),
+    pub(super) lasting: (usize, usize),
+    pub(super) lecture: (usize, usize),
+    pub(super) class: (usize, usize),
+    pub(super) filling: (usize, usize),
+}
+
+const DAY: Day = Day {
+    end: STEPS * STEP,
+    apart: (1, 39),
+    lasting: (900, 5400),
+    lecture: (20, 150),
+    class: (6, 25),
+    filling: (30, 300),
+};
+
+pub(super) fn rooms(seed: u64, day: &Day) -> Vec<Room> {
     let mut dice = Dice(seed);
-    let mut between = |from: usize, to: usize| u64::try_from(from + dice.roll(to - from + 1)).unwrap();
+    let mut between = |(from, to): (usize, usize)| u64::try_from(from + dice.roll(to - from + 1)).unwrap();
     let (mut now, mut rooms) = (0, Vec::new());
-    while now < STEPS * STEP {
-        now += between(1, 39);
-        let (kind, mut lecture) = (between(0, 99), false);
+    while now < day.end {
+        now += between(day.apart);
+        let (kind, mut lecture) = (between((0, 99)), false);
         let people = match kind {
             0..25 => {
                 lecture = true;
-                between(20, 150)
+                between(day.lecture)
             }
-            25..70 => between(2, 5),
-            _ => between(6, 25),
+            25..70 => between((2, 5)),
+            _ => between(day.class),
         };
-        rooms.push(Room { start: now, seconds: between(900, 5400), people, filling: between(30, 300), lecture });
+        let (seconds, filling) = (between(day.lasting), between(day.filling));
+        rooms.push(Room { start: now, seconds, people, filling, lecture });
     }
     rooms
 }
@@ -106,7 +126,7 @@ struct ByLoad(Arc<Placer<Server>>);
 
 impl ByLoad {
     fn new() -> Self {
-        let pool = Arc::new(Pool::new(Box::new(LeastLoaded), PoolOptions::default().load(Streams)));
+        let pool = Arc::new(Pool::new(Box::new(LeastLoaded), PoolOptions::default().load(Streams(60))));
         pool.replace((0..SERVERS).map(|n| Arc::new(Server(n.to_string().into())))).unwrap();
         let balancer = Balancer::new(pool, Arc::new(MemoryStore::default()), BalancerOptions::default());
         Self(Arc::new(Placer::new(Arc::new(balancer), PlacerOptions::default())))
@@ -162,7 +182,7 @@ async fn play(rooms: &[Room], by: &mut impl Place) -> f64 {
 async fn placement_by_real_load_is_more_even_than_by_connections() {
     let mut better = 0;
     for seed in 1..=10 {
-        let rooms = rooms(seed * 7919);
+        let rooms = rooms(seed * 7919, &DAY);
         let (connections, load) = (play(&rooms, &mut ByConnections).await, play(&rooms, &mut ByLoad::new()).await);
         println!(
             "seed {seed}: {} rooms, largest/mean load {load:.3} by real load, {connections:.3} by connections",

@@ -13,13 +13,14 @@ use adapter_haproxy::render::{
     AgentPlace, AgentsSection, BackendSection, Balance, Bind, ControlSocket, FrontendSection, HaproxyConfig, Offload,
     OnNoAnswer, ServerLine, SetVar, StickRule, StickTable,
 };
-use adapter_haproxy::spoe::{AgentCounters, AgentServer, AgentServerOptions, Placer, PlacerOptions};
+use adapter_haproxy::spoe::{AgentCounters, AgentOptions, AgentServer, AgentServerOptions, Placer, PlacerOptions};
 use async_trait::async_trait;
 use balancer_core::{
-    Backend, BackendId, Balancer, BalancerOptions, Binding, ByRooms, Claim, LeastLoaded, MemoryStore, Pool,
+    Backend, BackendId, Balancer, BalancerOptions, Binding, ByRooms, Claim, LeastLoaded, LoadModel, MemoryStore, Pool,
     PoolOptions, StickError, StickKey, StickPage, StickStore, Want,
 };
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::client::{Answer, Client};
@@ -106,9 +107,12 @@ impl StickStore for SlowStore {
 pub(super) struct Agent {
     pub(super) port: u16,
     patience: Duration,
+    options: AgentServerOptions,
     pub(super) store: Arc<SlowStore>,
     pub(super) placer: Arc<Placer<Server>>,
     pub(super) counters: Arc<AgentCounters>,
+    /// Dropped, the agent leaves.
+    leave: Option<oneshot::Sender<()>>,
     task: JoinHandle<()>,
     // Before the runtime, whose end would wait for it.
     frozen: Option<mpsc::Sender<()>>,
@@ -118,11 +122,26 @@ pub(super) struct Agent {
 impl Agent {
     /// For a HAProxy that waits so long.
     pub(super) fn start(patience: Duration) -> Self {
+        Self::start_with(patience, placer(patience), AgentOptions::default())
+    }
+
+    /// One that places so, and offers this.
+    pub(super) fn start_with(
+        patience: Duration,
+        (store, placer): (Arc<SlowStore>, Arc<Placer<Server>>),
+        offer: AgentOptions,
+    ) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let (store, placer) = placer(patience);
-        let port = free_port();
-        let (counters, task) = serve(&runtime, port, patience, &placer);
-        Self { port, patience, store, placer, counters, task, frozen: None, runtime }
+        let (port, options) = (free_port(), AgentServerOptions::default().with_processing(patience * 2 / 5));
+        let options = options.with_session(offer);
+        let (counters, leave, task) = serve(&runtime, port, &options, &placer);
+        Self { port, patience, options, store, placer, counters, leave: Some(leave), task, frozen: None, runtime }
+    }
+
+    /// Ends as it should: answers, says so to everybody, and is gone.
+    pub(super) fn leave(&mut self) {
+        drop(self.leave.take());
+        until("the agent has left", 20, || self.task.is_finished());
     }
 
     /// Ends at once: every connection is closed, nobody listens.
@@ -134,7 +153,8 @@ impl Agent {
     /// On the same port, with the same stick table.
     pub(super) fn restart(&mut self) {
         self.kill();
-        (self.counters, self.task) = serve(&self.runtime, self.port, self.patience, &self.placer);
+        let (counters, leave, task) = serve(&self.runtime, self.port, &self.options, &self.placer);
+        (self.counters, self.leave, self.task) = (counters, Some(leave), task);
     }
 
     /// Does nothing any more, as if it were stopped: the system still takes connections and bytes for it.
@@ -157,25 +177,47 @@ impl Agent {
 
 /// Three servers, new rooms on the one with the fewest.
 pub(super) fn placer(patience: Duration) -> (Arc<SlowStore>, Arc<Placer<Server>>) {
-    let pool = Arc::new(Pool::new(Box::new(LeastLoaded), PoolOptions::default().load(ByRooms)));
-    let servers = (1..=3).map(|number| Arc::new(Server { id: format!("web{number}").into(), number }));
-    pool.replace(servers).unwrap();
+    placer_of(3, ByRooms, patience)
+}
+
+/// So many servers, new rooms on the one with the least of this load.
+pub(super) fn placer_of(
+    servers: u32,
+    load: impl LoadModel<Server> + 'static,
+    patience: Duration,
+) -> (Arc<SlowStore>, Arc<Placer<Server>>) {
     let store = Arc::new(SlowStore::default());
-    let balancer = Arc::new(Balancer::new(pool, store.clone(), BalancerOptions::default()));
+    (store.clone(), placer_on(store, servers, load, patience))
+}
+
+/// The same, over this stick table.
+pub(super) fn placer_on(
+    store: Arc<dyn StickStore>,
+    servers: u32,
+    load: impl LoadModel<Server> + 'static,
+    patience: Duration,
+) -> Arc<Placer<Server>> {
+    let pool = Arc::new(Pool::new(Box::new(LeastLoaded), PoolOptions::default().load(load)));
+    let servers = (1..=servers).map(|number| Arc::new(Server { id: format!("web{number}").into(), number }));
+    pool.replace(servers).unwrap();
+    let balancer = Arc::new(Balancer::new(pool, store, BalancerOptions::default()));
     let placer = Placer::new(balancer, PlacerOptions::default().with_patience(patience));
-    (store, Arc::new(placer.with_server_numbers(|server: &Server| Some(server.number))))
+    Arc::new(placer.with_server_numbers(|server: &Server| Some(server.number)))
 }
 
 fn serve(
     runtime: &Runtime,
     port: u16,
-    patience: Duration,
+    options: &AgentServerOptions,
     placer: &Arc<Placer<Server>>,
-) -> (Arc<AgentCounters>, JoinHandle<()>) {
-    let options = AgentServerOptions::default().with_processing(patience * 2 / 5);
+) -> (Arc<AgentCounters>, oneshot::Sender<()>, JoinHandle<()>) {
     let address = SocketAddr::from(([127, 0, 0, 1], port)).into();
-    let server = runtime.block_on(AgentServer::bind(&address, options, placer.clone())).unwrap();
-    (server.counters(), runtime.spawn(server.run(std::future::pending())))
+    let server = runtime.block_on(AgentServer::bind(&address, options.clone(), placer.clone())).unwrap();
+    let (counters, (leave, left)) = (server.counters(), oneshot::channel());
+    let run = server.run(async {
+        let _ = left.await;
+    });
+    (counters, leave, runtime.spawn(run))
 }
 
 /// A HAProxy with three servers whose rooms an agent places.
@@ -198,11 +240,28 @@ impl Site {
         on_no_answer: OnNoAnswer,
         change: impl FnOnce(&mut HaproxyConfig),
     ) -> Self {
+        let site = Self::run(binary, agent, on_no_answer, |config| {
+            config.backends[0].offload.as_mut().unwrap().processing = patience;
+            change(config);
+        });
+        site.until_agent("UP");
+        site
+    }
+
+    /// The same, with nobody to ask.
+    pub(super) fn start_without(binary: &Path, change: impl FnOnce(&mut HaproxyConfig)) -> Self {
+        Self::run(binary, 1, OnNoAnswer::Balance, |config| {
+            config.backends[0].offload = None;
+            config.agents.clear();
+            change(config);
+        })
+    }
+
+    fn run(binary: &Path, agent: u16, on_no_answer: OnNoAnswer, change: impl FnOnce(&mut HaproxyConfig)) -> Self {
         let out = Command::new(binary).arg("-v").output().unwrap();
         let version = String::from_utf8_lossy(&out.stdout).parse().unwrap();
         let place = Place::new();
         let mut config = config(version, &place, agent, on_no_answer);
-        config.backends[0].offload.as_mut().unwrap().processing = patience;
         change(&mut config);
         if let Ok(engine) = config.engine_file("placement") {
             std::fs::write(place.folder.join("spoe.conf"), engine).unwrap();
@@ -210,9 +269,7 @@ impl Site {
         let text = config.render().unwrap();
         let client = Client::of(place.port);
         let haproxy = Haproxy::run(binary, place, &text);
-        let site = Self { version, haproxy, client };
-        site.until_agent("UP");
-        site
+        Self { version, haproxy, client }
     }
 
     /// Waits until HAProxy holds the agent for up or down.

@@ -1,0 +1,97 @@
+//! What an agent says to one question.
+
+use super::codec::Value;
+use super::frame::{Action, Scope, put_set};
+use crate::wire::Reader;
+
+/// What an agent says to one question: actions, written as they are sent. None at first, which means no opinion.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    bytes: Vec<u8>,
+    count: usize,
+}
+
+impl Reply {
+    /// No opinion, so far.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Has HAProxy set a variable to a text as well.
+    #[must_use]
+    pub fn with_text(mut self, scope: Scope, name: &str, text: &str) -> Self {
+        if self.bytes.capacity() == 0 {
+            // Enough for a server and a number, as a rule.
+            self.bytes.reserve(96);
+        }
+        put_set(&mut self.bytes, scope, name.as_bytes(), &Value::String(text.as_bytes()));
+        self.count += 1;
+        self
+    }
+
+    /// Has HAProxy do this as well.
+    #[must_use]
+    pub fn with(mut self, action: &Action) -> Self {
+        action.put(&mut self.bytes);
+        self.count += 1;
+        self
+    }
+
+    /// Whether it is no opinion.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// How many actions it has.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// The actions, one by one.
+    pub fn to_actions(&self) -> Vec<Action> {
+        let mut reader = Reader::new(&self.bytes);
+        (0..self.count).map_while(|_| Action::read(&mut reader).ok()).collect()
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl From<Vec<Action>> for Reply {
+    fn from(actions: Vec<Action>) -> Self {
+        Self::from(&*actions)
+    }
+}
+
+impl From<&[Action]> for Reply {
+    fn from(actions: &[Action]) -> Self {
+        actions.iter().fold(Self::new(), Self::with)
+    }
+}
+
+/// A number as text, where it is.
+#[derive(Debug)]
+pub(super) struct Decimal {
+    digits: [u8; 20],
+    from: usize,
+}
+
+impl Decimal {
+    pub(super) fn of(mut n: u64) -> Self {
+        let mut decimal = Self { digits: [b'0'; 20], from: 20 };
+        for (at, digit) in decimal.digits.iter_mut().enumerate().rev() {
+            *digit += (n % 10).to_le_bytes()[0];
+            n /= 10;
+            if n == 0 {
+                decimal.from = at;
+                break;
+            }
+        }
+        decimal
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        self.digits.get(self.from..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default()
+    }
+}
