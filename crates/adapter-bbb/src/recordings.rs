@@ -36,6 +36,8 @@ pub use gate::BucketWay;
 #[cfg(feature = "recordings")]
 pub use gate::{GateOptions, PlaybackGate};
 #[cfg(feature = "recordings")]
+pub(crate) use import::Figures as ImportFigures;
+#[cfg(feature = "recordings")]
 pub use import::{
     ArchiveError, ArchiveLimits, ImportError, ImportOptions, ImportOutcome, ImportReport, Importer, MetadataError,
     NoNews, RecordingNews,

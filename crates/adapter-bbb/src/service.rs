@@ -27,6 +27,7 @@ mod metrics;
 mod operate;
 mod pass_on;
 mod plan;
+mod recording_figures;
 mod recordings;
 #[cfg(feature = "recordings")]
 mod recordings_desk;

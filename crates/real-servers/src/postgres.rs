@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::{Folder, free_port};
 
@@ -13,7 +14,12 @@ pub struct PostgresServer {
     port: u16,
     folder: Folder,
     programs: PathBuf,
+    /// Settings besides those that every server has, as `name=value`.
+    settings: Vec<String>,
 }
+
+/// The server that tests share while any of them uses it.
+static SHARED: Mutex<Weak<PostgresServer>> = Mutex::new(Weak::new());
 
 /// Where `initdb` and `postgres` are: on the PATH, or where Debian keeps them.
 fn programs() -> Option<PathBuf> {
@@ -46,7 +52,7 @@ impl PostgresServer {
             let given = Command::new("chown").arg("postgres").arg(&*folder).status();
             assert!(given.is_ok_and(|s| s.success()), "the user postgres gets no folder");
         }
-        let mut server = Self { child: None, port: 0, folder, programs };
+        let mut server = Self { child: None, port: 0, folder, programs, settings: Vec::new() };
         let mut make = server.command("initdb");
         make.args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", "--pgdata"]);
         let made = make.arg(server.data()).stdout(Stdio::null()).status();
@@ -69,6 +75,48 @@ impl PostgresServer {
         panic!("postgres does not start");
     }
 
+    /// A server that other tests use as well, each with databases of its own: whoever is the last one stops it.
+    ///
+    /// # Panics
+    ///
+    /// As [`start`](Self::start).
+    pub fn shared() -> Option<Arc<Self>> {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(server) = shared.upgrade() {
+            return Some(server);
+        }
+        let server = Arc::new(Self::start()?);
+        *shared = Arc::downgrade(&server);
+        Some(server)
+    }
+
+    /// Puts a file into its folder of data, readable for the server alone.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be written.
+    pub fn put(&self, name: &str, content: &str) {
+        let path = self.data().join(name);
+        std::fs::write(&path, content).expect("a file of the server");
+        let private = Command::new("chmod").arg("600").arg(&path).status();
+        assert!(private.is_ok_and(|s| s.success()), "{name} cannot be made private");
+        if is_root() {
+            let given = Command::new("chown").arg("postgres").arg(&path).status();
+            assert!(given.is_ok_and(|s| s.success()), "the user postgres does not get {name}");
+        }
+    }
+
+    /// Starts it again with these settings, as `name=value`, instead of those it was given before.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn restart_with(&mut self, settings: &[&str]) {
+        self.stop();
+        self.settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        self.resume();
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.join("data")
     }
@@ -88,6 +136,9 @@ impl PostgresServer {
     fn run(&mut self) -> bool {
         let mut command = self.command("postgres");
         command.args(["-F", "-p", &self.port.to_string(), "-c", "listen_addresses=127.0.0.1"]);
+        for setting in &self.settings {
+            command.args(["-c", setting]);
+        }
         command.args(["-c", "unix_socket_directories=", "-D"]).arg(self.data());
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("postgres can be started");
         let mut lines = BufReader::new(child.stderr.take().expect("its output")).lines();
@@ -113,13 +164,24 @@ impl PostgresServer {
         }
     }
 
+    /// Ends the server and all its processes in the hardest way; nothing if that has been done.
+    pub fn kill(&mut self) {
+        if self.child.is_some() {
+            self.signal("KILL");
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+    }
+
     /// Starts it again on the same port, with what it had.
     ///
     /// # Panics
     ///
     /// When it does not start.
     pub fn resume(&mut self) {
-        assert!(self.run(), "postgres does not start again");
+        // The processes of a killed one may not all be gone at once.
+        assert!((0..20).any(|_| self.run()), "postgres does not start again");
     }
 
     /// Sends a signal to the server and all its processes: `STOP`, `CONT`.

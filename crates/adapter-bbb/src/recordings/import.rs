@@ -18,6 +18,7 @@ use super::tree::{RecordingTrees, lock_file};
 use crate::cluster::Cluster;
 
 mod archive;
+mod figures;
 mod metadata;
 mod one;
 mod spool;
@@ -29,6 +30,8 @@ pub(crate) use archive::Unpacked;
 pub use archive::{ArchiveError, ArchiveLimits};
 pub use metadata::MetadataError;
 pub(crate) use spool::waiting;
+
+pub(crate) use figures::Figures;
 
 use spool::Stamp;
 
@@ -163,7 +166,8 @@ impl ImportError {
         match self {
             Self::Archive(e) => e.is_lasting(),
             Self::Metadata { .. } | Self::Stray { .. } => true,
-            Self::Index(e) => !e.is_retryable(),
+            // An index that cannot be used says nothing about the archive.
+            Self::Index(e) => matches!(e, IndexError::Refused { .. }),
             _ => false,
         }
     }
@@ -205,6 +209,7 @@ pub struct Importer {
     news: Arc<dyn RecordingNews>,
     /// Archives that failed for good, as they were then, and why.
     failed: Mutex<HashMap<PathBuf, (Stamp, String)>>,
+    figures: Figures,
 }
 
 impl Importer {
@@ -215,12 +220,17 @@ impl Importer {
         index: Arc<dyn RecordingIndex>,
         news: Arc<dyn RecordingNews>,
     ) -> Self {
-        Self { options, trees, index, news, failed: Mutex::default() }
+        Self { options, trees, index, news, failed: Mutex::default(), figures: Figures::default() }
     }
 
     /// The spool.
     pub fn spool(&self) -> &Path {
         &self.options.spool
+    }
+
+    /// What it did since the process began.
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     /// Imports what is in the spool now, one archive after the other. An archive that failed for good is passed over
@@ -263,6 +273,7 @@ impl Importer {
         let waiting = self.archives().await?;
         let mut failed = self.failed.lock().await;
         failed.retain(|path, _| waiting.iter().any(|(waiting, _)| waiting == path));
+        self.figures.waiting(waiting.len());
         for (path, stamp) in waiting {
             if stop.load(Relaxed) {
                 break;
@@ -273,10 +284,13 @@ impl Importer {
                 reports.push(ImportReport { archive, recordings: Vec::new(), outcome });
                 continue;
             }
+            let began = Instant::now();
             let (recordings, done) = self.import_one(&path).await;
+            self.figures.one(&done, recordings.len(), stamp.size(), began.elapsed());
             let outcome = match done {
                 Ok(()) => {
                     failed.remove(&path);
+                    self.figures.left();
                     tracing::info!(archive, recordings = recordings.len(), "an archive was imported");
                     ImportOutcome::Imported
                 }

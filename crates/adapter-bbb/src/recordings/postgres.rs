@@ -1,129 +1,33 @@
 //! The index in Postgres, in Scalelite's tables.
 
 use std::fmt;
-use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
-use tokio::time::{Instant, timeout_at};
-use tokio_postgres::config::{Host, SslMode};
-use tokio_postgres::error::{DbError, SqlState};
-use tokio_postgres::{Config, NoTls};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_postgres::NoTls;
 
 use super::index::{CallbackRow, IndexError, RecordingChange, RecordingIndex, RecordingPage, RecordingQuery};
 use super::record::Recording;
 
 mod callbacks;
+mod options;
 mod read;
 mod schema;
+#[cfg(feature = "postgres-tls")]
+mod tls;
+mod trouble;
 mod write;
 
-/// Parameters of a URL that are handed on; the others are Rails' own, or unknown.
-const KNOWN: [&str; 12] = [
-    "application_name",
-    "channel_binding",
-    "connect_timeout",
-    "host",
-    "keepalives",
-    "keepalives_idle",
-    "keepalives_interval",
-    "keepalives_retries",
-    "options",
-    "port",
-    "sslmode",
-    "target_session_attrs",
-];
+pub use options::PostgresOptions;
+use trouble::{Again, Broken};
 
 /// What belongs to so many recordings is read at once.
 const PART: usize = 2_000;
-
-/// Where the database is, and how it is spoken to.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct PostgresOptions {
-    config: Config,
-    /// Connections at most. Default 5, or `pool` of the URL.
-    pub connections: usize,
-    /// Longest wait for any operation, connecting and trying again included. Default 10 s.
-    pub timeout: Duration,
-    /// How often an operation is tried again when its connection turns out to be dead. Default 3.
-    pub retries: u32,
-}
-
-impl fmt::Debug for PostgresOptions {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PostgresOptions")
-            .field("target", &target(&self.config))
-            .field("connections", &self.connections)
-            .field("timeout", &self.timeout)
-            .field("retries", &self.retries)
-            .finish()
-    }
-}
-
-impl PostgresOptions {
-    /// Reads a URL such as `postgresql://user:password@host:5432/scalelite`. Without a database in it, that is
-    /// `scalelite`. Of Rails' parameters `pool` counts; others that Postgres does not know are passed over.
-    ///
-    /// # Errors
-    ///
-    /// Words about what is wrong with it, without anything secret of it.
-    pub fn from_url(url: &str) -> Result<Self, String> {
-        let (place, query) = url.split_once('?').unwrap_or((url, ""));
-        let rest = ["postgresql://", "postgres://", "postgis://"].iter().find_map(|scheme| place.strip_prefix(scheme));
-        let rest = rest.ok_or("must begin with postgresql:// or postgres://")?;
-        let (mut connections, mut kept) = (5, Vec::new());
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            match (&*name, &*value) {
-                ("pool", text) => {
-                    let number = text.parse().ok().filter(|n| (1..=1000).contains(n));
-                    connections = number.ok_or("pool must be a whole number from 1 to 1000")?;
-                }
-                // What needs no TLS, Postgres' own words for which this client does not know.
-                ("sslmode", "disable" | "allow" | "prefer") => kept.push("sslmode=disable".to_owned()),
-                ("sslmode", _) => {
-                    return Err("sslmode asks for TLS to the database, which is not supported yet: use a tunnel, or \
-                                sslmode=disable on a network that is trusted"
-                        .to_owned());
-                }
-                (name, _) if KNOWN.contains(&name) => {
-                    kept.push(form_urlencoded::Serializer::new(String::new()).append_pair(name, &value).finish());
-                }
-                _ => {}
-            }
-        }
-        let clean = format!("postgresql://{rest}?{}", kept.join("&"));
-        // The error may quote what it did not understand, and that may be a password.
-        let mut config = Config::from_str(&clean)
-            .map_err(|_| "is not a URL such as postgresql://user:password@host:5432/scalelite")?;
-        if config.get_dbname().is_none_or(str::is_empty) {
-            config.dbname("scalelite");
-        }
-        if config.get_hosts().is_empty() {
-            config.host("127.0.0.1");
-        }
-        if config.get_application_name().is_none() {
-            config.application_name("bbb-balancer");
-        }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(Duration::from_secs(5));
-        }
-        config.ssl_mode(SslMode::Disable);
-        Ok(Self { config, connections, timeout: Duration::from_secs(10), retries: 3 })
-    }
-}
-
-fn target(config: &Config) -> String {
-    let host = match config.get_hosts().first() {
-        Some(Host::Tcp(name)) => name.clone(),
-        Some(Host::Unix(path)) => path.display().to_string(),
-        None => String::new(),
-    };
-    let port = config.get_ports().first().copied().unwrap_or(5432);
-    format!("postgres {host}:{port}/{}", config.get_dbname().unwrap_or_default())
-}
+/// The first pause before something is tried again that needs one; each further one is twice as long.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The index of recordings in Postgres, shared by any number of processes, also with Scalelite's.
 ///
@@ -172,12 +76,6 @@ impl Drop for Held {
     }
 }
 
-/// Why something did not work, and whether another connection may help at once.
-struct Broken {
-    error: IndexError,
-    again: bool,
-}
-
 impl PostgresRecordings {
     /// An index in this database. Nothing is opened yet.
     ///
@@ -185,8 +83,15 @@ impl PostgresRecordings {
     ///
     /// [`IndexError::Unusable`] when the options make no sense.
     pub fn new(options: PostgresOptions) -> Result<Self, IndexError> {
-        let target = target(&options.config);
+        let target = options.target();
         let how = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        #[cfg(feature = "postgres-tls")]
+        let manager = match tls::Tls::new(&options) {
+            Ok(Some(tls)) => Manager::from_config(options.config.clone(), tls, how),
+            Ok(None) => Manager::from_config(options.config.clone(), NoTls, how),
+            Err(why) => return Err(IndexError::Unusable { target, why }),
+        };
+        #[cfg(not(feature = "postgres-tls"))]
         let manager = Manager::from_config(options.config.clone(), NoTls, how);
         let pool = Pool::builder(manager).max_size(options.connections.max(1)).runtime(Runtime::Tokio1).build();
         let pool = pool.map_err(|e| IndexError::Unusable { target: target.clone(), why: e.to_string() })?;
@@ -195,32 +100,72 @@ impl PostgresRecordings {
 
     async fn run<W: Work>(&self, work: W) -> Result<W::Out, IndexError> {
         let deadline = Instant::now() + self.options.timeout;
-        let mut tries = 0;
+        let (mut tries, got) = (0, AtomicBool::new(false));
         loop {
-            let Ok(done) = timeout_at(deadline, self.once(&work)).await else {
-                let why = format!("no answer within {} s", self.options.timeout.as_secs_f64());
-                return Err(IndexError::Lost { target: self.target.clone(), why, source: None });
+            got.store(false, SeqCst);
+            let Ok(done) = timeout_at(deadline, self.once(&work, &got)).await else {
+                return Err(self.too_late(got.load(SeqCst)));
             };
-            match done {
-                Err(broken) if broken.again && tries < self.options.retries => tries += 1,
-                done => return done.map_err(|broken| broken.error),
+            let broken = match done {
+                Ok(out) => return Ok(out),
+                Err(broken) if tries == self.options.retries => return Err(broken.error),
+                Err(broken) => broken,
+            };
+            match broken.again {
+                Again::No => return Err(broken.error),
+                Again::AtOnce => {}
+                // What is full or begins just now may be ready in a moment.
+                Again::Later => {
+                    let moment = PAUSE * 2_u32.saturating_pow(tries);
+                    if timeout_at(deadline, sleep(moment)).await.is_err() {
+                        return Err(broken.error);
+                    }
+                }
             }
+            tries += 1;
         }
     }
 
-    async fn once<W: Work>(&self, work: &W) -> Result<W::Out, Broken> {
+    /// The schema is looked at before the next use.
+    fn look_again(&self) {
+        self.ready.store(false, SeqCst);
+    }
+
+    /// Nothing came of it in time: because nobody answers, or because every connection is at work.
+    fn too_late(&self, got_connection: bool) -> IndexError {
+        let seconds = self.options.timeout.as_secs_f64();
+        let pool = self.pool.status();
+        let why = if !got_connection && pool.size >= pool.max_size && pool.available == 0 {
+            format!(
+                "none of {} connections was free within {seconds} s; raise pool in DATABASE_URL if the database answers",
+                self.options.connections
+            )
+        } else {
+            format!("no answer within {seconds} s")
+        };
+        IndexError::Lost { target: self.target.clone(), why, source: None }
+    }
+
+    /// One try; `got` tells whether it came as far as to a connection.
+    async fn once<W: Work>(&self, work: &W, got: &AtomicBool) -> Result<W::Out, Broken> {
         let object = self.pool.get().await.map_err(|e| match e {
-            PoolError::Backend(e) => Broken { again: false, ..self.broken(e) },
+            PoolError::Backend(e) => {
+                let broken = self.broken(e);
+                // Nobody is there: asking again at once is no use.
+                let again = if broken.again == Again::AtOnce { Again::No } else { broken.again };
+                Broken { again, ..broken }
+            }
             e => {
                 let (target, why) = (self.target.clone(), e.to_string());
-                Broken { error: IndexError::Lost { target, why, source: Some(Box::new(e)) }, again: false }
+                Broken { error: IndexError::Lost { target, why, source: Some(Box::new(e)) }, again: Again::No }
             }
         })?;
+        got.store(true, SeqCst);
         let mut held = Held(Some(object));
         let Some(client) = held.0.as_mut() else {
             let why = "its connection is gone".to_owned();
             let error = IndexError::Lost { target: self.target.clone(), why, source: None };
-            return Err(Broken { error, again: true });
+            return Err(Broken { error, again: Again::AtOnce });
         };
         if !self.ready.load(SeqCst) {
             match schema::ensure(client).await {
@@ -228,7 +173,7 @@ impl PostgresRecordings {
                 Ok(Err(why)) => {
                     held.give_back();
                     let error = IndexError::Unusable { target: self.target.clone(), why };
-                    return Err(Broken { error, again: false });
+                    return Err(Broken { error, again: Again::No });
                 }
                 Err(e) => return Err(self.broken(e)),
             }
@@ -247,52 +192,6 @@ impl PostgresRecordings {
             }
         }
     }
-
-    fn broken(&self, e: tokio_postgres::Error) -> Broken {
-        let (target, why) = (self.target.clone(), words(&e));
-        let Some(code) = e.code().cloned() else {
-            return Broken { error: IndexError::Lost { target, why, source: Some(Box::new(e)) }, again: true };
-        };
-        let class = code.code().get(..2).unwrap_or_default();
-        let clash = [SqlState::T_R_DEADLOCK_DETECTED, SqlState::T_R_SERIALIZATION_FAILURE].contains(&code);
-        if clash || matches!(class, "08" | "53" | "57") || code == SqlState::READ_ONLY_SQL_TRANSACTION {
-            let again = clash || class == "57";
-            return Broken { error: IndexError::Lost { target, why, source: Some(Box::new(e)) }, again };
-        }
-        if matches!(class, "28" | "3D" | "3F" | "42") {
-            // Somebody may have taken the tables away: they are looked at again.
-            self.ready.store(false, SeqCst);
-            return Broken { error: IndexError::Unusable { target, why }, again: false };
-        }
-        Broken { error: IndexError::Refused { target, why, source: Some(Box::new(e)) }, again: false }
-    }
-}
-
-/// What went wrong, with what lies below.
-fn words(e: &tokio_postgres::Error) -> String {
-    if let Some(db) = e.as_db_error() {
-        return said(db);
-    }
-    let mut text = e.to_string();
-    let mut below = std::error::Error::source(e);
-    while let Some(e) = below {
-        let more = e.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        below = e.source();
-    }
-    text
-}
-
-fn said(e: &DbError) -> String {
-    let remedy = match *e.code() {
-        SqlState::UNDEFINED_DATABASE => "; make it with createdb",
-        SqlState::INVALID_PASSWORD | SqlState::INVALID_AUTHORIZATION_SPECIFICATION => "; is DATABASE_URL right?",
-        SqlState::INSUFFICIENT_PRIVILEGE => "; grant it to the user of DATABASE_URL",
-        _ => "",
-    };
-    format!("{} ({}){remedy}", e.message(), e.code().code())
 }
 
 #[async_trait]
@@ -350,29 +249,5 @@ impl RecordingIndex for PostgresRecordings {
 
     fn describe(&self) -> String {
         self.target.clone()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_are_read_as_rails_reads_them() {
-        let o = PostgresOptions::from_url("postgresql://postgres:geheim@db:5433?pool=7&encoding=utf8").unwrap();
-        assert_eq!((o.connections, target(&o.config).as_str()), (7, "postgres db:5433/scalelite"));
-        assert!(!format!("{o:?}").contains("geheim"));
-        let o = PostgresOptions::from_url("postgres://u@h/other?sslmode=prefer&connect_timeout=2").unwrap();
-        assert_eq!(target(&o.config), "postgres h:5432/other");
-        assert_eq!(o.config.get_connect_timeout(), Some(&Duration::from_secs(2)));
-        for (wrong, said) in [
-            ("mysql://x", "must begin with postgresql://"),
-            ("postgres://h/db?sslmode=require", "sslmode asks for TLS"),
-            ("postgres://h/db?pool=0", "pool must be"),
-            ("postgres://u:geheim@h:port/db", "is not a URL"),
-        ] {
-            let e = PostgresOptions::from_url(wrong).unwrap_err();
-            assert!(e.contains(said) && !e.contains("geheim"), "{wrong}: {e}");
-        }
     }
 }

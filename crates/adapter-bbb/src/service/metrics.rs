@@ -82,15 +82,15 @@ impl Counts {
 /// One figure of a server.
 type Figure = fn(&ServerRecord) -> f64;
 
-struct Page(String);
+pub(super) struct Page(String);
 
 impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
+    pub(super) fn family(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to a text cannot fail.
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
     }
 
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+    pub(super) fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
         self.0.push_str(name);
         for (at, (label, text)) in labels.iter().enumerate() {
             let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
@@ -102,7 +102,7 @@ impl Page {
 
 impl Page {
     /// Histograms by label; of an empty label, without any.
-    fn histograms(&mut self, name: &str, help: &str, label: &str, times: &Times) {
+    pub(super) fn histograms(&mut self, name: &str, help: &str, label: &str, times: &Times) {
         self.family(name, "histogram", help);
         for (text, of) in times.all() {
             let mut total = 0;
@@ -257,6 +257,7 @@ impl BbbService {
         page.sample("balancer_processes", &[], f64::from(c.processes()));
         page.family("balancer_store_up", "gauge", "Whether the store can be written and read.");
         page.sample("balancer_store_up", &[], f64::from(u8::from(c.store.check().await.is_ok())));
+        self.recording_figures(&mut page).await;
         page.family("balancer_build_info", "gauge", "The version.");
         page.sample("balancer_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         with_body(StatusCode::OK, FORMAT, page.0)

@@ -11,8 +11,8 @@ use super::admin::{error, text};
 use super::{BbbService, RequestHead, fault, json as answer};
 use crate::api::{Fault, Params};
 use crate::recordings::{
-    Ask, ImportError, ImportOutcome, ImportReport, Importer, KeepError, PlaybackGate, Recording, RecordingIndex,
-    RecordingKeeper, RecordingQuery, StateFilter, TENANT_KEY,
+    Ask, ImportError, ImportFigures, ImportOutcome, ImportReport, Importer, KeepError, PlaybackGate, Recording,
+    RecordingIndex, RecordingKeeper, RecordingQuery, StateFilter, TENANT_KEY,
 };
 
 /// How long an import is waited for; it goes on when it takes longer.
@@ -34,6 +34,11 @@ impl RecordingDesk {
     /// With this index and its folders, and the importer of this process, if there is one.
     pub fn new(index: Arc<dyn RecordingIndex>, keeper: RecordingKeeper, importer: Option<Arc<Importer>>) -> Self {
         Self { index, keeper, importer }
+    }
+
+    /// What the importer of this process did, if there is one.
+    pub(super) fn import_figures(&self) -> Option<&ImportFigures> {
+        self.importer.as_deref().map(Importer::figures)
     }
 }
 

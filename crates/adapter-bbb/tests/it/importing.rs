@@ -9,11 +9,14 @@ use adapter_bbb::{
     RecordingIndex, RecordingKeeper, RecordingNews, RecordingTrees,
 };
 use async_trait::async_trait;
-use real_servers::Folder;
+use real_servers::{Folder, PostgresServer};
+
+use crate::recordings::world::shared_index;
 
 pub(crate) mod calls;
 mod checks;
 pub(crate) mod kills;
+mod outages;
 mod refusals;
 mod space;
 mod spool;
@@ -104,11 +107,43 @@ pub(crate) struct Shelf {
     pub(crate) keeper: RecordingKeeper,
     pub(crate) importer: Arc<Importer>,
     pub(crate) news: Arc<News>,
+    /// What the index is on.
+    _server: Option<Arc<PostgresServer>>,
+}
+
+/// An index, and the server it is on.
+pub(crate) struct On {
+    pub(crate) index: Arc<dyn RecordingIndex>,
+    server: Option<Arc<PostgresServer>>,
+}
+
+/// Every kind of index that imports are tested with: in memory, and in Postgres if that is installed.
+pub(crate) async fn each_index() -> Vec<On> {
+    let mut all = vec![On { index: Arc::new(LocalRecordings::memory()), server: None }];
+    if let Some((server, index)) = shared_index().await {
+        all.push(On { index: Arc::new(index), server: Some(server) });
+    }
+    all
 }
 
 impl Shelf {
     pub(crate) fn new() -> Self {
         Self::with(Folder::new("shelf"), Arc::new(LocalRecordings::memory()), |_| {})
+    }
+
+    /// One on every kind of index.
+    pub(crate) async fn each() -> Vec<Self> {
+        Self::each_with(|_| {}).await
+    }
+
+    pub(crate) async fn each_with(change: impl Fn(&mut ImportOptions)) -> Vec<Self> {
+        let shelf = |on: On| Self { _server: on.server, ..Self::with(Folder::new("shelf"), on.index, &change) };
+        each_index().await.into_iter().map(shelf).collect()
+    }
+
+    /// Where its index is.
+    pub(crate) fn name(&self) -> String {
+        self.index.describe()
     }
 
     pub(crate) fn with(
@@ -133,7 +168,7 @@ impl Shelf {
         let keeper = RecordingKeeper::new(trees.clone(), index.clone(), Some(spool));
         let news = Arc::new(News::default());
         let importer = Arc::new(Importer::new(options, trees.clone(), index.clone(), news.clone()));
-        Self { folder, index, trees, keeper, importer, news }
+        Self { folder, index, trees, keeper, importer, news, _server: None }
     }
 
     pub(crate) fn spool(&self, name: &str) -> PathBuf {

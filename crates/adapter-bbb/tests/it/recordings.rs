@@ -5,5 +5,6 @@ mod bench;
 mod calls;
 mod conformance;
 mod schema;
+mod tls;
 pub(crate) mod tracks;
-mod world;
+pub(crate) mod world;

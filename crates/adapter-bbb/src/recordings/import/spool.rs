@@ -18,6 +18,11 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
+    /// How large the archive is, in bytes.
+    pub(super) const fn size(&self) -> u64 {
+        self.size
+    }
+
     pub(super) fn of(about: &fs::Metadata) -> Self {
         Self {
             device: about.dev(),

@@ -5,16 +5,21 @@ use std::collections::{BTreeSet, HashMap};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use adapter_bbb::{NoNews, RecordingState};
+use adapter_bbb::{NoNews, PostgresOptions, PostgresRecordings, RecordingState};
 
 use super::*;
+use crate::recordings::world::{connect, fresh_database};
 
 pub(crate) const FOLDER: &str = "BALANCER_KILLED_FOLDER";
 pub(crate) const IDS: usize = 6;
 /// What it notes as it goes.
 pub(crate) const POINTS: [&str; 3] = ["begun", "imported", "deleting"];
 
+/// The index that the folder names, or one in a file of it.
 pub(crate) async fn open(folder: &Path) -> Arc<dyn RecordingIndex> {
+    if let Ok(url) = std::fs::read_to_string(folder.join("database")) {
+        return Arc::new(PostgresRecordings::new(PostgresOptions::from_url(&url).unwrap()).unwrap());
+    }
     // The killed one's lock on the file ends with it, perhaps not at once.
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
@@ -122,9 +127,27 @@ impl Random {
     }
 }
 
-async fn kill_again_and_again(times: u32) {
+/// Waits until the database has ended what a killed one had asked of it.
+async fn settled(server: &PostgresServer, database: &str) {
+    let client = connect(server, "postgres").await;
+    let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1";
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while client.query_one(busy, &[&database]).await.unwrap().get::<_, i64>(0) > 0 {
+        assert!(Instant::now() < deadline, "the database still works for one that is gone");
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn kill_again_and_again(times: u32, server: Option<&PostgresServer>) {
     let folder = Folder::new("kills");
     std::fs::create_dir_all(folder.join("spool")).unwrap();
+    let database = match server {
+        Some(server) => fresh_database(server).await,
+        None => String::new(),
+    };
+    if let Some(server) = server {
+        folder.put("database", &server.url(&database));
+    }
     let mut versions: HashMap<String, u32> = HashMap::new();
     let mut gone: BTreeSet<String> = BTreeSet::new();
     let mut random = Random::new();
@@ -147,6 +170,9 @@ async fn kill_again_and_again(times: u32) {
         // The moment is what the test is about.
         std::thread::sleep(Duration::from_micros(random.below(20_000)));
         drop(child);
+        if let Some(server) = server {
+            settled(server, &database).await;
+        }
         let deleting = folder.join("deleting").exists();
         for (id, version) in versions.iter().filter(|(id, _)| !gone.contains(*id)) {
             let archive = archive_is_there(&folder, id, *version);
@@ -180,20 +206,29 @@ async fn kill_again_and_again(times: u32) {
             assert!(whole_in(&folder, tree, id, *version), "round {round}: {id} is not whole in {tree}");
         }
     }
+    let place = if server.is_some() { "Postgres" } else { "a file" };
     println!(
-        "{times} kills: {in_spool} archives still there, {half} times index and disk disagreed until the next start, \
+        "{times} kills, index in {place}: {in_spool} archives still there, {half} times index and disk disagreed until the next start, \
          {ends} deletions seen, nothing lost"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_the_importer_is_killed() {
-    kill_again_and_again(25).await;
+    kill_again_and_again(25, None).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute; cargo xtask soak recordings runs it"]
+async fn nothing_is_lost_in_postgres_when_the_importer_is_killed() {
+    let Some(server) = PostgresServer::shared() else { return };
+    kill_again_and_again(15, Some(&server)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes minutes; cargo xtask soak recordings runs it"]
 async fn long_kills() {
     let times = std::env::var("SOAK_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
-    kill_again_and_again(times).await;
+    kill_again_and_again(times, None).await;
+    let server = PostgresServer::shared().expect("a soak needs Postgres");
+    kill_again_and_again(times, Some(&server)).await;
 }

@@ -11,186 +11,195 @@ use crate::stage::{PATIENCE, Process, options, until};
 
 #[tokio::test]
 async fn an_archive_comes_in_whole_and_is_then_removed() {
-    let shelf = Shelf::new();
-    let files = both_formats("rec-1", 1);
-    shelf.arrives("rec-1.tar", &packed(&files));
-    let reports = shelf.import().await;
-    let formats = vec!["presentation".to_owned(), "video".to_owned()];
-    assert_eq!(reports[0].recordings, [("rec-1".to_owned(), formats)]);
-    assert_eq!(reports[0].outcome, ImportOutcome::Imported);
-    assert!(files_below(&shelf.folder.join("published")) == files);
-    assert!(files_below(&shelf.folder.join("spool")).is_empty());
-    let row = shelf.row("rec-1").await;
-    assert_eq!((row.meeting_id.as_str(), row.name.as_str()), ("meeting-rec-1", "Lesson"));
-    assert_eq!((row.published, row.state), (true, Some(RecordingState::Published)));
-    assert_eq!(row.meta("course"), Some("math"));
-    let formats: Vec<_> = row.formats.iter().map(|f| (f.format.as_str(), f.url.as_str(), f.length)).collect();
-    let expected = [("presentation", "/playback/presentation/rec-1"), ("video", "/playback/video/rec-1")];
-    assert_eq!(formats, expected.map(|(format, url)| (format, url, Some(60))));
-    assert_eq!(shelf.told(), ["rec-1"]);
-    assert!(shelf.keeper.check().await.unwrap().agrees());
-    // Only locks are left to work with.
-    let left: Vec<_> = files_below(&shelf.folder.join("work")).into_keys().collect();
-    assert_eq!(left, ["import.lock", "trees.lock"]);
+    for shelf in Shelf::each().await {
+        let files = both_formats("rec-1", 1);
+        shelf.arrives("rec-1.tar", &packed(&files));
+        let reports = shelf.import().await;
+        let formats = vec!["presentation".to_owned(), "video".to_owned()];
+        assert_eq!(reports[0].recordings, [("rec-1".to_owned(), formats)]);
+        assert_eq!(reports[0].outcome, ImportOutcome::Imported);
+        assert!(files_below(&shelf.folder.join("published")) == files);
+        assert!(files_below(&shelf.folder.join("spool")).is_empty());
+        let row = shelf.row("rec-1").await;
+        assert_eq!((row.meeting_id.as_str(), row.name.as_str()), ("meeting-rec-1", "Lesson"));
+        assert_eq!((row.published, row.state), (true, Some(RecordingState::Published)));
+        assert_eq!(row.meta("course"), Some("math"));
+        let formats: Vec<_> = row.formats.iter().map(|f| (f.format.as_str(), f.url.as_str(), f.length)).collect();
+        let expected = [("presentation", "/playback/presentation/rec-1"), ("video", "/playback/video/rec-1")];
+        assert_eq!(formats, expected.map(|(format, url)| (format, url, Some(60))));
+        assert_eq!(shelf.told(), ["rec-1"]);
+        assert!(shelf.keeper.check().await.unwrap().agrees());
+        // Only locks are left to work with.
+        let left: Vec<_> = files_below(&shelf.folder.join("work")).into_keys().collect();
+        assert_eq!(left, ["import.lock", "trees.lock"]);
+    }
 }
 
 #[tokio::test]
 async fn the_same_archive_again_changes_nothing() {
-    let shelf = Shelf::new();
-    let bytes = packed(&both_formats("rec-1", 1));
-    shelf.arrives("rec-1.tar", &bytes);
-    assert_eq!(shelf.import_one().await, None);
-    let before = (shelf.row("rec-1").await, files_below(&shelf.folder.join("published")));
-    shelf.arrives("rec-1.tar", &bytes);
-    assert_eq!(shelf.import_one().await, None);
-    assert_eq!((shelf.row("rec-1").await, files_below(&shelf.folder.join("published"))), before);
-    // A recording that was made anew takes the place of the old one, without anything of it.
-    shelf.arrives("rec-1.tar", &packed(&format_files("rec-1", "video", 2)));
-    assert_eq!(shelf.import_one().await, None);
-    let mut now = format_files("rec-1", "presentation", 1);
-    now.extend(format_files("rec-1", "video", 2));
-    assert!(files_below(&shelf.folder.join("published")) == now);
-    assert_eq!(shelf.row("rec-1").await.formats.len(), 2);
-    assert!(shelf.keeper.check().await.unwrap().agrees());
+    for shelf in Shelf::each().await {
+        let bytes = packed(&both_formats("rec-1", 1));
+        shelf.arrives("rec-1.tar", &bytes);
+        assert_eq!(shelf.import_one().await, None);
+        let before = (shelf.row("rec-1").await, files_below(&shelf.folder.join("published")));
+        shelf.arrives("rec-1.tar", &bytes);
+        assert_eq!(shelf.import_one().await, None);
+        assert_eq!((shelf.row("rec-1").await, files_below(&shelf.folder.join("published"))), before);
+        // A recording that was made anew takes the place of the old one, without anything of it.
+        shelf.arrives("rec-1.tar", &packed(&format_files("rec-1", "video", 2)));
+        assert_eq!(shelf.import_one().await, None);
+        let mut now = format_files("rec-1", "presentation", 1);
+        now.extend(format_files("rec-1", "video", 2));
+        assert!(files_below(&shelf.folder.join("published")) == now);
+        assert_eq!(shelf.row("rec-1").await.formats.len(), 2);
+        assert!(shelf.keeper.check().await.unwrap().agrees());
+    }
 }
 
 #[tokio::test]
 async fn a_choice_to_publish_or_not_outlives_an_import() {
-    let shelf = Shelf::new();
-    let bytes = packed(&both_formats("rec-1", 1));
-    shelf.arrives("rec-1.tar", &bytes);
-    shelf.import().await;
-    assert!(shelf.keeper.publish("rec-1", false).await.unwrap());
-    assert!(files_below(&shelf.folder.join("published")).is_empty());
-    shelf.arrives("rec-1.tar", &packed(&both_formats("rec-1", 2)));
-    assert_eq!(shelf.import_one().await, None);
-    let row = shelf.row("rec-1").await;
-    assert_eq!((row.published, row.state), (false, Some(RecordingState::Unpublished)));
-    assert!(files_below(&shelf.folder.join("published")).is_empty());
-    assert!(files_below(&shelf.folder.join("unpublished")) == both_formats("rec-1", 2));
-    // A deleted one that is made again is new.
-    assert!(shelf.keeper.delete("rec-1").await.unwrap());
-    assert!(files_below(&shelf.folder.join("unpublished")).is_empty());
-    shelf.arrives("rec-1.tar", &bytes);
-    assert_eq!(shelf.import_one().await, None);
-    assert!(shelf.row("rec-1").await.published);
-    assert!(shelf.keeper.check().await.unwrap().agrees());
+    for shelf in Shelf::each().await {
+        let bytes = packed(&both_formats("rec-1", 1));
+        shelf.arrives("rec-1.tar", &bytes);
+        shelf.import().await;
+        assert!(shelf.keeper.publish("rec-1", false).await.unwrap());
+        assert!(files_below(&shelf.folder.join("published")).is_empty());
+        shelf.arrives("rec-1.tar", &packed(&both_formats("rec-1", 2)));
+        assert_eq!(shelf.import_one().await, None);
+        let row = shelf.row("rec-1").await;
+        assert_eq!((row.published, row.state), (false, Some(RecordingState::Unpublished)));
+        assert!(files_below(&shelf.folder.join("published")).is_empty());
+        assert!(files_below(&shelf.folder.join("unpublished")) == both_formats("rec-1", 2));
+        // A deleted one that is made again is new.
+        assert!(shelf.keeper.delete("rec-1").await.unwrap());
+        assert!(files_below(&shelf.folder.join("unpublished")).is_empty());
+        shelf.arrives("rec-1.tar", &bytes);
+        assert_eq!(shelf.import_one().await, None);
+        assert!(shelf.row("rec-1").await.published);
+        assert!(shelf.keeper.check().await.unwrap().agrees());
+    }
 }
 
 #[tokio::test]
 async fn settings_say_what_a_new_one_is() {
-    let shelf = Shelf::with(Folder::new("shelf"), Arc::new(LocalRecordings::memory()), |o| {
-        (o.unpublished, o.protected) = (true, true);
-    });
-    shelf.arrives("rec-1.tar", &packed(&both_formats("rec-1", 1)));
-    assert_eq!(shelf.import_one().await, None);
-    let row = shelf.row("rec-1").await;
-    assert_eq!((row.published, row.protected, row.state), (false, true, Some(RecordingState::Unpublished)));
-    assert!(files_below(&shelf.folder.join("published")).is_empty());
-    assert_eq!(files_below(&shelf.folder.join("unpublished")).len(), 8);
+    let unpublished = |o: &mut ImportOptions| (o.unpublished, o.protected) = (true, true);
+    for shelf in Shelf::each_with(unpublished).await {
+        shelf.arrives("rec-1.tar", &packed(&both_formats("rec-1", 1)));
+        assert_eq!(shelf.import_one().await, None);
+        let row = shelf.row("rec-1").await;
+        assert_eq!((row.published, row.protected, row.state), (false, true, Some(RecordingState::Unpublished)));
+        assert!(files_below(&shelf.folder.join("published")).is_empty());
+        assert_eq!(files_below(&shelf.folder.join("unpublished")).len(), 8);
+    }
 }
 
 /// There: only what the cron job or a forced poll sees.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn arrivals_are_noticed_without_a_poll_and_polls_go_on() {
     for events in [true, false] {
-        let shelf = Shelf::with(Folder::new("shelf"), Arc::new(LocalRecordings::memory()), |o| {
+        let watchful = |o: &mut ImportOptions| {
             o.events = events;
             o.poll = if events { Duration::from_secs(3600) } else { Duration::from_millis(20) };
-        });
-        shelf.arrives("rec-0.tar", &packed(&both_formats("rec-0", 1)));
-        let (stop, stopped) = oneshot::channel::<()>();
-        let run = tokio::spawn(shelf.importer.clone().run(async move {
-            let _ = stopped.await;
-        }));
-        for n in 0..3 {
-            let id = format!("rec-{n}");
-            if n > 0 {
-                shelf.arrives(&format!("{id}.tar"), &packed(&both_formats(&id, 1)));
+        };
+        for shelf in Shelf::each_with(watchful).await {
+            shelf.arrives("rec-0.tar", &packed(&both_formats("rec-0", 1)));
+            let (stop, stopped) = oneshot::channel::<()>();
+            let run = tokio::spawn(shelf.importer.clone().run(async move {
+                let _ = stopped.await;
+            }));
+            for n in 0..3 {
+                let id = format!("rec-{n}");
+                if n > 0 {
+                    shelf.arrives(&format!("{id}.tar"), &packed(&both_formats(&id, 1)));
+                }
+                until("it came in", async || shelf.index.get(&id).await.unwrap().is_some()).await;
+                until("its archive is gone", async || !shelf.spool(&format!("{id}.tar")).exists()).await;
             }
-            until("it came in", async || shelf.index.get(&id).await.unwrap().is_some()).await;
-            until("its archive is gone", async || !shelf.spool(&format!("{id}.tar")).exists()).await;
+            drop(stop);
+            timeout(PATIENCE, run).await.unwrap().unwrap();
         }
-        drop(stop);
-        timeout(PATIENCE, run).await.unwrap().unwrap();
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_to_stop_lets_the_current_archive_come_in() {
-    let shelf = Shelf::new();
-    for n in 0..5 {
-        shelf.arrives(&format!("rec-{n}.tar"), &packed(&both_formats(&format!("rec-{n}"), 1)));
+    for shelf in Shelf::each().await {
+        for n in 0..5 {
+            shelf.arrives(&format!("rec-{n}.tar"), &packed(&both_formats(&format!("rec-{n}"), 1)));
+        }
+        let held = shelf.news.gate.lock().await;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let run = tokio::spawn(shelf.importer.clone().run(async move {
+            let _ = stopped.await;
+        }));
+        until("the first is under way", async || shelf.index.get("rec-0").await.unwrap().is_some()).await;
+        drop(stop);
+        tokio::task::yield_now().await;
+        assert!(!run.is_finished());
+        drop(held);
+        timeout(PATIENCE, run).await.unwrap().unwrap();
+        assert!(!shelf.spool("rec-0.tar").exists());
+        assert_eq!(shelf.told(), ["rec-0"]);
+        assert!(shelf.spool("rec-1.tar").exists(), "the next one waits");
+        assert!(shelf.keeper.check().await.unwrap().agrees());
     }
-    let held = shelf.news.gate.lock().await;
-    let (stop, stopped) = oneshot::channel::<()>();
-    let run = tokio::spawn(shelf.importer.clone().run(async move {
-        let _ = stopped.await;
-    }));
-    until("the first is under way", async || shelf.index.get("rec-0").await.unwrap().is_some()).await;
-    drop(stop);
-    tokio::task::yield_now().await;
-    assert!(!run.is_finished());
-    drop(held);
-    timeout(PATIENCE, run).await.unwrap().unwrap();
-    assert!(!shelf.spool("rec-0.tar").exists());
-    assert_eq!(shelf.told(), ["rec-0"]);
-    assert!(shelf.spool("rec-1.tar").exists(), "the next one waits");
-    assert!(shelf.keeper.check().await.unwrap().agrees());
 }
 
 /// The queue has the news before the archive is gone, and it goes where the `create` said.
 #[tokio::test]
 async fn the_front_end_is_told_that_a_recording_is_ready() {
-    let store = Arc::new(LocalStore::memory());
-    let process = Process::start(options(), store.clone(), false).await;
-    let mut urls = CallbackUrls::default();
-    urls.recording_ready = Some("https://moodle.example.com/ready".to_owned());
-    store.callback_store().keep_urls("meeting-rec-1", &urls, Duration::from_secs(60)).await.unwrap();
-    let shelf = Shelf::new();
-    let importer = Importer::new(
-        ImportOptions::new(shelf.folder.join("spool")),
-        shelf.trees.clone(),
-        shelf.index.clone(),
-        process.service.cluster().clone(),
-    );
-    for id in ["rec-1", "rec-2"] {
-        shelf.arrives(&format!("{id}.tar"), &packed(&both_formats(id, 1)));
+    for shelf in Shelf::each().await {
+        let store = Arc::new(LocalStore::memory());
+        let process = Process::start(options(), store.clone(), false).await;
+        let mut urls = CallbackUrls::default();
+        urls.recording_ready = Some("https://moodle.example.com/ready".to_owned());
+        store.callback_store().keep_urls("meeting-rec-1", &urls, Duration::from_secs(60)).await.unwrap();
+        let importer = Importer::new(
+            ImportOptions::new(shelf.folder.join("spool")),
+            shelf.trees.clone(),
+            shelf.index.clone(),
+            process.service.cluster().clone(),
+        );
+        for id in ["rec-1", "rec-2"] {
+            shelf.arrives(&format!("{id}.tar"), &packed(&both_formats(id, 1)));
+        }
+        let reports = Arc::new(importer).import_now(false).await.unwrap();
+        assert!(reports.iter().all(|r| r.outcome == ImportOutcome::Imported), "{reports:?}");
+        let due = store.callback_store().take_due(10, Duration::from_secs(1)).await.unwrap();
+        assert_eq!(due.len(), 1);
+        assert_eq!(due[0].url, "https://moodle.example.com/ready");
+        assert_eq!(due[0].body, r#"{"meeting_id":"meeting-rec-1","record_id":"rec-1"}"#);
     }
-    let reports = Arc::new(importer).import_now(false).await.unwrap();
-    assert!(reports.iter().all(|r| r.outcome == ImportOutcome::Imported), "{reports:?}");
-    let due = store.callback_store().take_due(10, Duration::from_secs(1)).await.unwrap();
-    assert_eq!(due.len(), 1);
-    assert_eq!(due[0].url, "https://moodle.example.com/ready");
-    assert_eq!(due[0].body, r#"{"meeting_id":"meeting-rec-1","record_id":"rec-1"}"#);
 }
 
 /// News that cannot be handed on keeps the archive: nobody would be told after it is gone.
 #[tokio::test]
 async fn an_archive_stays_until_the_news_is_handed_on() {
-    let shelf = Shelf::new();
-    shelf.arrives("rec-1.tar", &packed(&both_formats("rec-1", 1)));
-    *shelf.news.fails.lock().unwrap() = Some("the store cannot be asked".to_owned());
-    let (why, lasting) = shelf.import_one().await.unwrap();
-    assert!(why.contains("the store cannot be asked") && !lasting, "{why}");
-    assert!(shelf.spool("rec-1.tar").exists());
-    *shelf.news.fails.lock().unwrap() = None;
-    assert_eq!(shelf.import_one().await, None);
-    assert_eq!(shelf.told(), ["rec-1"]);
+    for shelf in Shelf::each().await {
+        shelf.arrives("rec-1.tar", &packed(&both_formats("rec-1", 1)));
+        *shelf.news.fails.lock().unwrap() = Some("the store cannot be asked".to_owned());
+        let (why, lasting) = shelf.import_one().await.unwrap();
+        assert!(why.contains("the store cannot be asked") && !lasting, "{why}");
+        assert!(shelf.spool("rec-1.tar").exists());
+        *shelf.news.fails.lock().unwrap() = None;
+        assert_eq!(shelf.import_one().await, None);
+        assert_eq!(shelf.told(), ["rec-1"]);
+    }
 }
 
 /// An archive that is replaced while the old one comes in is not taken for the old one.
 #[tokio::test]
 async fn an_archive_that_changes_meanwhile_stays() {
-    let shelf = Shelf::new();
-    shelf.arrives("rec-1.tar", &packed(&both_formats("rec-1", 1)));
-    let folder = shelf.folder.to_owned();
-    let deed = move || arrives(&folder, "rec-1.tar", &packed(&both_formats("rec-1", 2)));
-    *shelf.news.meanwhile.lock().unwrap() = Some(Box::new(deed));
-    let (why, lasting) = shelf.import_one().await.unwrap();
-    assert!(why.contains("replaced while it was being imported") && !lasting, "{why}");
-    assert_eq!(shelf.import_one().await, None);
-    assert!(files_below(&shelf.folder.join("published")) == both_formats("rec-1", 2));
+    for shelf in Shelf::each().await {
+        shelf.arrives("rec-1.tar", &packed(&both_formats("rec-1", 1)));
+        let folder = shelf.folder.to_owned();
+        let deed = move || arrives(&folder, "rec-1.tar", &packed(&both_formats("rec-1", 2)));
+        *shelf.news.meanwhile.lock().unwrap() = Some(Box::new(deed));
+        let (why, lasting) = shelf.import_one().await.unwrap();
+        assert!(why.contains("replaced while it was being imported") && !lasting, "{why}");
+        assert_eq!(shelf.import_one().await, None);
+        assert!(files_below(&shelf.folder.join("published")) == both_formats("rec-1", 2));
+    }
 }
 
 #[tokio::test]

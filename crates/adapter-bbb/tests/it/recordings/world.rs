@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use adapter_bbb::{
     BbbService, FilesError, LocalRecordings, PlaybackFormat, PostgresOptions, PostgresRecordings, Recording,
@@ -34,6 +35,21 @@ pub(crate) fn strings(all: &[&str]) -> Vec<String> {
 /// The index in a database of this server.
 pub(crate) fn index(server: &PostgresServer, database: &str) -> PostgresRecordings {
     PostgresRecordings::new(PostgresOptions::from_url(&server.url(database)).unwrap()).unwrap()
+}
+
+/// An index in a database of its own, on the server that tests share; `None` when Postgres is not installed.
+pub(crate) async fn shared_index() -> Option<(Arc<PostgresServer>, PostgresRecordings)> {
+    let server = PostgresServer::shared()?;
+    let index = index(&server, &fresh_database(&server).await);
+    Some((server, index))
+}
+
+/// The name of a new and empty database of this server.
+pub(crate) async fn fresh_database(server: &PostgresServer) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let name = format!("own_{}", COUNT.fetch_add(1, Relaxed));
+    connect(server, "postgres").await.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+    name
 }
 
 /// A connection beside the index.
@@ -123,20 +139,26 @@ pub(crate) struct World {
     pub(crate) service: BbbService,
     pub(crate) trees: Arc<Trees>,
     pub(crate) index: Arc<dyn RecordingIndex>,
+    _server: Option<Arc<PostgresServer>>,
 }
 
 impl World {
+    /// One on each kind of index: in memory, and in Postgres if that is installed.
+    pub(crate) async fn each(options: RecordingOptions) -> Vec<Self> {
+        let mut all = vec![Self::new(Arc::new(LocalRecordings::memory()), options.clone()).await];
+        if let Some((server, index)) = shared_index().await {
+            all.push(Self { _server: Some(server), ..Self::new(Arc::new(index), options).await });
+        }
+        all
+    }
+
     pub(crate) async fn new(index: Arc<dyn RecordingIndex>, options: RecordingOptions) -> Self {
         let stage = Stage::memory(1).await;
         let process = stage.process(patient()).await;
         let trees = Arc::new(Trees(Folder::new("trees")));
         let recordings = Recordings::new(index.clone()).with_files(trees.clone()).with_options(options);
         let service = process.service.clone().with_recordings(Arc::new(recordings));
-        Self { _stage: stage, process, service, trees, index }
-    }
-
-    pub(crate) async fn memory() -> Self {
-        Self::new(Arc::new(LocalRecordings::memory()), RecordingOptions::default()).await
+        Self { _stage: stage, process, service, trees, index, _server: None }
     }
 
     /// Indexes a recording, with folders for its formats.
