@@ -13,6 +13,7 @@ use super::index::{CallbackRow, IndexError, RecordingChange, RecordingIndex, Rec
 use super::record::Recording;
 
 mod callbacks;
+mod indexes;
 mod options;
 mod read;
 mod schema;
@@ -32,7 +33,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// The index of recordings in Postgres, shared by any number of processes, also with Scalelite's.
 ///
 /// Its tables are Scalelite's: made where there are none, taken over where there are, together with the bookkeeping of
-/// migrations, so that a Scalelite finds nothing to do. No prepared statement is kept at the server, so that a pooler
+/// migrations, so that a Scalelite finds nothing to do. Indexes whose names begin with `balancer_` are added to them while
+/// all else goes on ([`PostgresOptions::indexes`]). No prepared statement is kept at the server, so that a pooler
 /// between the two may be in its way of transactions.
 ///
 /// Nothing is opened before it is needed: a database that is away stops nobody from starting, and is found again when it
@@ -43,6 +45,8 @@ pub struct PostgresRecordings {
     target: String,
     /// The schema has been found right since the last time it was not.
     ready: AtomicBool,
+    /// Whether indexes of ours have been seen to.
+    indexed: AtomicBool,
 }
 
 impl fmt::Debug for PostgresRecordings {
@@ -95,7 +99,7 @@ impl PostgresRecordings {
         let manager = Manager::from_config(options.config.clone(), NoTls, how);
         let pool = Pool::builder(manager).max_size(options.connections.max(1)).runtime(Runtime::Tokio1).build();
         let pool = pool.map_err(|e| IndexError::Unusable { target: target.clone(), why: e.to_string() })?;
-        Ok(Self { pool, options, target, ready: AtomicBool::new(false) })
+        Ok(Self { pool, options, target, ready: AtomicBool::new(false), indexed: AtomicBool::new(false) })
     }
 
     async fn run<W: Work>(&self, work: W) -> Result<W::Out, IndexError> {
@@ -129,6 +133,7 @@ impl PostgresRecordings {
     /// The schema is looked at before the next use.
     fn look_again(&self) {
         self.ready.store(false, SeqCst);
+        self.indexed.store(false, SeqCst);
     }
 
     /// Nothing came of it in time: because nobody answers, or because every connection is at work.
@@ -169,7 +174,12 @@ impl PostgresRecordings {
         };
         if !self.ready.load(SeqCst) {
             match schema::ensure(client).await {
-                Ok(Ok(())) => self.ready.store(true, SeqCst),
+                Ok(Ok(())) => {
+                    self.ready.store(true, SeqCst);
+                    if self.options.indexes && !self.indexed.swap(true, SeqCst) {
+                        tokio::spawn(indexes::add(self.pool.clone()));
+                    }
+                }
                 Ok(Err(why)) => {
                     held.give_back();
                     let error = IndexError::Unusable { target: self.target.clone(), why };

@@ -99,12 +99,30 @@ impl BbbService {
             "checkRecordings" => desk.keeper.check().await.map(|report| answer(StatusCode::OK, &json!(report))),
             "settleRecordings" => desk.keeper.update().await.map(|report| answer(StatusCode::OK, &json!(report))),
             "importRecordings" => Ok(desk.import(body).await),
-            _ => desk.add_to_tenant(body).await,
+            _ => match self.unknown_tenant(body).await {
+                Some(refusal) => Ok(refusal),
+                None => desk.add_to_tenant(body).await,
+            },
         };
         done.unwrap_or_else(|e| {
             tracing::error!(error = %e, call = name, "a call about recordings failed");
             error(StatusCode::SERVICE_UNAVAILABLE, e.to_string())
         })
+    }
+}
+
+impl BbbService {
+    /// The refusal to give recordings to a tenant that there is not: nobody would see them again.
+    async fn unknown_tenant(&self, body: &Value) -> Option<Response<Bytes>> {
+        let id = text(body, "tenant").filter(|id| !id.trim().is_empty() && self.cluster.live().multitenancy)?;
+        match self.cluster.tenant_of_id(id).await {
+            Ok(Some(_)) => None,
+            Ok(None) => {
+                let why = format!("no tenant has the id {id:?}; `bbb-balancer tenants` lists them");
+                Some(error(StatusCode::NOT_FOUND, why))
+            }
+            Err(e) => Some(error(StatusCode::SERVICE_UNAVAILABLE, e.to_string())),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod isolation;
 mod learning;
 mod limits;
 mod property;
+mod recordings;
 mod store;
 
 use adapter_bbb::{Algorithm, BbbOptions, BbbService, MeetingStore, Payload, RequestHead, Secret, TenantRecord, sign};

@@ -65,6 +65,9 @@ pub struct PostgresOptions {
     /// How often an operation is tried again when its connection turns out to be dead, or when the server has no room
     /// for another one just now. Default 3.
     pub retries: u32,
+    /// Whether indexes of our own are added beside Scalelite's, by which long lists are found quickly. Nobody waits for
+    /// that, and a user who may not do it goes on without. Default on.
+    pub indexes: bool,
 }
 
 impl fmt::Debug for PostgresOptions {
@@ -75,6 +78,7 @@ impl fmt::Debug for PostgresOptions {
             .field("connections", &self.connections)
             .field("timeout", &self.timeout)
             .field("retries", &self.retries)
+            .field("indexes", &self.indexes)
             .finish()
     }
 }
@@ -153,7 +157,7 @@ impl PostgresOptions {
             Proof::Whatever => SslMode::Prefer,
             _ => SslMode::Require,
         });
-        Ok(Self { config, tls, connections, timeout: Duration::from_secs(10), retries: 3 })
+        Ok(Self { config, tls, connections, timeout: Duration::from_secs(10), retries: 3, indexes: true })
     }
 
     /// Where it is, without any secret.

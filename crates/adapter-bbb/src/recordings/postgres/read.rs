@@ -9,6 +9,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
 use super::Work;
+use super::indexes::BEGINNING;
 use crate::recordings::index::{RecordingQuery, StateFilter, TENANT_KEY};
 use crate::recordings::record::{Metadatum, PlaybackFormat, Recording, Thumbnail};
 
@@ -145,6 +146,10 @@ impl Work for List<'_> {
             StateFilter::Any => Vec::new(),
             StateFilter::Of(states) => states.iter().map(|state| state.as_str()).collect(),
         };
+        // What is indexed of values.
+        let begins = |value: &String| value.chars().take(BEGINNING).collect::<String>();
+        let tenant_begins = q.tenant.as_ref().map(begins);
+        let meta_begins: Vec<Vec<String>> = q.meta.values().map(|all| all.iter().map(begins).collect()).collect();
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         let (offset, limit) = (number(q.offset), q.limit.map(number));
         let mut filter = Filter::default();
@@ -167,17 +172,21 @@ impl Work for List<'_> {
             let n = filter.param(&q.meeting_ids, Type::TEXT_ARRAY);
             filter.conditions.push(format!("r.meeting_id = ANY (${n})"));
         }
-        if let Some(tenant) = &q.tenant {
-            let n = filter.param(tenant, Type::TEXT);
+        if let (Some(tenant), Some(begins)) = (&q.tenant, &tenant_begins) {
+            let (n, b) = (filter.param(tenant, Type::TEXT), filter.param(begins, Type::TEXT));
             filter.conditions.push(format!(
-                "EXISTS (SELECT FROM metadata o WHERE o.recording_id = r.id AND o.key = '{TENANT_KEY}' AND o.value = ${n})"
+                "EXISTS (SELECT FROM metadata o WHERE o.recording_id = r.id AND o.key = '{TENANT_KEY}' \
+                   AND \"left\"(o.value, {BEGINNING}) = ${b} AND o.value = ${n})"
             ));
         }
         if !q.meta.is_empty() {
             let mut any = Vec::new();
-            for (key, values) in &q.meta {
+            for ((key, values), begins) in q.meta.iter().zip(&meta_begins) {
                 let (k, v) = (filter.param(key, Type::TEXT), filter.param(values, Type::TEXT_ARRAY));
-                any.push(format!("m.key = ${k} AND m.value = ANY (${v})"));
+                let b = filter.param(begins, Type::TEXT_ARRAY);
+                any.push(format!(
+                    "m.key = ${k} AND \"left\"(m.value, {BEGINNING}) = ANY (${b}) AND m.value = ANY (${v})"
+                ));
             }
             let any = any.join(" OR ");
             filter.conditions.push(format!("EXISTS (SELECT FROM metadata m WHERE m.recording_id = r.id AND ({any}))"));

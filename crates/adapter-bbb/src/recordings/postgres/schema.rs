@@ -1,6 +1,7 @@
 //! Scalelite's tables: made, taken over, brought up to date; and the bookkeeping of its migrations.
 
 use deadpool_postgres::Object;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
 /// Where the tables come from, and what each step adds to them: the versions that Scalelite's bookkeeping names.
@@ -56,14 +57,26 @@ const BOOKS: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (version chara
     INSERT INTO ar_internal_metadata (key, value, created_at, updated_at) \
       VALUES ('environment', 'production', now() AT TIME ZONE 'utc', now() AT TIME ZONE 'utc') ON CONFLICT DO NOTHING;";
 
+/// What is stored once each: imports rely on it.
+const UNIQUE: [(&str, &str, &str); 3] = [
+    ("recordings", "record_id", "index_recordings_on_record_id"),
+    ("metadata", "recording_id, key", "index_metadata_on_recording_id_and_key"),
+    ("playback_formats", "recording_id, format", "index_playback_formats_on_recording_id_and_format"),
+];
+
+/// Tables that number their rows by a sequence.
+const NUMBERED: [&str; 5] = ["recordings", "metadata", "playback_formats", "thumbnails", "callback_data"];
+
+/// Several processes may start at once: the first one changes the tables.
+const ONE_AT_A_TIME: &str = "SELECT pg_advisory_xact_lock(7227190416612935)";
+
 /// Makes the tables what they should be. The inner error says why they cannot be, and what to do.
 ///
 /// A database that is right is only read: its user needs no rights to change tables.
 pub(super) async fn ensure(client: &mut Object) -> Result<Result<(), String>, Error> {
-    if !missing(client).await?.is_empty() {
+    if !missing(client).await?.is_empty() || !has_table(client, "ar_internal_metadata").await? {
         let tx = client.transaction().await?;
-        // Several processes may start at once: the first one does it.
-        tx.batch_execute("SELECT pg_advisory_xact_lock(7227190416612935)").await?;
+        tx.batch_execute(ONE_AT_A_TIME).await?;
         let missing = missing(tx.client()).await?;
         if let Err(why) = fits(tx.client(), &missing).await? {
             return Ok(Err(why));
@@ -82,10 +95,82 @@ pub(super) async fn ensure(client: &mut Object) -> Result<Result<(), String>, Er
         &[],
     );
     let have: Vec<String> = have.await?.iter().map(|row| row.get(0)).collect();
-    let lacks = COLUMNS.split(' ').find(|column| !have.iter().any(|known| known == column));
-    Ok(lacks.map_or(Ok(()), |column| {
-        Err(format!("its column {column} is missing, though the bookkeeping says that it is there; restore a backup"))
-    }))
+    if let Some(column) = COLUMNS.split(' ').find(|column| !have.iter().any(|known| known == column)) {
+        let why =
+            format!("its column {column} is missing, though the bookkeeping says that it is there; restore a backup");
+        return Ok(Err(why));
+    }
+    if let Err(why) = complete_indexes(client).await? {
+        return Ok(Err(why));
+    }
+    advance_sequences(client).await?;
+    Ok(Ok(()))
+}
+
+/// Adds indexes without which nothing can be imported, as a partial restore loses them.
+async fn complete_indexes(client: &mut Object) -> Result<Result<(), String>, Error> {
+    if lacking(client).await?.is_empty() {
+        return Ok(Ok(()));
+    }
+    let tx = client.transaction().await?;
+    tx.batch_execute(ONE_AT_A_TIME).await?;
+    for (table, columns, name) in lacking(tx.client()).await? {
+        let made = tx.batch_execute(&format!("CREATE UNIQUE INDEX {name} ON {table} ({columns})")).await;
+        match made {
+            Err(e) if e.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+                let why = format!(
+                    "its table {table} has rows with the same {columns}, and lost the index {name} that keeps them \
+                     apart; delete those that are too many"
+                );
+                return Ok(Err(why));
+            }
+            made => made?,
+        }
+        tracing::info!(index = name, "an index of recordings was missing and is there again");
+    }
+    tx.commit().await.map(Ok)
+}
+
+async fn lacking(client: &Client) -> Result<Vec<(&'static str, &'static str, &'static str)>, Error> {
+    let text = "SELECT t.relname || ' ' || string_agg(a.attname, ', ' ORDER BY k.place) FROM pg_index i \
+                JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace s ON s.oid = t.relnamespace \
+                CROSS JOIN unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place) \
+                JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = k.number \
+                WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
+                  AND s.nspname = ANY (current_schemas(false)) GROUP BY i.indexrelid, t.relname";
+    let rows = client.query_typed(text, &[]).await?;
+    let there: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let is_there = |table: &str, columns: &str| there.iter().any(|known| *known == format!("{table} {columns}"));
+    Ok(UNIQUE.into_iter().filter(|(table, columns, _)| !is_there(table, columns)).collect())
+}
+
+/// Sequences that are behind their rows, as after rows were copied in with their numbers, go on after them. Whoever may
+/// not do that reads all the same.
+async fn advance_sequences(client: &Client) -> Result<(), Error> {
+    for table in NUMBERED {
+        let behind = format!(
+            "SELECT q.name FROM (SELECT pg_get_serial_sequence('{table}', 'id') AS name, \
+               (SELECT max(id) FROM {table}) AS last) q \
+             WHERE q.last > coalesce(pg_sequence_last_value(q.name::regclass), 0)"
+        );
+        let advance = format!(
+            "SELECT setval(pg_get_serial_sequence('{table}', 'id'), greatest((SELECT max(id) FROM {table}), \
+               nextval(pg_get_serial_sequence('{table}', 'id'))))"
+        );
+        let done = match client.query_typed_opt(&behind, &[]).await {
+            Ok(None) => continue,
+            Ok(Some(_)) => client.query_typed_opt(&advance, &[]).await.map(|_| true),
+            Err(e) => Err(e),
+        };
+        match done {
+            Ok(_) => tracing::info!(table, "the sequence of its ids was behind its rows and goes on after them"),
+            Err(e) if e.as_db_error().is_some() => {
+                tracing::warn!(table, error = %e, "the sequence of its ids cannot be looked after");
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 /// The versions that the bookkeeping does not name.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use adapter_bbb::{CallbackUrls, ImportOutcome, LocalStore, MeetingStore as _, RecordingState};
+use adapter_bbb::{
+    CallbackUrls, ImportOutcome, LocalStore, MeetingStore as _, Payload, RecordingDesk, RecordingState, Recordings,
+    RequestHead,
+};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -215,4 +218,51 @@ async fn one_importer_at_a_time_and_what_is_still_copied_waits() {
     lock.lock().unwrap();
     let e = shelf.importer.import_now(true).await.unwrap_err();
     assert_eq!(e.to_string(), "another process is importing from this spool");
+}
+
+/// What operators see of it.
+#[tokio::test]
+async fn figures_tell_what_imports_came_to() {
+    for shelf in Shelf::each().await {
+        let process = Process::start(options(), Arc::new(LocalStore::memory()), false).await;
+        let desk = RecordingDesk::new(shelf.index.clone(), shelf.keeper.clone(), Some(shelf.importer.clone()));
+        let recordings = Recordings::new(shelf.index.clone());
+        let service = process.service.clone().with_recordings(Arc::new(recordings)).with_recording_desk(desk);
+        let page = async || {
+            let head = RequestHead { method: "GET", path: "/metrics", host: Some("any"), ..RequestHead::default() };
+            let answer = service.handle(head, Payload::Whole(bytes::Bytes::new())).await;
+            String::from_utf8_lossy(answer.body()).into_owned()
+        };
+        let value = |page: &str, sample: &str| -> Option<f64> {
+            page.lines().find_map(|l| l.strip_prefix(sample)).and_then(|rest| rest.trim().parse().ok())
+        };
+        let before = page().await;
+        assert_eq!(value(&before, "balancer_recording_imports_total{result=\"done\"}"), Some(0.0));
+        assert!(!before.contains("balancer_recording_import_last_success_timestamp_seconds"), "never yet");
+        let good = packed(&both_formats("rec-1", 1));
+        shelf.arrives("rec-1.tar", &good);
+        shelf.arrives("bad.tar", b"not an archive");
+        shelf.import().await;
+        shelf.arrives("rec-2.tar", &packed(&both_formats("rec-2", 1)));
+        *shelf.news.fails.lock().unwrap() = Some("nobody listens".to_owned());
+        shelf.importer.import_now(false).await.unwrap();
+        let page = page().await;
+        for (sample, want) in [
+            ("balancer_recordings_index_up", 1.0),
+            ("balancer_recording_imports_total{result=\"done\"}", 1.0),
+            ("balancer_recording_imports_total{result=\"refused\"}", 1.0),
+            ("balancer_recording_imports_total{result=\"failed\"}", 1.0),
+            ("balancer_recording_import_duration_seconds_count{result=\"done\"}", 1.0),
+            ("balancer_recording_import_bytes_total", good.len() as f64),
+            ("balancer_recordings_imported_total", 2.0),
+            // The bad one, and the one that is tried again.
+            ("balancer_recording_spool_archives", 2.0),
+        ] {
+            assert_eq!(value(&page, sample), Some(want), "{}: {sample}", shelf.name());
+        }
+        let last = value(&page, "balancer_recording_import_last_success_timestamp_seconds").unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+        assert!((now - 600.0..=now).contains(&last), "{last}");
+        assert!(!page.contains("rec-1") && !page.contains("meeting-rec"), "no recording in a label");
+    }
 }

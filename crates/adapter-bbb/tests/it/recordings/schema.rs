@@ -64,7 +64,9 @@ async fn dump(client: &Client) -> String {
         let text = |at: usize| row.get::<_, String>(at);
         out += &format!("{}.{} {} {} {} {}\n", text(0), text(1), text(2), row.get::<_, i32>(3), text(4), text(5));
     }
-    let indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1";
+    // Ours are beside Scalelite's, and come when they come.
+    let indexes = "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND indexname NOT LIKE 'balancer\\_%' \
+                   ORDER BY 1";
     for row in client.query(indexes, &[]).await.unwrap() {
         out += &format!("{}\n", row.get::<_, String>(0));
     }
@@ -215,4 +217,106 @@ async fn a_database_that_is_made_anew_is_used_again() {
     assert!(index.get("r").await.is_err());
     assert_eq!(index.get("r").await.unwrap(), None);
     index.import(&recording("r", "m", 0, true)).await.unwrap();
+}
+
+/// What a partial restore lost of the bookkeeping, the indexes and the sequences is completed; the rows stay.
+#[tokio::test]
+async fn what_a_restore_lost_is_completed_and_the_rows_stay() {
+    let Some(server) = PostgresServer::start() else { return };
+    let client = database(&server, "restored", &scalelite()).await;
+    let tables = ["recordings", "metadata", "playback_formats", "thumbnails", "callback_data"];
+    let all = async || {
+        let mut out = String::new();
+        for table in tables {
+            out += &rows(&client, table).await;
+        }
+        out
+    };
+    let before = all().await;
+    client
+        .batch_execute(
+            "DROP TABLE ar_internal_metadata; DROP INDEX index_recordings_on_record_id; \
+             DROP INDEX index_metadata_on_recording_id_and_key; \
+             DROP INDEX index_playback_formats_on_recording_id_and_format; \
+             INSERT INTO schema_migrations VALUES ('20990101000000')",
+        )
+        .await
+        .unwrap();
+    for table in tables {
+        // As COPY leaves it.
+        client.batch_execute(&format!("SELECT setval('{table}_id_seq', 1, false)")).await.unwrap();
+    }
+    let index = index(&server, "restored");
+    index.check().await.unwrap();
+    assert_eq!(all().await, before);
+    let theirs = database(&server, "theirs", &scalelite()).await;
+    assert_eq!(dump(&client).await, dump(&theirs).await);
+    let noted = rows(&client, "schema_migrations").await;
+    assert!(noted.contains("20990101000000") && noted.lines().count() == 7, "what is newer stays: {noted}");
+    assert!(rows(&client, "ar_internal_metadata").await.starts_with("(environment,production,"));
+    let mut new = recording("new", "room", 0, true);
+    new.set_meta("key", "value");
+    assert_eq!(index.import(&new).await.unwrap(), new);
+    let id = "SELECT id FROM recordings WHERE record_id = 'new'";
+    assert!(client.query_one(id, &[]).await.unwrap().get::<_, i64>(0) > 4);
+    // Times are UTC without a zone, whatever zone the server is in.
+    client.batch_execute("ALTER DATABASE restored SET timezone TO 'America/New_York'").await.unwrap();
+    let far = super::world::index(&server, "restored");
+    assert_eq!(far.import(&new).await.unwrap(), new);
+    assert_eq!(far.get("8f3e-1").await.unwrap().unwrap().start_ms, Some(1_683_187_200_123));
+    let started = "SELECT starttime::text FROM recordings WHERE record_id = 'new'";
+    assert_eq!(client.query_one(started, &[]).await.unwrap().get::<_, &str>(0), "2020-09-13 12:26:40.123");
+    assert!(far.mark_deleted("new").await.unwrap());
+    let fresh = "SELECT abs(extract(epoch FROM (now() AT TIME ZONE 'utc') - deleted_at)) < 600 FROM recordings \
+                 WHERE record_id = 'new'";
+    assert!(client.query_one(fresh, &[]).await.unwrap().get::<_, bool>(0));
+
+    // Rows that no index can tell apart are named.
+    let twice = database(&server, "twice", &scalelite()).await;
+    let doubled = "DROP INDEX index_recordings_on_record_id; INSERT INTO recordings (record_id) VALUES ('8f3e-1')";
+    twice.batch_execute(doubled).await.unwrap();
+    let before = everything(&twice).await;
+    let e = super::world::index(&server, "twice").check().await.unwrap_err();
+    assert!(matches!(e, IndexError::Unusable { .. }) && e.to_string().contains("rows with the same record_id"), "{e}");
+    assert_eq!(everything(&twice).await, before);
+}
+
+/// Indexes of our own come by themselves, also after somebody was stopped in the middle of one; nobody waits for them.
+#[tokio::test]
+async fn indexes_of_our_own_are_added_beside_theirs() {
+    let Some(server) = PostgresServer::start() else { return };
+    let client = database(&server, "theirs", &scalelite()).await;
+    let broken = "CREATE INDEX balancer_recordings_newest ON recordings (id); \
+        UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'balancer_recordings_newest'::regclass";
+    client.batch_execute(broken).await.unwrap();
+    let ours = async |client: &Client| {
+        let text = "SELECT string_agg(c.relname || ' ' || i.indisvalid, ',' ORDER BY c.relname) FROM pg_index i \
+                    JOIN pg_class c ON c.oid = i.indexrelid WHERE c.relname LIKE 'balancer%'";
+        client.query_one(text, &[]).await.unwrap().get::<_, Option<String>>(0).unwrap_or_default()
+    };
+    let several = [0; 3].map(|_| index(&server, "theirs"));
+    for index in &several {
+        index.check().await.unwrap();
+    }
+    let want = "balancer_metadata_value true,balancer_recordings_newest true,balancer_recordings_record_id true";
+    crate::stage::until("they are there", async || ours(&client).await == want).await;
+    // Long values are found as well as short ones.
+    let mut r = recording("long", "m", 0, true);
+    let long = "ä".repeat(60_000);
+    r.set_meta("note", &*long);
+    r.set_meta("tenant-id", format!("{long}x"));
+    several[0].import(&r).await.unwrap();
+    let mut q = RecordingQuery::default();
+    q.meta.insert("note".into(), vec![long.clone()]);
+    assert_eq!(several[0].list(&q).await.unwrap().recordings.len(), 1);
+    q.tenant = Some(format!("{long}x"));
+    assert_eq!(several[0].list(&q).await.unwrap().recordings.len(), 1);
+    q.tenant = Some(long);
+    assert!(several[0].list(&q).await.unwrap().recordings.is_empty());
+
+    let bare = database(&server, "bare", &scalelite()).await;
+    let mut options = adapter_bbb::PostgresOptions::from_url(&server.url("bare")).unwrap();
+    options.indexes = false;
+    adapter_bbb::PostgresRecordings::new(options).unwrap().check().await.unwrap();
+    assert_eq!(ours(&bare).await, "");
 }
