@@ -85,16 +85,17 @@ fn tenants() -> Result<(), String> {
     run("soaking tenants", &mut test)
 }
 
-/// An importer of recordings that is killed 200 times with folders, and 60 times with a bucket.
+/// An importer of recordings that is killed 200 times on each kind of index and 60 times with a bucket, and a database
+/// that dies 60 times.
 fn recordings() -> Result<(), String> {
     tools::install(&[])?;
     tools::python()?;
     let mut test = Command::new("cargo");
     test.args(["test", "--quiet", "-p", "adapter-bbb", "--all-features", "--test", "it", "--"]);
-    test.args(["--exact", "importing::kills::long_kills", "s3::kills::long_kills", "--ignored", "--nocapture"]);
-    test.arg("--test-threads=1");
+    test.args(["--exact", "importing::kills::long_kills", "importing::outages::long_deaths", "s3::kills::long_kills"]);
+    test.args(["--ignored", "--nocapture", "--test-threads=1"]);
     test.env("CI", "true").env_remove("SOAK_KILLS");
-    run("killing importers", &mut test)
+    run("killing importers and their database", &mut test)
 }
 
 #[cfg(test)]

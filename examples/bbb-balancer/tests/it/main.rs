@@ -14,6 +14,7 @@ mod migration;
 mod plan;
 mod processes;
 mod recordings;
+mod recordings_kept;
 mod soak;
 mod sync;
 mod tenants;
