@@ -104,11 +104,10 @@ impl PostgresRecordings {
 
     async fn run<W: Work>(&self, work: W) -> Result<W::Out, IndexError> {
         let deadline = Instant::now() + self.options.timeout;
-        let (mut tries, got) = (0, AtomicBool::new(false));
+        let (mut tries, waits) = (0, AtomicBool::new(false));
         loop {
-            got.store(false, SeqCst);
-            let Ok(done) = timeout_at(deadline, self.once(&work, &got)).await else {
-                return Err(self.too_late(got.load(SeqCst)));
+            let Ok(done) = timeout_at(deadline, self.once(&work, &waits)).await else {
+                return Err(self.too_late(waits.load(SeqCst)));
             };
             let broken = match done {
                 Ok(out) => return Ok(out),
@@ -137,10 +136,9 @@ impl PostgresRecordings {
     }
 
     /// Nothing came of it in time: because nobody answers, or because every connection is at work.
-    fn too_late(&self, got_connection: bool) -> IndexError {
+    fn too_late(&self, waited: bool) -> IndexError {
         let seconds = self.options.timeout.as_secs_f64();
-        let pool = self.pool.status();
-        let why = if !got_connection && pool.size >= pool.max_size && pool.available == 0 {
+        let why = if waited {
             format!(
                 "none of {} connections was free within {seconds} s; raise pool in DATABASE_URL if the database answers",
                 self.options.connections
@@ -151,8 +149,10 @@ impl PostgresRecordings {
         IndexError::Lost { target: self.target.clone(), why, source: None }
     }
 
-    /// One try; `got` tells whether it came as far as to a connection.
-    async fn once<W: Work>(&self, work: &W, got: &AtomicBool) -> Result<W::Out, Broken> {
+    /// One try; `waits` tells whether it waits for one of the connections, all of which are at work.
+    async fn once<W: Work>(&self, work: &W, waits: &AtomicBool) -> Result<W::Out, Broken> {
+        let pool = self.pool.status();
+        waits.store(pool.size >= pool.max_size && pool.available == 0, SeqCst);
         let object = self.pool.get().await.map_err(|e| match e {
             PoolError::Backend(e) => {
                 let broken = self.broken(e);
@@ -165,7 +165,7 @@ impl PostgresRecordings {
                 Broken { error: IndexError::Lost { target, why, source: Some(Box::new(e)) }, again: Again::No }
             }
         })?;
-        got.store(true, SeqCst);
+        waits.store(false, SeqCst);
         let mut held = Held(Some(object));
         let Some(client) = held.0.as_mut() else {
             let why = "its connection is gone".to_owned();

@@ -151,6 +151,10 @@ impl PostgresOptions {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(Duration::from_secs(5));
         }
+        // Nobody reads along between two processes of one machine: no word of sslmode counts there.
+        if config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_))) {
+            tls = Wanted { proof: Proof::Never, ..Wanted::default() };
+        }
         config.ssl_mode(match tls.proof {
             _ if !HAS_TLS => SslMode::Disable,
             Proof::Never => SslMode::Disable,
@@ -227,6 +231,8 @@ mod tests {
                 Err(e) => assert!(!HAS_TLS && e.contains("postgres-tls"), "{query}: {e}"),
             }
         }
+        let local = PostgresOptions::from_url("postgresql:///db?host=/run/postgresql&sslrootcert=/ca.pem").unwrap();
+        assert_eq!((local.tls.proof, local.config.get_ssl_mode()), (Proof::Never, SslMode::Disable));
         let own = read("sslcert=/a%20b.pem&sslkey=/k.pem").unwrap().tls.own;
         assert_eq!(own, Some(("/a b.pem".into(), "/k.pem".into())));
     }

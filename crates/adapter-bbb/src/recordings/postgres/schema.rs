@@ -1,6 +1,7 @@
 //! Scalelite's tables: made, taken over, brought up to date; and the bookkeeping of its migrations.
 
 use deadpool_postgres::Object;
+use tokio::try_join;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
@@ -89,29 +90,34 @@ pub(super) async fn ensure(client: &mut Object) -> Result<Result<(), String>, Er
         tx.commit().await?;
         tracing::info!(steps = missing.len(), "the tables of recordings are up to date");
     }
-    let have = client.query_typed(
-        "SELECT table_name || '.' || column_name FROM information_schema.columns \
-         WHERE table_schema = ANY (current_schemas(false))",
-        &[],
-    );
-    let have: Vec<String> = have.await?.iter().map(|row| row.get(0)).collect();
+    // Asked together, so that all three take one round trip.
+    let (have, lacking, behind) = try_join!(columns(client), lacking(client), behind(client))?;
     if let Some(column) = COLUMNS.split(' ').find(|column| !have.iter().any(|known| known == column)) {
         let why =
             format!("its column {column} is missing, though the bookkeeping says that it is there; restore a backup");
         return Ok(Err(why));
     }
-    if let Err(why) = complete_indexes(client).await? {
+    if !lacking.is_empty()
+        && let Err(why) = complete_indexes(client).await?
+    {
         return Ok(Err(why));
     }
-    advance_sequences(client).await?;
+    for table in behind {
+        advance_sequence(client, &table).await?;
+    }
     Ok(Ok(()))
+}
+
+/// Every column there is, after its table.
+async fn columns(client: &Client) -> Result<Vec<String>, Error> {
+    let text = "SELECT table_name || '.' || column_name FROM information_schema.columns \
+                WHERE table_schema = ANY (current_schemas(false))";
+    let rows = client.query_typed(text, &[]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Adds indexes without which nothing can be imported, as a partial restore loses them.
 async fn complete_indexes(client: &mut Object) -> Result<Result<(), String>, Error> {
-    if lacking(client).await?.is_empty() {
-        return Ok(Ok(()));
-    }
     let tx = client.transaction().await?;
     tx.batch_execute(ONE_AT_A_TIME).await?;
     for (table, columns, name) in lacking(tx.client()).await? {
@@ -144,31 +150,41 @@ async fn lacking(client: &Client) -> Result<Vec<(&'static str, &'static str, &'s
     Ok(UNIQUE.into_iter().filter(|(table, columns, _)| !is_there(table, columns)).collect())
 }
 
-/// Sequences that are behind their rows, as after rows were copied in with their numbers, go on after them. Whoever may
-/// not do that reads all the same.
-async fn advance_sequences(client: &Client) -> Result<(), Error> {
-    for table in NUMBERED {
-        let behind = format!(
-            "SELECT q.name FROM (SELECT pg_get_serial_sequence('{table}', 'id') AS name, \
-               (SELECT max(id) FROM {table}) AS last) q \
-             WHERE q.last > coalesce(pg_sequence_last_value(q.name::regclass), 0)"
-        );
-        let advance = format!(
-            "SELECT setval(pg_get_serial_sequence('{table}', 'id'), greatest((SELECT max(id) FROM {table}), \
-               nextval(pg_get_serial_sequence('{table}', 'id'))))"
-        );
-        let done = match client.query_typed_opt(&behind, &[]).await {
-            Ok(None) => continue,
-            Ok(Some(_)) => client.query_typed_opt(&advance, &[]).await.map(|_| true),
-            Err(e) => Err(e),
-        };
-        match done {
-            Ok(_) => tracing::info!(table, "the sequence of its ids was behind its rows and goes on after them"),
-            Err(e) if e.as_db_error().is_some() => {
-                tracing::warn!(table, error = %e, "the sequence of its ids cannot be looked after");
-            }
-            Err(e) => return Err(e),
+/// Tables whose sequence is behind their rows, as after rows were copied in with their numbers.
+async fn behind(client: &Client) -> Result<Vec<String>, Error> {
+    let each = NUMBERED.map(|table| {
+        format!(
+            "SELECT '{table}' AS name, (SELECT max(id) FROM {table}) AS last, \
+               pg_get_serial_sequence('{table}', 'id') AS sequence"
+        )
+    });
+    let text = format!(
+        "SELECT q.name FROM ({}) q WHERE q.last > coalesce(pg_sequence_last_value(q.sequence::regclass), 0)",
+        each.join(" UNION ALL ")
+    );
+    match client.query_typed(&text, &[]).await {
+        Ok(rows) => Ok(rows.iter().map(|row| row.get(0)).collect()),
+        // Whoever may not look at them reads all the same.
+        Err(e) if e.as_db_error().is_some() => {
+            tracing::warn!(error = %e, "the sequences of the tables of recordings cannot be looked at");
+            Ok(Vec::new())
         }
+        Err(e) => Err(e),
+    }
+}
+
+/// Lets a sequence go on after the rows. Whoever may not do that reads all the same.
+async fn advance_sequence(client: &Client, table: &str) -> Result<(), Error> {
+    let text = format!(
+        "SELECT setval(pg_get_serial_sequence('{table}', 'id'), greatest((SELECT max(id) FROM {table}), \
+           nextval(pg_get_serial_sequence('{table}', 'id'))))"
+    );
+    match client.query_typed_opt(&text, &[]).await {
+        Ok(_) => tracing::info!(table, "the sequence of its ids was behind its rows and goes on after them"),
+        Err(e) if e.as_db_error().is_some() => {
+            tracing::warn!(table, error = %e, "the sequence of its ids is behind its rows and cannot be moved on");
+        }
+        Err(e) => return Err(e),
     }
     Ok(())
 }

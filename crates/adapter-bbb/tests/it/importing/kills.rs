@@ -146,7 +146,7 @@ async fn kill_again_and_again(times: u32, server: Option<&PostgresServer>) {
         None => String::new(),
     };
     if let Some(server) = server {
-        folder.put("database", &server.url(&database));
+        folder.put("database", server.url(&database));
     }
     let mut versions: HashMap<String, u32> = HashMap::new();
     let mut gone: BTreeSet<String> = BTreeSet::new();

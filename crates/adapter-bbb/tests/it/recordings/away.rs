@@ -60,7 +60,7 @@ async fn a_restart_between_two_calls_is_not_noticed() {
 async fn a_database_that_hangs_is_waited_for_no_longer_than_said() {
     let Some(server) = PostgresServer::start() else { return };
     let mut options = PostgresOptions::from_url(&server.url("scalelite")).unwrap();
-    options.timeout = Duration::from_millis(300);
+    options.timeout = Duration::from_secs(1);
     let index = Arc::new(PostgresRecordings::new(options).unwrap());
     let world = World::new(index.clone(), RecordingOptions::default()).await;
     // The tables are made without haste.
