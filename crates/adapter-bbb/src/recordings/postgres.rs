@@ -1,7 +1,7 @@
 //! The index in Postgres, in Scalelite's tables.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -47,6 +47,8 @@ pub struct PostgresRecordings {
     ready: AtomicBool,
     /// Whether indexes of ours have been seen to.
     indexed: AtomicBool,
+    /// Operations that have a connection or wait for one.
+    busy: AtomicUsize,
 }
 
 impl fmt::Debug for PostgresRecordings {
@@ -80,6 +82,15 @@ impl Drop for Held {
     }
 }
 
+/// One operation under way.
+struct Busy<'a>(&'a AtomicUsize);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
 impl PostgresRecordings {
     /// An index in this database. Nothing is opened yet.
     ///
@@ -99,7 +110,14 @@ impl PostgresRecordings {
         let manager = Manager::from_config(options.config.clone(), NoTls, how);
         let pool = Pool::builder(manager).max_size(options.connections.max(1)).runtime(Runtime::Tokio1).build();
         let pool = pool.map_err(|e| IndexError::Unusable { target: target.clone(), why: e.to_string() })?;
-        Ok(Self { pool, options, target, ready: AtomicBool::new(false), indexed: AtomicBool::new(false) })
+        Ok(Self {
+            pool,
+            options,
+            target,
+            ready: AtomicBool::new(false),
+            indexed: AtomicBool::new(false),
+            busy: AtomicUsize::new(0),
+        })
     }
 
     async fn run<W: Work>(&self, work: W) -> Result<W::Out, IndexError> {
@@ -151,8 +169,9 @@ impl PostgresRecordings {
 
     /// One try; `waits` tells whether it waits for one of the connections, all of which are at work.
     async fn once<W: Work>(&self, work: &W, waits: &AtomicBool) -> Result<W::Out, Broken> {
-        let pool = self.pool.status();
-        waits.store(pool.size >= pool.max_size && pool.available == 0, SeqCst);
+        let others = self.busy.fetch_add(1, SeqCst);
+        let _busy = Busy(&self.busy);
+        waits.store(others >= self.options.connections, SeqCst);
         let object = self.pool.get().await.map_err(|e| match e {
             PoolError::Backend(e) => {
                 let broken = self.broken(e);
