@@ -129,19 +129,19 @@ impl PostgresRecordings {
             };
             let broken = match done {
                 Ok(out) => return Ok(out),
-                Err(broken) if tries == self.options.retries => return Err(broken.error),
                 Err(broken) => broken,
             };
-            match broken.again {
-                Again::No => return Err(broken.error),
-                Again::AtOnce => {}
-                // What is full or begins just now may be ready in a moment.
+            let again = match broken.again {
+                Again::No => false,
+                Again::AtOnce => tries < self.options.retries,
+                // What is full or begins just now may be ready in a moment: half of the time is waited for that.
                 Again::Later => {
-                    let moment = PAUSE * 2_u32.saturating_pow(tries);
-                    if timeout_at(deadline, sleep(moment)).await.is_err() {
-                        return Err(broken.error);
-                    }
+                    let _ = timeout_at(deadline, sleep(PAUSE * 2_u32.pow(tries.min(3)))).await;
+                    Instant::now() + self.options.timeout / 2 < deadline
                 }
+            };
+            if !again {
+                return Err(broken.error);
             }
             tries += 1;
         }

@@ -62,8 +62,8 @@ pub struct PostgresOptions {
     pub connections: usize,
     /// Longest wait for any operation, connecting and trying again included. Default 10 s.
     pub timeout: Duration,
-    /// How often an operation is tried again when its connection turns out to be dead, or when the server has no room
-    /// for another one just now. Default 3.
+    /// How often an operation is tried again when its connection turns out to be dead. Default 3. While the server starts,
+    /// or has no room for another connection, it is tried again for half of the timeout, however often.
     pub retries: u32,
     /// Whether indexes of our own are added beside Scalelite's, by which long lists are found quickly. Nobody waits for
     /// that, and a user who may not do it goes on without. Default on.
