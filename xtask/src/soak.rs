@@ -77,12 +77,18 @@ fn balancer(name: &str, options: Options) -> Result<(), String> {
     run("soaking", &mut test)
 }
 
-/// Two tenants beside one alone, in many more schedules than the test has.
+/// Two tenants beside one alone, in many more schedules than the test has, and two thousand of them on one Redis.
 fn tenants() -> Result<(), String> {
-    let mut test = Command::new("cargo");
-    test.args(["test", "--quiet", "-p", "adapter-bbb", "--all-features", "--test", "it", "--"]);
-    test.args(["tenants::property", "--nocapture"]).env("TENANT_CASES", "2000");
-    run("soaking tenants", &mut test)
+    tools::install(&[])?;
+    for (what, args) in [
+        ("soaking tenants", ["tenants::property", "--nocapture", "--include-ignored"]),
+        ("soaking 2,000 tenants", ["tenants::crowd::long", "--nocapture", "--include-ignored"]),
+    ] {
+        let mut test = Command::new("cargo");
+        test.args(["test", "--quiet", "-p", "adapter-bbb", "--all-features", "--test", "it", "--"]);
+        run(what, test.args(args).env("CI", "true").env("TENANT_CASES", "2000"))?;
+    }
+    Ok(())
 }
 
 /// An importer of recordings that is killed 200 times on each kind of index and 60 times with a bucket, and a database

@@ -162,7 +162,9 @@ impl Connection {
         }
         let length: usize = match header(text, "content-length") {
             Some(digits) => digits.parse().map_err(|_| bad("no content length"))?,
-            None if status == 302 || status == 204 => 0,
+            None if status == 204 => 0,
+            // Nobody reads what stands behind a redirect. Where it ends is not said, so nothing else comes after it.
+            None if (300..400).contains(&status) => return Ok((status, head, Body::Plain(0), true)),
             None => return Err(bad("an answer without a length")),
         };
         while input.len() < head + length {
@@ -197,4 +199,49 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 
 fn bad(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers one request on each connection, in these words.
+    async fn answering(answers: &'static [&'static str]) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut seen = Vec::new();
+                while !seen.ends_with(b"\r\n\r\n") {
+                    stream.read_buf(&mut seen).await.unwrap();
+                }
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        addr
+    }
+
+    #[tokio::test]
+    async fn redirects_are_read_with_and_without_a_length() {
+        let addr = answering(&[
+            "HTTP/1.1 302 Found\r\nLocation: http://a/join?x\r\n\r\n<html>not awaited</html>",
+            "HTTP/1.1 307 Temporary Redirect\r\nlocation: http://b/join?x\r\n\r\n",
+            "HTTP/1.1 303 See Other\r\nlocation: http://c/join?x\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok",
+            "HTTP/1.1 307 T\r\nlocation: http://d/join?x\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n\r\nhow long?",
+        ])
+        .await;
+        // One connection where it stays open, a new one where it cannot.
+        let mut connection = Connection::new(addr);
+        for (status, host, body) in [(302, "a", ""), (307, "b", ""), (303, "c", "ok"), (307, "d", "ok")] {
+            let reply = connection.exchange(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+            assert_eq!((reply.status, reply.body), (status, body.as_bytes()));
+            assert_eq!(reply.location, Some(&*format!("http://{host}/join?x")));
+        }
+        connection = Connection::new(addr);
+        assert!(connection.exchange(b"GET / HTTP/1.1\r\n\r\n").await.is_err(), "only redirects need no length");
+    }
 }

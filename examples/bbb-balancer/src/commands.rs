@@ -131,6 +131,11 @@ pub(crate) fn count(value: &Value, name: &str) -> u64 {
     value.get(name).and_then(Value::as_u64).unwrap_or_default()
 }
 
+/// A whole number and what it counts, by the field's name, which is a plural: `1 meeting`.
+fn counted_of(value: &Value, name: &str) -> String {
+    console::counted(usize::try_from(count(value, name)).unwrap_or(usize::MAX), name.trim_end_matches('s'))
+}
+
 /// A number, if it is there.
 fn number(value: &Value, name: &str) -> Option<f64> {
     value.get(name).and_then(Value::as_f64)

@@ -273,6 +273,7 @@ impl Settings {
             notices,
             warnings,
         };
+        documents(&mut r, &settings);
         if r.errors.is_empty() { Ok(settings) } else { Err(r.errors) }
     }
 
@@ -315,6 +316,22 @@ fn rules(r: &mut Reader<'_>, defaults: &str, overrides: &str, exclude: &str) -> 
         return ParamRules::default();
     }
     ParamRules::parse(&d, &o, &x).unwrap_or_default()
+}
+
+/// Refuses documents for every `create` that no `create` may have: all of them would fail.
+fn documents(r: &mut Reader<'_>, settings: &Settings) {
+    for name in ["default_create_params", "override_create_params"] {
+        let rules = ParamRules::parse(&r.text(name).unwrap_or_default(), "", "").unwrap_or_default();
+        let is_document = |param: &str| param.strip_suffix("[]").unwrap_or(param) == "preUploadedPresentation";
+        let mut urls = rules.values().filter(|(param, url)| is_document(param) && !url.trim().is_empty());
+        if let Some(why) = urls.find_map(|(_, url)| settings.callback_allow.check(url).err()) {
+            let why = format!(
+                "its preUploadedPresentation would make every create fail: {why} \
+                 (BALANCER_CALLBACK_ALLOW takes networks such as 10.0.0.0/8)"
+            );
+            r.refuse(name, &why);
+        }
+    }
 }
 
 fn interval(r: &mut Reader<'_>) -> Duration {

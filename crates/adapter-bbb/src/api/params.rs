@@ -130,6 +130,22 @@ impl<'a> Params<'a> {
         Ok(Self { pairs })
     }
 
+    /// Reads an url-encoded form of which not everything has to be text: what is broken becomes a sign for that.
+    ///
+    /// # Errors
+    /// Too many pairs.
+    #[cfg(feature = "http")]
+    pub(crate) fn parse_lossy(raw: &'a [u8]) -> Result<Self, ParamError> {
+        let mut pairs = Vec::new();
+        for (name, value) in form_urlencoded::parse(raw) {
+            if pairs.len() == MAX_PARAMS {
+                return Err(ParamError::TooMany { limit: MAX_PARAMS });
+            }
+            pairs.push(Pair { name, value: Some(value) });
+        }
+        Ok(Self { pairs })
+    }
+
     /// Reads a `multipart/form-data` body of at most [`MAX_PARAMS`] fields. Uploaded files are passed over.
     ///
     /// # Errors

@@ -100,6 +100,18 @@ impl ParamRules {
         rules
     }
 
+    /// Every name and value that the rules put into a call, of defaults and of overrides.
+    pub fn values(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.defaults.iter().chain(&self.overrides).map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// Those of them that reach the server when a front-end sends these parameters.
+    #[cfg(feature = "http")]
+    pub(crate) fn added<'r>(&'r self, to: &'r Params<'_>) -> impl Iterator<Item = (&'r str, &'r str)> {
+        let defaults = self.defaults.iter().filter(|(name, _)| self.exclude.contains(name) || !to.contains(name));
+        defaults.chain(&self.overrides).map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     fn default_of(&self, name: &str) -> Option<&str> {
         self.defaults.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }

@@ -68,19 +68,12 @@ impl Cluster {
         if !self.store.is_shared() {
             return Ok((self.store.look(id).await?, false));
         }
-        let asked = if self.last_known.away.load(Relaxed) {
-            self.briefly(self.store.look(id)).await
-        } else {
-            self.store.look(id).await
-        };
-        match asked {
+        match self.patiently(self.store.look(id)).await {
             Ok(look) => {
-                self.last_known.away.store(false, Relaxed);
                 self.last_known.put(id, look.meeting.as_ref());
                 Ok((look, false))
             }
             Err(e) if is_away(&e) => {
-                self.last_known.lost();
                 let Some(meeting) = self.last_known.get(id) else { return Err(e) };
                 let server = self.record(&meeting.binding.backend).map(|r| (r.state, r.online));
                 Ok((Look { meeting: Some(meeting), server, epoch: 0 }, true))
@@ -105,6 +98,21 @@ impl Cluster {
             Err(e) if is_away(&e) => Ok(Some(e)),
             Err(e) => Err(e),
         }
+    }
+
+    /// What the store answers; while it is out of reach, only what it answers at once.
+    pub(super) async fn patiently<T>(
+        &self,
+        asked: impl Future<Output = Result<T, StickError>>,
+    ) -> Result<T, StickError> {
+        let is_away_now = self.store.is_shared() && self.last_known.away.load(Relaxed);
+        let answer = if is_away_now { self.briefly(asked).await } else { asked.await };
+        match &answer {
+            Ok(_) => self.last_known.away.store(false, Relaxed),
+            Err(e) if is_away(e) => self.last_known.lost(),
+            Err(_) => {}
+        }
+        answer
     }
 
     /// What the store answers at once.

@@ -117,8 +117,10 @@ impl HealthProbe<BbbServer> for Probe {
         });
         let adoptable = adoptable.collect();
         let mut tenants: HashMap<String, u32> = HashMap::new();
-        for m in list.iter().filter(|m| m.tenant.is_some()) {
-            let people = tenants.entry(m.tenant.as_deref().unwrap_or_default().to_owned()).or_default();
+        for m in &list {
+            // An empty one is nobody's, and its name the store uses itself.
+            let Some(tenant) = m.tenant.as_deref().filter(|tenant| !tenant.is_empty()) else { continue };
+            let people = tenants.entry(tenant.to_owned()).or_default();
             *people = people.saturating_add(m.participants);
         }
         let breakouts = list.iter().filter(|m| m.breakout).map(|m| m.id.to_string()).collect();
@@ -217,6 +219,15 @@ impl Cluster {
         lock(&self.lists).remove(id);
         let fell = outcome.health == Health::Down && outcome.before != Health::Down;
         let failing = self.fails(id, fell);
+        if failing.polls == 1 {
+            let (host, reason) = (host_of(outcome.backend.url()), outcome.text());
+            if online {
+                tracing::info!(backend = %id, host, %reason, "a poll of a server failed");
+            } else {
+                // One that never answered goes offline without another word.
+                tracing::warn!(backend = %id, host, %reason, "a server that is not online fails its polls");
+            }
+        }
         if !failing.doubted {
             record.fence = self.begun(id);
             if record.fence.is_some() && self.processes() > 1 {

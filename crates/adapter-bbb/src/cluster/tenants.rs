@@ -18,47 +18,69 @@ const STALE: Duration = Duration::from_secs(600);
 /// All tenants as last read, those first that their names lead to.
 pub(crate) type Book = Arc<Vec<Arc<TenantRecord>>>;
 
+/// What was read last, and when somebody last tried to read it.
+#[derive(Debug)]
+struct Read {
+    book: Book,
+    at: Instant,
+    tried: Instant,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    book: Mutex<Option<(Instant, Book)>>,
+    read: Mutex<Option<Read>>,
     reading: tokio::sync::Mutex<()>,
 }
 
 impl Known {
-    fn younger_than(&self, age: Duration) -> Option<Book> {
-        let known = lock(&self.book);
-        known.as_ref().filter(|(at, _)| at.elapsed() < age).map(|(_, book)| book.clone())
+    /// What was read last, unless that is too long ago, and whether nobody need ask again yet.
+    fn last(&self) -> Option<(Book, bool)> {
+        let known = lock(&self.read);
+        let last = known.as_ref().filter(|read| read.at.elapsed() < STALE)?;
+        Some((last.book.clone(), last.tried.elapsed() < FRESH))
     }
 }
 
 impl Cluster {
-    /// All tenants, at most a second old; while the store is out of reach, as they were read last.
+    /// All tenants, at most a second old; while the store is out of reach, as they were read last. One at a time asks a
+    /// store that is slow, and nobody who can do with what was read last waits for him.
     ///
     /// # Errors
     ///
     /// [`StickError`] when the store cannot be asked and nothing was read lately.
     pub(crate) async fn tenants(&self) -> Result<Book, StickError> {
-        if let Some(book) = self.tenants.younger_than(FRESH) {
+        let last = match self.tenants.last() {
+            Some((book, true)) => return Ok(book),
+            last => last.map(|(book, _)| book),
+        };
+        let _one = match (self.tenants.reading.try_lock(), last) {
+            (Ok(one), _) => one,
+            (Err(_), Some(book)) => return Ok(book),
+            (Err(_), None) => self.tenants.reading.lock().await,
+        };
+        if let Some((book, true)) = self.tenants.last() {
             return Ok(book);
         }
-        let _one = self.tenants.reading.lock().await;
-        if let Some(book) = self.tenants.younger_than(FRESH) {
-            return Ok(book);
-        }
-        match self.store.tenant_store().tenants().await {
+        let now = Instant::now();
+        match self.patiently(self.store.tenant_store().tenants()).await {
             Ok(all) => {
                 let book: Book = Arc::new(all.into_iter().map(Arc::new).collect());
-                *lock(&self.tenants.book) = Some((Instant::now(), book.clone()));
+                *lock(&self.tenants.read) = Some(Read { book: book.clone(), at: now, tried: now });
                 Ok(book)
             }
-            Err(e) if is_away(&e) => self.tenants.younger_than(STALE).ok_or(e),
+            Err(e) if is_away(&e) => {
+                if let Some(read) = lock(&self.tenants.read).as_mut() {
+                    read.tried = Instant::now();
+                }
+                self.tenants.last().map(|(book, _)| book).ok_or(e)
+            }
             Err(e) => Err(e),
         }
     }
 
     /// The next question reads them anew.
     pub(crate) fn forget_tenants(&self) {
-        *lock(&self.tenants.book) = None;
+        *lock(&self.tenants.read) = None;
     }
 
     /// The tenant of this name, in whatever case.

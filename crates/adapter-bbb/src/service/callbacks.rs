@@ -4,9 +4,9 @@ use http::{Response, StatusCode};
 use serde_json::{Map, Value};
 
 use super::{BbbService, Bytes, plain, status};
-use crate::api::{BodyKind, Fault, Params, TokenKind, verified_claims};
+use crate::api::{BodyKind, Fault, ParamRules, Params, TokenKind, verified_claims};
 use crate::cluster::Cluster;
-use crate::egress::UrlRefusal;
+use crate::egress::{AddressRules, UrlRefusal};
 use crate::secret::Secret;
 use crate::store::tenants::in_tenants_words;
 use crate::store::{CallbackUrls, DeliveryKind, TenantRecord};
@@ -39,6 +39,19 @@ pub(super) fn named(params: &Params<'_>) -> bool {
 /// A document whose address is not allowed.
 pub(super) fn refused_document(why: &str) -> Fault {
     Fault::Passed { key: "invalidDocument".into(), message: format!("The document cannot be used: {why}") }
+}
+
+/// Whether a parameter of this name holds the address of a document.
+fn is_document(name: &str) -> bool {
+    address(name) == Some(DOCUMENT)
+}
+
+/// Refuses a private address of a document that the rules put into a `create`, as one that a front-end sends.
+pub(super) async fn check_rules(allow: &AddressRules, rules: &ParamRules, params: &Params<'_>) -> Result<(), Fault> {
+    for (_, url) in rules.added(params).filter(|(name, url)| is_document(name) && !url.trim().is_empty()) {
+        allow.check_resolved(url).await.map_err(|e| refused_document(&e.to_string()))?;
+    }
+    Ok(())
 }
 
 /// Puts our own addresses in the place of the front-end's, and keeps those; leaves out private ones that the server would

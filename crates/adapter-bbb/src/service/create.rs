@@ -108,6 +108,7 @@ impl BbbService {
         }
         let live = self.cluster.live();
         let allow = &live.callbacks.allow;
+        callbacks::check_rules(allow, &self.rules(&live.create), &params).await?;
         let document = match document {
             Payload::Whole(list) if list.is_empty() => Document::None,
             Payload::Whole(list) => {

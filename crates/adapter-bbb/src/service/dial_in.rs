@@ -58,7 +58,8 @@ impl BbbService {
         let Payload::Whole(body) = body else { return xml(not_found()) };
         let kind = check_content_type(BodyRule::Any, head.method, head.content_type, body.is_empty());
         let params = match kind.unwrap_or(BodyKind::None) {
-            BodyKind::Form => Params::parse(&body),
+            // Callers' names are in whatever encoding their telephones have; nobody is turned away for that.
+            BodyKind::Form => Params::parse_lossy(&body),
             BodyKind::Multipart => Params::parse_multipart(&body, head.content_type.unwrap_or("")),
             _ => Ok(Params::new()),
         };

@@ -1,11 +1,11 @@
 //! Figures for Prometheus, in its text format. Labels are servers and states, never meetings or people.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use balancer_core::ProbeOutcome;
+use balancer_core::{Backend, BackendId, ProbeOutcome};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use tokio::time::Instant;
@@ -79,6 +79,32 @@ impl Counts {
     }
 }
 
+/// The label of every server: host and port; with the path where several servers have those, else with the id.
+fn labels(records: &[ServerRecord]) -> HashMap<&BackendId, String> {
+    let path = |r: &ServerRecord| {
+        let (host, rest) = (host_of(&r.url), r.url.split_once("://").map_or(&*r.url, |(_, rest)| rest));
+        let path = rest.find('/').map_or("", |at| rest[at..].split(['?', '#']).next().unwrap_or_default());
+        format!("{host}{}", path.trim_end_matches('/'))
+    };
+    let ways: [&dyn Fn(&ServerRecord) -> String; 2] = [&|r| host_of(&r.url), &path];
+    let mut labels = HashMap::new();
+    for way in ways {
+        let mut found: HashMap<String, Vec<&ServerRecord>> = HashMap::new();
+        for r in records.iter().filter(|r| !labels.contains_key(&r.id)) {
+            found.entry(way(r)).or_default().push(r);
+        }
+        for (label, of) in found {
+            if let [one] = of[..] {
+                labels.insert(&one.id, label);
+            }
+        }
+    }
+    for r in records {
+        labels.entry(&r.id).or_insert_with(|| format!("{}#{}", path(r), r.id));
+    }
+    labels
+}
+
 /// One figure of a server.
 type Figure = fn(&ServerRecord) -> f64;
 
@@ -128,7 +154,11 @@ impl BbbService {
         let c = &self.cluster;
         let mut page = Page(String::with_capacity(4096));
         let records = c.records();
-        let views = c.pool.view(Instant::now());
+        let labels = labels(&records);
+        let label = |id: &BackendId| labels.get(id).map_or("", String::as_str);
+        let mut views = c.pool.view(Instant::now());
+        // Removed meanwhile, or added.
+        views.retain(|v| labels.contains_key(v.backend.id()));
         let mut states: BTreeMap<(&str, &str), u32> = BTreeMap::new();
         for r in &records {
             *states.entry((r.state.as_str(), if r.online { "online" } else { "offline" })).or_default() += 1;
@@ -145,18 +175,19 @@ impl BbbService {
         for (name, help, value) in columns {
             page.family(name, "gauge", help);
             for r in &records {
-                page.sample(name, &[("backend", &host_of(&r.url))], value(r));
+                page.sample(name, &[("backend", label(&r.id))], value(r));
             }
         }
         page.family("balancer_backend_load", "gauge", "Expected load in points of the load formula.");
         for v in &views {
-            page.sample("balancer_backend_load", &[("backend", &host_of(v.backend.url()))], v.expected as f64 / MILLI);
+            let label = label(v.backend.id());
+            page.sample("balancer_backend_load", &[("backend", label)], v.expected as f64 / MILLI);
         }
         page.family("balancer_backend_data_age_seconds", "gauge", "Age of the figures.");
         for v in &views {
             if let Some(age) = v.age {
-                let host = host_of(v.backend.url());
-                page.sample("balancer_backend_data_age_seconds", &[("backend", &host)], age.as_secs_f64());
+                let label = label(v.backend.id());
+                page.sample("balancer_backend_data_age_seconds", &[("backend", label)], age.as_secs_f64());
             }
         }
         page.family("balancer_decisions_total", "counter", "Creates by what became of them.");
@@ -185,7 +216,7 @@ impl BbbService {
             "Meetings left on a server that is cordoned, by its last poll.",
         );
         for r in records.iter().filter(|r| r.state == ServerState::Cordoned) {
-            page.sample("balancer_drain_remaining", &[("backend", &host_of(&r.url))], r.figures.meetings as f64);
+            page.sample("balancer_drain_remaining", &[("backend", label(&r.id))], r.figures.meetings as f64);
         }
         page.family(
             "balancer_requests_limited_total",

@@ -113,7 +113,10 @@ fn patch(tenant: &Value, kept: TenantLimits) -> Result<TenantPatch, String> {
     }
     for field in LRS_FIELDS {
         if let Some(value) = tenant.get(field) {
-            let value = value.as_str().unwrap_or_default();
+            let value = match value {
+                Value::Null => String::new(),
+                _ => numeral(value).ok_or_else(|| format!("Error: {field} must be a text, or null to remove it"))?,
+            };
             if value.len() > MAX_TEXT {
                 return Err(format!("Error: {field} is longer than {MAX_TEXT} characters"));
             }

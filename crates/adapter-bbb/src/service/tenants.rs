@@ -1,6 +1,7 @@
 //! Tenants: whose call it is, which meetings it may see, and how much it may have.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -263,9 +264,12 @@ impl BbbService {
             }
         }
         let meetings = c.store.meetings(None).await.unwrap_or_default();
+        let mut counts: HashMap<&str, usize> = HashMap::new();
+        for m in &meetings {
+            *counts.entry(m.tenant.as_str()).or_default() += 1;
+        }
         for t in book.iter() {
-            let own = meetings.iter().filter(|m| m.tenant == t.id).count();
-            figures.meetings.push((t.name.clone(), own));
+            figures.meetings.push((t.name.clone(), counts.get(t.id.as_str()).copied().unwrap_or_default()));
             figures.users.push((t.name.clone(), c.people_of(&t.id)));
         }
         figures

@@ -109,6 +109,46 @@ async fn no_spelling_of_a_name_leads_past_the_rules() {
     }
 }
 
+/// Rules of the operator and settings of tenants lead servers nowhere that a front-end may not lead them.
+#[tokio::test]
+async fn documents_that_rules_add_are_looked_at_too() {
+    let stage = Stage::memory(1).await;
+    let rules = |defaults: &str, overrides: &str| adapter_bbb::ParamRules::parse(defaults, overrides, "").unwrap();
+    let (public, private) =
+        ("preUploadedPresentation=http://8.8.8.8/a.pdf", "preUploadedPresentation=http://10.0.0.9/");
+    let array = format!("preUploadedPresentation[]=http://{NAME}/");
+    let own = "&preUploadedPresentation=http%3A%2F%2F8.8.4.4%2Fb.pdf";
+    for (n, (rules, sends, document)) in [
+        (rules(public, ""), "", Some("http://8.8.8.8/a.pdf")),
+        (rules("", public), own, Some("http://8.8.8.8/a.pdf")),
+        (rules(private, ""), "", None),
+        // Never used.
+        (rules(private, ""), own, Some("http://8.8.4.4/b.pdf")),
+        (rules("", private), own, None),
+        (rules(&array, ""), "", None),
+        (rules("preUploadedPresentation=", ""), "", Some("")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut o = patient();
+        o.create = rules;
+        let process = stage.process(o).await;
+        let made = process.call("create", &format!("meetingID=m{n}{sends}")).await;
+        match document {
+            Some(url) => {
+                assert!(made.ok(), "{n}: {made:?}");
+                let meeting = stage.fakes[0].meeting(&format!("m{n}")).unwrap();
+                assert_eq!(meeting.param("preUploadedPresentation"), Some(url), "{n}");
+            }
+            None => {
+                assert_eq!(made.text("messageKey"), "invalidDocument", "{n}: {made:?}");
+                assert!(stage.having(&format!("m{n}")).is_empty(), "{n}");
+            }
+        }
+    }
+}
+
 fn list(url: &str) -> String {
     format!(
         "<?xml version=\"1.0\"?><modules><module name=\"presentation\"><document url=\"{url}\"/></module></modules>"

@@ -5,6 +5,7 @@ mod ends;
 mod heads;
 mod health;
 mod slides;
+mod telephones;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -9,6 +9,7 @@ mod ha;
 mod hooks;
 mod http;
 mod importing;
+mod logs;
 mod metrics;
 mod pass_on;
 mod placing;

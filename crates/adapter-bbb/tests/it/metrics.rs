@@ -47,6 +47,40 @@ async fn figures_agree_with_what_happened() {
     }
 }
 
+/// Machines behind one proxy, by path, and one server in the pool twice, as a Scalelite lets it be.
+#[tokio::test]
+async fn servers_behind_one_host_name_have_series_of_their_own() {
+    let stage = Stage::memory(1).await;
+    let base = format!("127.0.0.1:{}", stage.fakes[0].port());
+    let paths = ["one/bigbluebutton/api", "two/bigbluebutton/api", "two/bigbluebutton/api/"];
+    for (n, path) in paths.into_iter().enumerate() {
+        let record = adapter_bbb::ServerRecord::new(
+            crate::stage::id(n + 1),
+            format!("http://{base}/{path}"),
+            adapter_bbb::Secret::new("s"),
+        );
+        stage.store.add_server(&record).await.unwrap();
+    }
+    let process = stage.process(patient()).await;
+    process.poll().await;
+    let page = process.call_metrics().await;
+    let mut series: Vec<&str> = page.lines().filter(|l| !l.starts_with('#')).collect();
+    series.iter_mut().for_each(|line| *line = line.rsplit_once(' ').unwrap().0);
+    let all = series.len();
+    series.sort_unstable();
+    series.dedup();
+    assert_eq!(series.len(), all, "{page}");
+    let (two, three) = (crate::stage::id(2), crate::stage::id(3));
+    for label in [
+        format!("{base}/bigbluebutton/api"),
+        format!("{base}/one/bigbluebutton/api"),
+        format!("{base}/two/bigbluebutton/api#{two}"),
+        format!("{base}/two/bigbluebutton/api#{three}"),
+    ] {
+        assert!(page.contains(&format!("balancer_backend_meetings{{backend=\"{label}\"}}")), "{label}: {page}");
+    }
+}
+
 /// Every name that dashboards of this family of programs are made for.
 #[tokio::test]
 async fn dashboards_find_their_names() {

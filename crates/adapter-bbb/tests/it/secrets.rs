@@ -1,56 +1,21 @@
 //! No secret in any output.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use adapter_bbb::testing::Mode;
 use adapter_bbb::{Bind, HttpLimits, HttpServer, MeetingClaim, Payload, RequestHead, Secret, ServerPatch, ServerState};
 use balancer_core::{Token, Want};
 use bytes::Bytes;
-use tracing_subscriber::fmt::MakeWriter;
 
+use crate::logs::Log;
 use crate::stage::{SECRET, Stage, options, signed};
-
-/// Everything that is logged, in one buffer.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
 
 const NEVER: [&str; 6] = [SECRET, "server-secret", "Zk9", "Password-a1", "Password-b2", "checksum="];
 
 #[tokio::test]
 async fn no_secret_is_logged_or_shown() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
-        .with_writer(log.clone());
-    // With a second one beside it, a place that another test's thread passes first is not taken for a silent one.
-    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
-    // One thread: everything that this test does is logged here.
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let _kept = log.keep();
     let Some(stage) = Stage::redis(3).await else { return };
     let process = stage.process(options()).await;
     let create = |id: &str| format!("meetingID={id}&moderatorPW=Password-a1&attendeePW=Password-b2");

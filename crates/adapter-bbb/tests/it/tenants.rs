@@ -1,6 +1,8 @@
 //! Tenants: each sees its own meetings alone, by every call.
 
 mod admin;
+mod away;
+mod crowd;
 mod dial_in;
 mod isolation;
 mod learning;
@@ -103,6 +105,13 @@ pub(super) async fn ask(
     };
     let payload = Payload::Whole(body.map_or(Bytes::new(), |(_, b)| Bytes::from(b.to_owned())));
     shown(&tokio::time::timeout(PATIENCE, service.handle(head, payload)).await.expect("the balancer answers"))
+}
+
+/// A GET without a signature, as browsers send it.
+pub(super) async fn served(service: &BbbService, tenant: Tenant, path: &str, query: &str) -> Answer {
+    let host = tenant.host();
+    let head = RequestHead { method: "GET", path, query, host: Some(&host), ..RequestHead::default() };
+    shown(&service.handle(head, Payload::Whole(Bytes::new())).await)
 }
 
 /// One call of an operator.

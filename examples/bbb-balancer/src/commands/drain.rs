@@ -89,5 +89,5 @@ pub(super) async fn left(client: &Client, id: &str) -> Result<Vec<String>, Failu
 }
 
 fn meetings(n: usize) -> String {
-    if n == 1 { "1 meeting".to_owned() } else { format!("{n} meetings") }
+    console::counted(n, "meeting")
 }

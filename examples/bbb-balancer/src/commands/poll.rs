@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{NO_SERVERS, View, count, good, items, number, text};
+use super::{NO_SERVERS, View, counted_of, good, items, number, text};
 use crate::cli::Output;
 use crate::client::{Api, Client};
 use crate::table::decimal;
-use console::printable;
 use console::{Exit, Failure, Outcome};
+use console::{counted, printable};
 
 /// Polls, and prints a line for each server and a summary.
 pub(super) async fn poll(client: &Client, lenient: bool, view: View) -> Result<Outcome, Failure> {
@@ -39,14 +39,14 @@ pub(super) fn lines(results: &[Value]) -> String {
         let seconds = number(result, "seconds").unwrap_or_default();
         if is_ok(result) {
             let load = number(result, "load").map_or_else(|| "unavailable".to_owned(), decimal);
-            let (meetings, users) = (count(result, "meetings"), count(result, "users"));
-            out.push_str(&format!("{url}: ok in {seconds:.2} s, {meetings} meetings, {users} users, load {load}\n"));
+            let (meetings, users) = (counted_of(result, "meetings"), counted_of(result, "users"));
+            out.push_str(&format!("{url}: ok in {seconds:.2} s, {meetings}, {users}, load {load}\n"));
         } else {
             let why = Some(text(result, "error")).filter(|why| !why.is_empty()).unwrap_or("no reason given");
             out.push_str(&format!("{url}: FAILED in {seconds:.2} s: {}\n", printable(why)));
         }
     }
     let good = results.iter().filter(|r| is_ok(r)).count();
-    out.push_str(&format!("{good} of {} servers answered\n", results.len()));
+    out.push_str(&format!("{good} of {} answered\n", counted(results.len(), "server")));
     out
 }

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{View, count, good, items, text};
+use super::{View, count, counted_of, good, items, text};
 use crate::cli::{Output, Which};
 use crate::client::{Api, Client};
 use crate::table::{Column, render};
-use console::{Cell, Exit, Failure, Outcome, printable};
+use console::{Cell, Exit, Failure, Outcome, counted, printable};
 
 fn is(value: &Value, name: &str) -> bool {
     value.get(name).and_then(Value::as_bool).unwrap_or_default()
@@ -137,15 +137,17 @@ pub(super) async fn check(client: &Client, update: bool, view: View) -> Result<O
         let then = if is(f, "mended") { "done".to_owned() } else { printable(text(f, "remedy")) };
         outcome.out.push_str(&format!("{kind}{what}: {folder}\n\t{then}\n"));
     }
-    let (recordings, on_disk) = (count(&answer.json, "recordings"), count(&answer.json, "on_disk"));
+    let (recordings, on_disk) = (counted_of(&answer.json, "recordings"), count(&answer.json, "on_disk"));
     let verdict = match left {
         0 => "they agree".to_owned(),
-        n => format!("{n} findings"),
+        n => counted(n, "finding"),
     };
-    outcome.out.push_str(&format!("{recordings} recordings in the index, {on_disk} on disk: {verdict}\n"));
+    outcome.out.push_str(&format!("{recordings} in the index, {on_disk} on disk: {verdict}\n"));
     if !waiting.is_empty() {
         let names: Vec<String> = waiting.iter().filter_map(Value::as_str).take(20).map(printable).collect();
-        outcome.out.push_str(&format!("{} archives wait in the spool: {}\n", waiting.len(), names.join(", ")));
+        let wait = if waiting.len() == 1 { "waits" } else { "wait" };
+        let archives = counted(waiting.len(), "archive");
+        outcome.out.push_str(&format!("{archives} {wait} in the spool: {}\n", names.join(", ")));
     }
     Ok(outcome)
 }
@@ -157,5 +159,6 @@ pub(super) async fn to_tenant(client: &Client, tenant: &str, view: View) -> Resu
     if view.output == Output::Json {
         return Ok(super::json(&answer.json));
     }
-    Ok(Outcome::done(format!("OK\n{} recordings added\n", count(&answer.json, "added"))))
+    let added = usize::try_from(count(&answer.json, "added")).unwrap_or(usize::MAX);
+    Ok(Outcome::done(format!("OK\n{} added\n", counted(added, "recording"))))
 }

@@ -144,7 +144,7 @@ async fn ask(report: &mut Report, section: &mut Section, pool: &Connections, ser
     }
     match meetings(&signed.body).map(|all| all.len()) {
         Ok(count) if document.contains("<returncode>SUCCESS</returncode>") => {
-            section.fact("answers", format!("yes, {count} meetings"));
+            section.fact("answers", format!("yes, {}", console::counted(count, "meeting")));
             if text(server, "online") == "offline" && text(server, "state") != "disabled" {
                 let what = "it answers here, and yet it is offline for the balancer: the last polls failed";
                 let fix = "`bbb-balancer poll` asks it at once and says why it fails, if it still does";

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::settings::masked;
 use crate::table::{Column, load, render};
-use console::{Cell, printable};
+use console::{Cell, counted, printable};
 use console::{Exit, Outcome};
 
 /// Left-overs that are named; more are counted.
@@ -126,11 +126,11 @@ impl Found {
             out.push_str(&render(&COLUMNS, &self.servers.iter().map(row).collect::<Vec<_>>()));
         }
         out.push_str(&format!(
-            "\n{} servers, {} meetings, {} voice bridges, {} tenants\n",
-            self.servers.len(),
-            self.meetings,
-            self.bridges,
-            self.tenants
+            "\n{}, {}, {}, {}\n",
+            counted(self.servers.len(), "server"),
+            counted(self.meetings, "meeting"),
+            counted(self.bridges, "voice bridge"),
+            counted(self.tenants, "tenant")
         ));
         let settings: Vec<String> =
             self.settings.iter().map(|(name, value, source)| format!("{name} = {value} ({source})")).collect();

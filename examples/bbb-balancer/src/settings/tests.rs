@@ -302,6 +302,16 @@ fn what_is_private_is_allowed_by_name_only() {
     assert!(s.callback_allow.check("http://192.168.0.1/").is_err());
     let said = errors(&[], &[("BALANCER_CALLBACK_ALLOW", "10.0.0.0/99"), ("BALANCER_ADMIN_BIND", "127.0.0.1")], "");
     assert!(said.contains("\"10.0.0.0/99\" is no network") && said.contains("names no port"), "{said}");
+    // Documents for everybody as well: not one meeting would be created.
+    let with = |url: &str| format!("logo=x,preUploadedPresentation=http://{url}/welcome.pdf");
+    for name in ["DEFAULT_CREATE_PARAMS", "OVERRIDE_CREATE_PARAMS"] {
+        let said = errors(&[], &[(name, &with("10.1.2.3"))], "");
+        for part in [&name.to_lowercase(), "every create fail", "10.1.2.3", "BALANCER_CALLBACK_ALLOW"] {
+            assert!(said.contains(part), "{part}: {said}");
+        }
+        assert!(read(&[], &[(name, &with("8.8.8.8"))], "").is_ok());
+        assert!(read(&[], &[(name, &with("10.1.2.3")), ("BALANCER_CALLBACK_ALLOW", "10.0.0.0/8")], "").is_ok());
+    }
 }
 
 #[test]

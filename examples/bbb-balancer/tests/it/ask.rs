@@ -178,7 +178,7 @@ fn polls_tell_what_failed() {
         r#"{"id":"a","url":"https://a/api","ok":true,"error":null,"seconds":0.1,"meetings":1,"users":2,"load":15.0}"#;
     let ran = poll(Box::leak(format!("{{\"results\":[{good}]}}").into_boxed_str()));
     assert_eq!(ran.code, 0);
-    assert_eq!(ran.out, "https://a/api: ok in 0.10 s, 1 meetings, 2 users, load 15.0\n1 of 1 servers answered\n");
+    assert_eq!(ran.out, "https://a/api: ok in 0.10 s, 1 meeting, 2 users, load 15.0\n1 of 1 server answered\n");
     let bad = r#"{"id":"b","url":"https://b/api","ok":false,"error":"refused","seconds":0}"#;
     let some: &'static str = Box::leak(format!("{{\"results\":[{good},{bad}]}}").into_boxed_str());
     assert_eq!(spelled("poll:all", some).code, 0, "rake's poll tells, and does not judge");

@@ -1,6 +1,7 @@
 //! The migration guide, line by line: a Redis as Scalelite leaves it, the commands out of the guide, and back again.
 
 mod guide;
+mod recordings;
 
 use std::process::Command;
 
@@ -9,6 +10,7 @@ use adapter_bbb::testing::{FakeBbb, FakeOptions, MeetingSpec};
 use crate::import::Redis;
 use crate::processes::{self, free_port, http, signed, until};
 use guide::Guide;
+use recordings::Recordings;
 
 const SECRET: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f6071";
 const PREFIX: &str = "scalelite:";
@@ -116,7 +118,7 @@ impl FrontEnd<'_> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_guide_leads_there_and_back() {
-    for program in ["curl", "redis-cli", "install", "xargs"] {
+    for program in ["curl", "redis-cli", "install", "xargs", "psql", "tar"] {
         if Command::new(program).arg("--version").output().is_err() {
             assert!(std::env::var_os("CI").is_none(), "{program} is missing");
             eprintln!("SKIPPED: {program} is not installed");
@@ -124,14 +126,15 @@ async fn the_guide_leads_there_and_back() {
         }
     }
     let Some((redis, _guard)) = processes::redis() else { return };
+    let Some(recordings) = Recordings::of_scalelite() else { return };
     let mut fakes = Vec::new();
     for n in 0..3 {
         fakes.push(FakeBbb::start(FakeOptions::new(format!("the-secret-of-server-number-{n}-qX7"))).await.unwrap());
     }
-    tokio::task::block_in_place(|| there_and_back(redis, &fakes));
+    tokio::task::block_in_place(|| there_and_back(redis, &recordings, &fakes));
 }
 
-fn there_and_back(redis: u16, fakes: &[FakeBbb]) {
+fn there_and_back(redis: u16, recordings: &Recordings, fakes: &[FakeBbb]) {
     let mut scalelite = Scalelite { redis: Redis::connect(redis), fakes };
     (0..3).for_each(|n| scalelite.add(n));
     let old: Vec<(String, String)> = (0..6)
@@ -140,8 +143,8 @@ fn there_and_back(redis: u16, fakes: &[FakeBbb]) {
     let port = free_port();
     let environment = format!(
         "URL_HOST=127.0.0.1\nSECRET_KEY_BASE=5ecre7\nLOADBALANCER_SECRET={SECRET}\n\
-         DATABASE_URL=postgresql://postgres:x@127.0.0.1:5432\nREDIS_URL=redis://127.0.0.1:{redis}\nPORT={port}\n\
-         POLL_INTERVAL=1\n"
+         REDIS_URL=redis://127.0.0.1:{redis}\nPORT={port}\nPOLL_INTERVAL=1\n{}",
+        recordings.environment()
     );
     let mut guide = Guide::open("plain", include_str!("../../MIGRATING.md"), &environment);
 
@@ -190,10 +193,11 @@ fn there_and_back(redis: u16, fakes: &[FakeBbb]) {
     assert!(over.contains("sentEndMeetingRequest"), "{over}");
     let homes: Vec<(String, String)> = (0..6).map(|n| (format!("new-{n}"), front.join(&format!("new-{n}")))).collect();
 
-    let told = guide.follow("5. Dial-in");
+    play_and_import(recordings, &mut guide, &front);
+    let told = guide.follow("6. Dial-in");
     assert!(told.contains("match_did_and_prompt_for_pin"), "{told}");
-    guide.skip("6. Tenants");
-    guide.follow("7. Going back");
+    guide.skip("7. Tenants");
+    guide.follow("8. Going back");
     let all = guide.orders();
     let back = ["start scalelite-api", "start scalelite-poller", "start scalelite-recording-importer"];
     assert_eq!((all[5].as_str(), &all[6..]), ("disable bbb-balancer", &back.map(str::to_owned)[..]));
@@ -209,6 +213,36 @@ fn there_and_back(redis: u16, fakes: &[FakeBbb]) {
     let keys = scalelite.ask("KEYS *");
     assert!(!keys.iter().any(|key| key.contains("balancer")), "{keys:?}");
     assert!(guide.is_done(), "a part of the guide was not followed");
+}
+
+/// What Scalelite had can be played and changed; what waited comes in, and a Scalelite finds it.
+fn play_and_import(recordings: &Recordings, guide: &mut Guide, front: &FrontEnd<'_>) {
+    const ROWS: &str = "SELECT record_id, meeting_id, name, published, state FROM recordings ORDER BY id";
+    const OLD: &str = "old-1|lesson-0|Of old|t|published";
+    let listed = front.call("getRecordings", &[("meetingID", "lesson-0")]).1;
+    assert!(listed.contains("<recordID>old-1<") && listed.contains("<course><![CDATA[7]]></course>"), "{listed}");
+    // At the start as well: what waits comes in.
+    until("the archive is imported", || (!recordings.has("spool/new-1.tar")).then_some(()));
+    let told = guide.follow_to("5. Recordings", &[0, 1, 0]);
+    assert!(told.contains("old-1") && told.contains("Of old"), "{told}");
+    assert!(told.contains("bad-1.tar: KEPT in the spool: "), "{told}");
+    assert!(told.contains("2 recordings in the index, 2 on disk: they agree"), "{told}");
+    assert!(told.contains("1 archive waits in the spool: bad-1.tar"), "{told}");
+    let new = "new-1|lesson-1|Of today|t|published";
+    assert_eq!(recordings.sql(ROWS), format!("{OLD}\n{new}"));
+    assert!(recordings.has("published/presentation/new-1/metadata.xml"));
+    for id in ["old-1", "new-1"] {
+        let path = format!("/recording/{id}/presentation");
+        let (status, location, _) = http(front.port, "GET", &path, "");
+        let player = format!("/playback/presentation/2.3/{id}");
+        assert!(status.contains(" 307 ") && location.as_deref() == Some(&*player), "{status} {location:?}");
+    }
+    let done = front.call("publishRecordings", &[("recordID", "old-1"), ("publish", "false")]).1;
+    assert!(done.contains("<published>false"), "{done}");
+    assert!(recordings.has("unpublished/presentation/old-1/metadata.xml"));
+    assert_eq!(recordings.sql(ROWS), format!("{}\n{new}", OLD.replace("t|published", "f|unpublished")));
+    assert_eq!(recordings.sql("SELECT max(version) FROM schema_migrations"), "20230627141045");
+    recordings.take_out("bad-1.tar");
 }
 
 /// One signed call of a tenant's front-end: where it leads, and what it says.
@@ -255,13 +289,14 @@ fn with_tenants(redis: u16, fakes: &[FakeBbb]) {
     let mut guide = Guide::open("tenants", include_str!("../../MIGRATING.md"), &environment);
     guide.follow("1. Install it beside Scalelite");
     let told = guide.follow("2. Look, and change nothing");
-    assert!(told.contains("2 servers, 1 meetings, 1 voice bridges, 2 tenants"), "{told}");
+    assert!(told.contains("2 servers, 1 meeting, 1 voice bridge, 2 tenants"), "{told}");
     assert!(!told.contains("In the way") && !told.contains("of-telephones"), "{told}");
     guide.follow("3. Stop Scalelite, start the balancer");
     guide.follow("4. Check");
-    let told = guide.follow("5. Dial-in");
+    guide.skip("5. Recordings");
+    let told = guide.follow("6. Dial-in");
     assert!(told.contains("match_did_and_prompt_for_pin"), "{told}");
-    let told = guide.follow("6. Tenants");
+    let told = guide.follow("7. Tenants");
     assert!(told.contains("name: college") && told.contains("Total number of tenants: 2"), "{told}");
     assert!(told.contains("param: welcome") && !told.contains(secrets[0]), "{told}");
 
@@ -277,7 +312,7 @@ fn with_tenants(redis: u16, fakes: &[FakeBbb]) {
     let new = [("meetingID", "new")];
     assert!(of_tenant(port, "school", secrets[0], "create", &new).1.contains("<returncode>SUCCESS"));
 
-    guide.follow("7. Going back");
+    guide.follow("8. Going back");
     assert_eq!(scalelite.ask(&format!("HGET {PREFIX}meeting:new tenant_id")), ["t1"]);
     assert!(scalelite.home("lesson").is_some() && scalelite.home("new").is_some());
     assert!(guide.is_done(), "a part of the guide was not followed");

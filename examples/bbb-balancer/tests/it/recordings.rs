@@ -65,7 +65,7 @@ fn checks_end_with_what_is_left() {
     ]);
     let ran = lb.run(&["recordings", "check"]);
     let want = "misplaced rec-1 video: /u/video/rec-1\n\tupdate it\nleftover: /p/video/.x.1-1.incoming\n\tdone\n\
-                3 recordings in the index, 4 on disk: 1 findings\n1 archives wait in the spool: b.tar\n";
+                3 recordings in the index, 4 on disk: 1 finding\n1 archive waits in the spool: b.tar\n";
     assert_eq!((ran.code, ran.out.as_str()), (1, want));
     assert_eq!(lb.run(&["recordings", "update", "--dry-run"]).out, want);
     assert_eq!(lb.run(&["recordings", "check", "-o", "json"]).code, 1);

@@ -42,6 +42,13 @@ async fn calls(stage: &Stage) {
     assert_eq!(operate(&process, "updateTenant", "", Some(change)).await.status, 200);
     let info = value(&operate(&process, "getTenantInfo", &format!("id={id}"), None).await);
     assert_eq!((&info["lrs_endpoint"], &info["limits"]), (&json!("https://lrs"), &json!({"meetings": 5, "users": 7})));
+    // A password of digits is one, and null takes a field away.
+    for (password, shown) in [(json!(1234), json!("1234")), (json!(null), json!(null))] {
+        let change = json!({"id": id, "tenant": {"lrs_password": password}});
+        assert_eq!(operate(&process, "updateTenant", "", Some(change)).await.status, 200);
+        let info = value(&operate(&process, "getTenantInfo", &format!("id={id}"), None).await);
+        assert_eq!((&info["lrs_password"], &info["lrs_endpoint"]), (&shown, &json!("https://lrs")));
+    }
     let other = operate(&process, "addTenant", "", Some(json!({"tenant": {"name": "school", "secrets": "c"}}))).await;
     let other = value(&other)["tenant"]["id"].as_str().unwrap().to_owned();
     for tenant in [
@@ -49,6 +56,10 @@ async fn calls(stage: &Stage) {
         json!({"name": "a b"}),
         json!({"secrets": " : "}),
         json!({"limits": {"users": "many"}}),
+        json!({"limits": {"calls": -1}}),
+        json!({"limits": {"calls": "NaN"}}),
+        json!({"lrs_endpoint": ["https://lrs"]}),
+        json!({"kc_password": "x".repeat(5000)}),
     ] {
         let answer = operate(&process, "updateTenant", "", Some(json!({"id": other, "tenant": tenant}))).await;
         assert_eq!(answer.status, 422, "{answer:?}");

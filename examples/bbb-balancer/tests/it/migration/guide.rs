@@ -99,6 +99,11 @@ impl Guide {
 
     /// Runs the lines under the next heading, which must be this one: what they print. All of them must succeed.
     pub(super) fn follow(&mut self, heading: &str) -> String {
+        self.follow_to(heading, &[])
+    }
+
+    /// The same where the lines end with these codes, as far as they are given.
+    pub(super) fn follow_to(&mut self, heading: &str, codes: &[u8]) -> String {
         while self.parts.front().is_some_and(|(_, lines)| lines.is_empty()) {
             self.parts.pop_front();
         }
@@ -106,7 +111,7 @@ impl Guide {
         assert_eq!(next, heading);
         let name = self.root.to_str().unwrap().to_owned();
         let mut all = String::new();
-        for line in lines {
+        for (at, line) in lines.into_iter().enumerate() {
             let here = line
                 .replace(" /etc/", &format!(" {name}/etc/"))
                 .replace(" /usr/local/", &format!(" {name}/usr/local/"));
@@ -124,7 +129,8 @@ impl Guide {
                 }
             };
             let log = std::fs::read_to_string(self.root.join("log")).unwrap_or_default();
-            assert_eq!(status, "0", "{line}\n{told}\n{log}");
+            let code = codes.get(at).copied().unwrap_or_default();
+            assert_eq!(status, code.to_string(), "{line}\n{told}\n{log}");
             all += &told;
         }
         all
