@@ -452,8 +452,7 @@ impl Command {
                 Order::Ask(what.watched(watch.every()), target)
             }
             Self::Recordings { what, which, target } => {
-                let list = Action::Recordings(which);
-                Order::Ask(what.map_or(list.clone(), |what| what.action(list)), target)
+                Order::Ask(what.unwrap_or(Recordings::List).action(which)?, target)
             }
             Self::Liveness => Order::Print("success\n".to_owned()),
             Self::Rake { task, target } => match rake::parse(&task)? {

@@ -189,7 +189,10 @@ impl Client {
         if status == StatusCode::FORBIDDEN {
             return Err(Failure::failed(format!("{} refused the host name of the call", self.base))
                 .cause("it was started with URL_HOST, and answers that name only")
-                .hint("give a URL with that name: --url https://NAME"));
+                .hint(
+                    "give a URL with that name: --url https://NAME; on the balancer's own machine, run this with its \
+                     environment and without a URL",
+                ));
         }
         match serde_json::from_slice(body) {
             Ok(json) => Ok(Answer { status, json }),

@@ -21,7 +21,7 @@ use adapter_bbb::{
 pub(crate) use keys::{KEYS, is_live};
 pub(crate) use place::local;
 pub(crate) use recordings::Folders;
-pub(crate) use report::{Line, lines as source_lines, masked, weakness};
+pub(crate) use report::{Line, lines as source_lines, masked, weak, weakness};
 pub(crate) use sources::{Source, Sources};
 
 use read::Reader;
@@ -225,7 +225,7 @@ impl Settings {
             .with_min_user_count(min_user_count)
             .with_join_buffer(Duration::from_secs(u64::from(buffer) * 60));
         let store = place::store(&mut r, &mut notices);
-        let settings = Self {
+        let mut settings = Self {
             url_host: r.text("url_host"),
             listen: place::listen(&mut r),
             admin_listen: place::admin_listen(&mut r),
@@ -274,6 +274,11 @@ impl Settings {
             warnings,
         };
         documents(&mut r, &settings);
+        if settings.multitenancy && settings.url_host.is_none() {
+            let what = "MULTITENANCY_ENABLED without URL_HOST: the first label of any host name is taken for a tenant, \
+                        and callbacks of servers cannot lead back to one; set URL_HOST to the name below which tenants are";
+            settings.warnings.push(what.to_owned());
+        }
         if r.errors.is_empty() { Ok(settings) } else { Err(r.errors) }
     }
 

@@ -307,6 +307,14 @@ impl Importer {
             };
             reports.push(ImportReport { archive, recordings, outcome });
         }
+        if again {
+            // Somebody asks: what he put there under a wrong name would be missed without a word.
+            let spool = self.options.spool.clone();
+            for (archive, why) in self.trees.blocking(move || spool::strays(&spool)).await? {
+                let outcome = ImportOutcome::Kept { why: why.to_owned(), lasting: true };
+                reports.push(ImportReport { archive, recordings: Vec::new(), outcome });
+            }
+        }
         Ok(reports)
     }
 }

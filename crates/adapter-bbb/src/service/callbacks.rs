@@ -42,7 +42,7 @@ pub(super) fn refused_document(why: &str) -> Fault {
 }
 
 /// Whether a parameter of this name holds the address of a document.
-fn is_document(name: &str) -> bool {
+pub(super) fn is_document(name: &str) -> bool {
     address(name) == Some(DOCUMENT)
 }
 

@@ -204,11 +204,13 @@ impl BbbService {
     async fn list_meetings(&self, params: &Params<'_>) -> Result<Response<Bytes>, balancer_core::StickError> {
         let server = params.present("server").map(BackendId::from);
         let mut list = self.cluster.store.meetings(server.as_ref()).await?;
-        if let Some(tenant) = params.present("tenant") {
-            let book = self.cluster.tenants().await?;
-            let named = book.iter().find(|t| t.id == tenant || t.name.eq_ignore_ascii_case(tenant));
-            let id = named.map_or(tenant, |t| t.id.as_str());
-            list.retain(|m| m.tenant == id);
+        if let Some(given) = params.present("tenant") {
+            let id = self.tenant_meant(given).await?;
+            list.retain(|m| m.tenant == id.as_deref().unwrap_or(given));
+            // Meetings of one that was removed go on, and are found by its id.
+            if id.is_none() && list.is_empty() {
+                return Ok(super::tenant_admin::unknown(given));
+            }
         }
         list.sort_by(|a, b| a.id.cmp(&b.id));
         let list: Vec<Value> = list.iter().map(|m| self.meeting_object(m)).collect();

@@ -12,7 +12,7 @@ use super::{BbbService, RequestHead, fault, json as answer};
 use crate::api::{Fault, Params};
 use crate::recordings::{
     Ask, ImportError, ImportFigures, ImportOutcome, ImportReport, Importer, KeepError, PlaybackGate, Recording,
-    RecordingIndex, RecordingKeeper, RecordingQuery, StateFilter, TENANT_KEY,
+    RecordingIndex, RecordingKeeper, RecordingQuery, RecordingState, StateFilter, TENANT_KEY,
 };
 
 /// How long an import is waited for; it goes on when it takes longer.
@@ -94,15 +94,21 @@ impl BbbService {
         let Some(desk) = &self.desk else {
             return error(StatusCode::NOT_FOUND, "recordings are not kept here: RECORDING_DISABLED is set");
         };
+        let given = if name == "addRecordingsToTenant" { text(body, "tenant") } else { params.present("tenant") };
+        let tenant = match given.map(str::trim).filter(|tenant| !tenant.is_empty()) {
+            Some(given) => match self.tenant_meant(given).await {
+                Ok(Some(id)) => Some(id),
+                Ok(None) => return super::tenant_admin::unknown(given),
+                Err(e) => return super::admin::trouble(&e),
+            },
+            None => None,
+        };
         let done = match name {
-            "recordings" => desk.list(params).await,
+            "recordings" => desk.list(params, tenant).await,
             "checkRecordings" => desk.keeper.check().await.map(|report| answer(StatusCode::OK, &json!(report))),
             "settleRecordings" => desk.keeper.update().await.map(|report| answer(StatusCode::OK, &json!(report))),
             "importRecordings" => Ok(desk.import(body).await),
-            _ => match self.unknown_tenant(body).await {
-                Some(refusal) => Ok(refusal),
-                None => desk.add_to_tenant(body).await,
-            },
+            _ => desk.add_to_tenant(tenant).await,
         };
         done.unwrap_or_else(|e| {
             tracing::error!(error = %e, call = name, "a call about recordings failed");
@@ -111,23 +117,8 @@ impl BbbService {
     }
 }
 
-impl BbbService {
-    /// The refusal to give recordings to a tenant that there is not: nobody would see them again.
-    async fn unknown_tenant(&self, body: &Value) -> Option<Response<Bytes>> {
-        let id = text(body, "tenant").filter(|id| !id.trim().is_empty() && self.cluster.live().multitenancy)?;
-        match self.cluster.tenant_of_id(id).await {
-            Ok(Some(_)) => None,
-            Ok(None) => {
-                let why = format!("no tenant has the id {id:?}; `bbb-balancer tenants` lists them");
-                Some(error(StatusCode::NOT_FOUND, why))
-            }
-            Err(e) => Some(error(StatusCode::SERVICE_UNAVAILABLE, e.to_string())),
-        }
-    }
-}
-
 impl RecordingDesk {
-    async fn list(&self, params: &Params<'_>) -> Result<Response<Bytes>, KeepError> {
+    async fn list(&self, params: &Params<'_>, tenant: Option<String>) -> Result<Response<Bytes>, KeepError> {
         let list = |name: &str| -> Vec<String> {
             let given = params.present(name).unwrap_or_default();
             given.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
@@ -135,7 +126,7 @@ impl RecordingDesk {
         let mut query = RecordingQuery {
             prefixes: list("recordID"),
             meeting_ids: list("meetingID"),
-            tenant: params.present("tenant").map(str::to_owned),
+            tenant,
             ..RecordingQuery::default()
         };
         let states = list("state");
@@ -146,7 +137,7 @@ impl RecordingDesk {
             for state in &states {
                 match state.parse() {
                     Ok(state) => read.push(state),
-                    Err(()) => return Ok(error(StatusCode::BAD_REQUEST, format!("there is no state {state:?}"))),
+                    Err(()) => return Ok(error(StatusCode::BAD_REQUEST, no_state(state))),
                 }
             }
             query.states = StateFilter::Of(read);
@@ -183,13 +174,25 @@ impl RecordingDesk {
         }
     }
 
-    async fn add_to_tenant(&self, body: &Value) -> Result<Response<Bytes>, KeepError> {
-        let Some(tenant) = text(body, "tenant").filter(|tenant| !tenant.trim().is_empty()) else {
+    async fn add_to_tenant(&self, tenant: Option<String>) -> Result<Response<Bytes>, KeepError> {
+        let Some(tenant) = tenant else {
             return Ok(error(StatusCode::BAD_REQUEST, "tenant is needed"));
         };
-        let added = self.index.add_to_tenant(tenant).await?;
+        let added = self.index.add_to_tenant(&tenant).await?;
         Ok(answer(StatusCode::OK, &json!({ "tenant": tenant, "added": added })))
     }
+}
+
+fn no_state(given: &str) -> String {
+    let known = [
+        RecordingState::Processing,
+        RecordingState::Processed,
+        RecordingState::Published,
+        RecordingState::Unpublished,
+        RecordingState::Deleted,
+    ];
+    let known = known.map(RecordingState::as_str).join(", ");
+    format!("there is no state {given:?}: {known} and any are")
 }
 
 fn shown(r: &Recording) -> Value {

@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::admin::{numeral, text, uuid};
-use super::{BbbService, json as answer};
+use super::{BbbService, callbacks, json as answer};
 use crate::api::is_fixed_for_tenants;
 use crate::secret::Secret;
 use crate::store::tenants::LRS_FIELDS;
@@ -23,7 +23,7 @@ fn message(code: StatusCode, text: impl Into<String>) -> Response<Bytes> {
     answer(code, &json!({ "message": text.into() }))
 }
 
-fn unknown(id: &str) -> Response<Bytes> {
+pub(super) fn unknown(id: &str) -> Response<Bytes> {
     answer(StatusCode::NOT_FOUND, &json!({ "error": format!("Couldn't find Tenant with id={id}") }))
 }
 
@@ -229,6 +229,13 @@ impl BbbService {
         };
         if is_fixed_for_tenants(param) || param.len() > MAX_TEXT || value.len() > MAX_TEXT {
             return Ok(message(StatusCode::BAD_REQUEST, format!("Error: {param:?} cannot be a parameter of a tenant")));
+        }
+        if callbacks::is_document(param)
+            && !value.trim().is_empty()
+            && let Err(e) = self.cluster.live().callbacks.allow.check(&value)
+        {
+            let why = format!("Error: with this {param} none of the tenant's meetings could be created: {e}");
+            return Ok(message(StatusCode::BAD_REQUEST, why));
         }
         if t.settings.len() >= MAX_SETTINGS {
             let why = format!("Error: the tenant has {MAX_SETTINGS} settings already");

@@ -252,6 +252,14 @@ pub(super) fn with_settings(t: &TenantRecord, rules: &ParamRules) -> ParamRules 
 }
 
 impl BbbService {
+    /// The id of the tenant that somebody means by its id or name. Where there are no tenants, whatever he says.
+    pub(super) async fn tenant_meant(&self, given: &str) -> Result<Option<String>, StickError> {
+        let all = self.cluster.tenants().await?;
+        let by_name = || all.iter().find(|t| t.name.eq_ignore_ascii_case(given));
+        let found = all.iter().find(|t| t.id == given).or_else(by_name).map(|t| t.id.clone());
+        Ok(found.or_else(|| (!self.cluster.live().multitenancy).then(|| given.to_owned())))
+    }
+
     /// Figures of tenants, for those that are known now: refusals by tenant and limit, and meetings and people.
     pub(super) async fn tenant_figures(&self) -> TenantFigures {
         let c = &self.cluster;

@@ -16,6 +16,7 @@ use crate::recordings::world::shared_index;
 pub(crate) mod calls;
 mod checks;
 pub(crate) mod kills;
+mod names;
 mod outages;
 mod refusals;
 mod space;

@@ -76,6 +76,17 @@ pub(super) async fn both(stage: &Stage) -> Process {
     stage.process(options()).await
 }
 
+/// Calls of operators that are our own.
+const OWN: [&str; 7] = [
+    "tenants",
+    "meetings",
+    "meeting",
+    "addTenantSetting",
+    "removeTenantSetting",
+    "recordings",
+    "addRecordingsToTenant",
+];
+
 /// One signed call under this host name.
 pub(super) async fn ask(
     service: &BbbService,
@@ -88,10 +99,10 @@ pub(super) async fn ask(
     let sum = sign(Algorithm::Sha256, name, query, secret);
     let between = if query.is_empty() { "" } else { "&" };
     let query = format!("{query}{between}checksum={sum}");
-    let path = if name.ends_with("Tenant") || name.ends_with("Tenants") || name.ends_with("TenantInfo") {
-        format!("/scalelite/api/{name}")
-    } else if ["tenants", "meetings", "meeting", "addTenantSetting", "removeTenantSetting"].contains(&name) {
+    let path = if OWN.contains(&name) {
         format!("/balancer/api/{name}")
+    } else if name.ends_with("Tenant") || name.ends_with("Tenants") || name.ends_with("TenantInfo") {
+        format!("/scalelite/api/{name}")
     } else {
         format!("/bigbluebutton/api/{name}")
     };

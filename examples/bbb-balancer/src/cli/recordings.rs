@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::servers::Dry;
 use crate::action::Action;
+use console::Failure;
 
 /// What to do with recordings.
 #[derive(Subcommand)]
@@ -27,9 +28,10 @@ pub(crate) enum Recordings {
         dry: Dry,
     },
     /// Give every recording that has no tenant to this one
-    #[command(after_help = "Example:\n  bbb-balancer recordings add-to-tenant 3b7d1c1e-6f0f-4a53-9c1c-0a4c3f1d2e5b")]
+    #[command(after_help = "Example:\n  bbb-balancer recordings add-to-tenant school\n\n\
+        Those were made before there were tenants, and no tenant is shown them.")]
     AddToTenant {
-        /// The tenant's id
+        /// Id or name
         tenant: String,
     },
 }
@@ -46,8 +48,8 @@ pub(crate) struct Which {
     /// Whose ids begin so
     #[arg(long, global = true, value_name = "RECORD", value_delimiter = ',', help_heading = "List")]
     pub(crate) record: Vec<String>,
-    /// Of this tenant
-    #[arg(long, global = true, value_name = "ID", help_heading = "List")]
+    /// Of this tenant, by id or name
+    #[arg(long, global = true, value_name = "TENANT", help_heading = "List")]
     pub(crate) tenant: Option<String>,
     /// At most so many, the newest
     #[arg(long, global = true, value_name = "N", default_value = "100", help_heading = "List",
@@ -58,15 +60,33 @@ pub(crate) struct Which {
     pub(crate) offset: u64,
 }
 
+impl Which {
+    /// What is meant when nothing is chosen.
+    fn all() -> Self {
+        Self { limit: 100, ..Self::default() }
+    }
+}
+
 impl Recordings {
-    pub(super) fn action(self, list: Action) -> Action {
-        match self {
-            Self::List => list,
+    /// What is to be done; `which` belongs to the list alone.
+    ///
+    /// # Errors
+    ///
+    /// Something else with a choice of recordings.
+    pub(super) fn action(self, which: Which) -> Result<Action, Failure> {
+        if !matches!(self, Self::List) && which != Which::all() {
+            return Err(Failure::usage(
+                "--state, --meeting, --record, --tenant, --limit and --offset choose what is listed",
+            )
+            .hint("leave them away here: everything is meant"));
+        }
+        Ok(match self {
+            Self::List => Action::Recordings(which),
             Self::Import => Action::ImportRecordings,
             Self::Check => Action::CheckRecordings,
             Self::Update { dry } if dry.dry_run => Action::CheckRecordings,
             Self::Update { .. } => Action::SettleRecordings,
             Self::AddToTenant { tenant } => Action::RecordingsToTenant { tenant },
-        }
+        })
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::{View, good, items, ok, text};
 use crate::cli::Output;
 use crate::client::{Api, Client};
-use crate::settings::masked;
+use crate::settings::{masked, weak};
 use console::printable;
 use console::{Failure, Outcome};
 
@@ -90,10 +90,12 @@ pub(super) async fn run(client: &Client, order: TenantOrder, view: View) -> Resu
             let answer = client.post(Api::Scalelite, "addTenant", &json!({ "tenant": tenant })).await?;
             let answer = good(answer, "the tenant was not added")?;
             let id = printable(text(&answer.json["tenant"], "id"));
-            Ok(with_line(ok(&answer, view), view, &format!("New Tenant id: {id}")))
+            Ok(with_line(ok(&answer, view), view, &format!("New Tenant id: {id}")).with_notes(weak_among(&secrets)))
         }
         TenantOrder::Update { tenant, fields, limits } => {
             let id = id_of(client, &tenant).await?;
+            let new = fields.iter().filter(|(name, _)| *name == "secrets");
+            let weak: Vec<String> = new.flat_map(|(_, secrets)| weak_among(secrets)).collect();
             let mut changes: Map<String, Value> =
                 fields.into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
             if limits != Limits::default() {
@@ -102,7 +104,8 @@ pub(super) async fn run(client: &Client, order: TenantOrder, view: View) -> Resu
             let body = json!({ "id": id, "tenant": changes });
             let answer = client.post(Api::Scalelite, "updateTenant", &body).await?;
             let answer = good(answer, "the tenant was not changed")?;
-            Ok(with_line(ok(&answer, view), view, &format!("Updated Tenant id: {}", printable(&id))))
+            let line = format!("Updated Tenant id: {}", printable(&id));
+            Ok(with_line(ok(&answer, view), view, &line).with_notes(weak))
         }
         TenantOrder::Remove { tenant } => {
             let id = id_of(client, &tenant).await?;
@@ -121,6 +124,12 @@ pub(super) async fn run(client: &Client, order: TenantOrder, view: View) -> Resu
             Ok(ok(&good(answer, "the setting was not removed")?, view))
         }
     }
+}
+
+/// What is weak about secrets that were just given.
+fn weak_among(secrets: &str) -> Vec<String> {
+    let all: Vec<String> = secrets.split(':').filter(|one| !one.is_empty()).map(str::to_owned).collect();
+    weak(&all).into_iter().map(|why| format!("warning: {why}")).collect()
 }
 
 /// A line more for people.

@@ -1,5 +1,7 @@
 //! Recordings of a balancer that serves: their folders, what comes in and what goes out.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use adapter_bbb::{
@@ -30,6 +32,36 @@ async fn bucket(_: &Folders) -> Result<Option<RecordingTrees>, Failure> {
     Ok(None)
 }
 
+/// Says which folders cannot be written to, before an archive waits in vain.
+fn tell_of_unusable(folders: &Folders, bucket: bool) {
+    let all = [
+        ("RECORDING_SPOOL_DIR", &folders.spool),
+        ("RECORDING_WORK_DIR", &folders.work),
+        ("RECORDING_PUBLISH_DIR", &folders.published),
+        ("RECORDING_UNPUBLISH_DIR", &folders.unpublished),
+    ];
+    // A bucket stands in the place of the trees.
+    for (setting, folder) in all.into_iter().take(if bucket { 2 } else { 4 }) {
+        if let Err(e) = writable(folder) {
+            tracing::error!(
+                setting,
+                folder = %folder.display(),
+                error = %e,
+                "a folder of recordings cannot be written to, and archives will stay in the spool: make it, owned by \
+                 the user of this process, or name another one"
+            );
+        }
+    }
+}
+
+/// Tries to write into a folder, or into the one in which it would be made.
+fn writable(folder: &Path) -> io::Result<()> {
+    let there = folder.ancestors().find(|f| f.exists()).unwrap_or(folder);
+    let probe = there.join(format!(".bbb-balancer-{}", std::process::id()));
+    std::fs::File::create_new(&probe)?;
+    std::fs::remove_file(probe)
+}
+
 /// The index, the folders, and what moves between them.
 pub(super) struct Kept {
     recordings: Arc<Recordings>,
@@ -49,6 +81,7 @@ impl Kept {
         let folders = &settings.folders;
         let index = recordings.index().clone();
         let bucket = bucket(folders).await?;
+        let in_bucket = bucket.is_some();
         #[cfg(feature = "s3")]
         let trees = bucket.clone().map(|bucket| RecordingTrees::in_bucket(bucket, &folders.work));
         #[cfg(not(feature = "s3"))]
@@ -76,6 +109,9 @@ impl Kept {
             (o.unpublished, o.protected, o.poll) = (folders.import_unpublished, gate.protects(), folders.poll);
             Arc::new(Importer::new(o, trees.clone(), index.clone(), cluster.clone()))
         });
+        if importer.is_some() {
+            tell_of_unusable(folders, in_bucket);
+        }
         if importer.is_none() {
             let spool = folders.spool.display();
             tracing::info!(%spool, "no recordings are imported: there is no spool; name one by RECORDING_SPOOL_DIR");
@@ -97,5 +133,24 @@ impl Kept {
     /// What imports, if there is a spool.
     pub(super) fn importer(&self) -> Option<Arc<Importer>> {
         self.importer.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_tried_where_they_would_be_made() {
+        let folder = std::env::temp_dir().join(format!("bbb-balancer-writable-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (file, not_there) = (folder.join("file"), folder.join("a/b/c"));
+        std::fs::write(&file, "").unwrap();
+        assert!(writable(&folder).is_ok() && writable(&not_there).is_ok());
+        assert!(!folder.join("a").exists(), "nothing is made");
+        assert!(writable(&file).is_err() && writable(&file.join("below")).is_err());
+        assert!(writable(Path::new("/proc/spool")).is_err());
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

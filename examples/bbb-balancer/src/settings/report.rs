@@ -83,11 +83,11 @@ pub(crate) fn weakness(secret: &str) -> Option<String> {
         return Some("is an example that everybody knows".to_owned());
     }
     let length = secret.chars().count();
-    (length < 32).then(|| format!("has only {length} characters"))
+    (length < 32).then(|| format!("has only {}", console::counted(length, "character")))
 }
 
 /// What is weak about the secrets.
-pub(super) fn weak(secrets: &[String]) -> Vec<String> {
+pub(crate) fn weak(secrets: &[String]) -> Vec<String> {
     let weak = (1..).zip(secrets).filter_map(|(at, secret)| {
         let why = weakness(secret)?;
         Some(format!("secret {at} {why}: make a new one with `openssl rand -hex 32`"))

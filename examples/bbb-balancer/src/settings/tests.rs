@@ -315,6 +315,14 @@ fn what_is_private_is_allowed_by_name_only() {
 }
 
 #[test]
+fn tenants_need_a_name_to_be_below_of() {
+    let warned = |env: &[(&str, &str)]| read(&[], env, "").unwrap().warnings().join(" ").contains("URL_HOST");
+    let on = ("MULTITENANCY_ENABLED", "true");
+    assert!(warned(&[on]));
+    assert!(!warned(&[on, ("URL_HOST", "bbb.example.com")]) && !warned(&[]));
+}
+
+#[test]
 fn recordings_are_in_the_folders_of_scalelite() {
     let r = read(&[], &[], "").unwrap().folders;
     assert_eq!(r.spool.to_str(), Some("/var/bigbluebutton/spool"));

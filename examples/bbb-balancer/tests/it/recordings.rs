@@ -33,6 +33,10 @@ fn recordings_are_listed() {
     let wide = lb.run(&["recordings", "list", "-o", "wide"]);
     assert!(wide.out.contains("PARTICIPANTS") && wide.out.contains("t1"), "{wide:?}");
     assert!(lb.run(&["recordings", "-o", "yaml"]).out.contains("record_id: rec-1\n"));
+    for args in [&["recordings", "import", "--state", "any"][..], &["recordings", "--limit", "5", "check"]] {
+        let ran = lb.run(args);
+        assert!(ran.code == 2 && ran.err.contains("choose what is listed"), "{ran:?}");
+    }
     let none = Canned::start(&[("/balancer/api/recordings", 200, r#"{"recordings":[],"more":false}"#)]);
     let ran = none.run(&["recordings"]);
     assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (0, "", "No recordings are known\n"));

@@ -17,6 +17,9 @@ const GONE: Reply = ("/scalelite/api/deleteTenant", 200, r#"{"success":"Tenant i
 const SET: Reply = ("/balancer/api/addTenantSetting", 201, r#"{"id":"s9","param":"p","value":"v","override":true}"#);
 const UNSET: Reply = ("/balancer/api/removeTenantSetting", 200, r#"{"success":"x"}"#);
 
+/// A secret that nobody guesses.
+const LONG: &str = "5f1d0c2b7a9e4b3c8d6f0a1b2c3d4e5f60718293a4b5c6d7";
+
 fn lb() -> Canned {
     Canned::start(&[TENANTS, MADE, CHANGED, GONE, SET, UNSET])
 }
@@ -59,12 +62,20 @@ fn tenants_are_changed() {
         assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
         (ran.out, lb.asked().pop().unwrap())
     };
-    for args in [&["tenants", "add", "n", "a:b"][..], &["tenants:add[n,a:b]"]] {
+    let (good, rake) = (format!("{LONG}:{LONG}"), format!("tenants:add[n,{LONG}:{LONG}]"));
+    for args in [&["tenants", "add", "n", &good][..], &[&rake]] {
         let (out, asked) = told(args);
         assert_eq!(out, "OK\nNew Tenant id: t3\n");
-        assert!(asked.contains("addTenant") && asked.contains(r#""name":"n","secrets":"a:b""#), "{asked}");
+        let sent = format!(r#""name":"n","secrets":"{good}""#);
+        assert!(asked.contains("addTenant") && asked.contains(&sent), "{asked}");
     }
-    let (_, asked) = told(&["tenants", "add", "n", "s", "--meetings", "5", "--calls", "2.5"]);
+    // It is done, and what is easily guessed is told of.
+    for args in [&["tenants", "add", "n", "s"][..], &["tenants", "update", "school", "--secrets", "s"]] {
+        let ran = lb.run(args);
+        let warning = "warning: secret 1 has only 1 character: make a new one with `openssl rand -hex 32`\n";
+        assert_eq!((ran.code, ran.err.as_str()), (0, warning), "{ran:?}");
+    }
+    let (_, asked) = told(&["tenants", "add", "n", LONG, "--meetings", "5", "--calls", "2.5"]);
     assert!(asked.contains(r#""limits":{"calls":"2.5","meetings":"5"}"#), "{asked}");
     for args in [&["tenants", "update", "school", "--name", "n"][..], &["tenants:update[t1,n]"]] {
         let (out, asked) = told(args);

@@ -102,6 +102,32 @@ pub(crate) fn waiting(spool: &Path) -> Result<Vec<(PathBuf, Stamp)>, FilesError>
     Ok(found)
 }
 
+/// What looks like an archive and is never taken for one, and why.
+pub(super) fn strays(spool: &Path) -> Result<Vec<(String, &'static str)>, FilesError> {
+    const ENDS: [&str; 6] = [".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"];
+    let mut found = Vec::new();
+    for path in entries(spool)? {
+        let name = path.file_name().unwrap_or_default();
+        let shown = name.to_string_lossy().into_owned();
+        let lower = shown.to_ascii_lowercase();
+        let looks_like_one = !shown.starts_with('.') && ENDS.iter().any(|end| lower.ends_with(end));
+        let why = match name.to_str() {
+            _ if !looks_like_one => continue,
+            None => "its name is not UTF-8: give it another one",
+            Some(name) if !name.ends_with(".tar") => {
+                "only names that end with .tar are imported: unpack what is compressed, and rename it"
+            }
+            Some(_) if fs::symlink_metadata(&path).is_ok_and(|about| !about.is_file()) => {
+                "it is a link or a folder, and only files are imported: put the archive itself here"
+            }
+            Some(_) => continue,
+        };
+        found.push((shown, why));
+    }
+    found.sort();
+    Ok(found)
+}
+
 /// Gives an archive its name back. When another one has it by now, this one gets a name of its own.
 fn put_back(hidden: &Path, archive: &Path) -> Result<(), FilesError> {
     let stem = archive.file_stem().unwrap_or_default().to_string_lossy().into_owned();

@@ -136,7 +136,10 @@ async fn publishing_moves_all_formats_or_none() {
         // In neither is an error, and nothing moves.
         std::fs::rename(shelf.folder.join("published/video"), shelf.folder.join("elsewhere")).unwrap();
         let e = shelf.keeper.publish("a", false).await.unwrap_err();
-        assert_eq!(e.to_string(), "the format video of recording a is neither among the published nor the unpublished files");
+        assert_eq!(
+            e.to_string(),
+            "the format video of recording a is neither among the published nor the unpublished files"
+        );
         assert!(shelf.row("a").await.published);
         assert!(shelf.folder.join("published/presentation/a").is_dir());
         assert!(!shelf.keeper.publish("nobody", true).await.unwrap());

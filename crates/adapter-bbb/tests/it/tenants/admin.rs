@@ -81,6 +81,9 @@ async fn calls(stage: &Stage) {
     for param in ["", "meetingID", "checksum", "meta_Tenant-Id", "voiceBridge"] {
         assert_eq!(operate(&process, "addTenantSetting", "", Some(set(param))).await.status, 400, "{param}");
     }
+    let private = json!({"tenant_id": id, "param": "preUploadedPresentation", "value": "http://10.0.0.1/a.pdf"});
+    let refused = operate(&process, "addTenantSetting", "", Some(private)).await;
+    assert!(refused.status == 400 && refused.body.contains("10.0.0.1 is a private address"), "{refused:?}");
     let all = value(&operate(&process, "tenants", "", None).await);
     let shown = all["tenants"].as_array().unwrap().iter().find(|t| t["id"] == *id).unwrap().clone();
     let setting = value(&added)["id"].as_str().unwrap().to_owned();
@@ -113,12 +116,17 @@ async fn meetings_are_listed_by_tenant() {
     let stage = Stage::memory(1).await;
     let process = both(&stage).await;
     assert!(A.create(&process, "m").await.ok() && B.create(&process, "m").await.ok());
-    for (query, count) in [("", 2), ("tenant=alpha", 1), ("tenant=ten-beta", 1), ("tenant=nobody", 0)] {
+    for (query, count) in [("", 2), ("tenant=alpha", 1), ("tenant=ten-beta", 1)] {
         let list = value(&operate(&process, "meetings", query, None).await);
         assert_eq!(list["meetings"].as_array().unwrap().len(), count, "{query}: {list}");
     }
     let list = value(&operate(&process, "meetings", "tenant=alpha", None).await);
     assert_eq!((&list["meetings"][0]["id"], &list["meetings"][0]["tenant"]), (&json!("m"), &json!("ten-alpha")));
+    assert_eq!(operate(&process, "meetings", "tenant=nobody", None).await.status, 404);
+    // Removed, it is still found by the id that its meetings have.
+    assert_eq!(operate(&process, "deleteTenant", "", Some(json!({"id": A.id()}))).await.status, 200);
+    let list = value(&operate(&process, "meetings", "tenant=ten-alpha", None).await);
+    assert_eq!(list["meetings"].as_array().unwrap().len(), 1, "{list}");
 }
 
 #[tokio::test]
@@ -132,4 +140,38 @@ async fn a_tenant_that_is_removed_is_served_no_more_and_one_that_is_added_at_onc
     assert_eq!(operate(&process, "addTenant", "", Some(body)).await.status, 201);
     let list = A.call(&process, "getMeetings", "").await;
     assert!(list.ok() && !list.body.contains("<meeting>"), "a new one of the same name is another one: {list:?}");
+}
+
+/// A name is taken for its tenant; a wrong one labels nothing, where nobody would ever see it again.
+#[tokio::test]
+async fn recordings_are_given_to_a_tenant_by_id_or_name() {
+    let stage = Stage::memory(0).await;
+    let process = both(&stage).await;
+    let shelf = crate::importing::Shelf::new();
+    let desk = adapter_bbb::RecordingDesk::new(shelf.index.clone(), shelf.keeper.clone(), None);
+    let service = process.service.clone().with_recording_desk(desk);
+    let order = async |name: &str, query: &str, body: Option<Value>| {
+        let body = body.map(|b| b.to_string());
+        let body = body.as_deref().map(|b| ("application/json", b));
+        let (host, secret) = (crate::stage::HOST, crate::stage::SECRET);
+        super::ask(&service, host, name, query, secret, body).await
+    };
+    let mut seen = Vec::new();
+    for (n, given) in ["Alpha", "ten-alpha", " alpha "].into_iter().enumerate() {
+        shelf.index.import(&adapter_bbb::Recording::new(format!("rec-{n}"))).await.unwrap();
+        for wrong in ["alhpa", "ten-", "ten-gamma"] {
+            let refused = order("addRecordingsToTenant", "", Some(json!({"tenant": wrong}))).await;
+            let words = json!({"error": format!("Couldn't find Tenant with id={wrong}")});
+            assert_eq!((refused.status, value(&refused)), (404, words));
+            assert_eq!(order("recordings", &format!("tenant={wrong}"), None).await.status, 404);
+        }
+        let added = order("addRecordingsToTenant", "", Some(json!({"tenant": given}))).await;
+        assert_eq!(value(&added), json!({"tenant": "ten-alpha", "added": 1}));
+        seen.push(shelf.row(&format!("rec-{n}")).await.meta("tenant-id").map(str::to_owned));
+    }
+    assert_eq!(seen, vec![Some("ten-alpha".to_owned()); 3]);
+    for (tenant, count) in [("alpha", 3), ("ten-alpha", 3), ("beta", 0)] {
+        let listed = value(&order("recordings", &format!("state=any&tenant={tenant}"), None).await);
+        assert_eq!(listed["recordings"].as_array().unwrap().len(), count, "{tenant}: {listed}");
+    }
 }
