@@ -1,7 +1,22 @@
 //! `check`: the effective configuration, and what is wrong with it.
 
-use crate::settings::{Settings, Sources, source_lines};
+use crate::settings::{RecordingsAt, Settings, Sources, source_lines};
 use console::{Exit, Outcome};
+
+/// Where the index of recordings is, in words.
+fn kept(at: &RecordingsAt) -> String {
+    match at {
+        RecordingsAt::Nowhere => "none: RECORDING_DISABLED is set".to_owned(),
+        RecordingsAt::Unset => {
+            "unknown to this balancer: set DATABASE_URL, or BALANCER_DATA_DIR for a file of its own".to_owned()
+        }
+        RecordingsAt::Memory => "index in memory, until the process ends".to_owned(),
+        RecordingsAt::File(dir) => {
+            format!("index in the file {}: there is no DATABASE_URL", dir.join("recordings.redb").display())
+        }
+        RecordingsAt::Postgres(_) => "index in the database of DATABASE_URL".to_owned(),
+    }
+}
 
 /// Every setting with its value and source, then notices, warnings and errors.
 pub(crate) fn run(sources: &Sources, settings: &Result<Settings, Vec<String>>) -> Outcome {
@@ -22,6 +37,7 @@ pub(crate) fn run(sources: &Sources, settings: &Result<Settings, Vec<String>>) -
     }
     if let Ok(settings) = settings {
         out.push_str(&format!("\nload = {}\n", settings.formula_text));
+        out.push_str(&format!("recordings = {}\n", kept(&settings.recordings.at)));
     }
     let sections = [("notice", notices), ("warning", warnings), ("error", errors)];
     for (word, texts) in sections {

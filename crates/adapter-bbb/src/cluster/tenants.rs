@@ -12,6 +12,10 @@ use crate::store::TenantRecord;
 
 /// How long what was read is believed: a secret that was taken back opens nothing after this.
 const FRESH: Duration = Duration::from_secs(1);
+/// Thousands of tenants take a shared store some time, in which it does nothing else: at most one part in so many.
+const SHARE: u32 = 50;
+/// However long that takes, it is believed no longer than this.
+const LONGEST: Duration = Duration::from_secs(5);
 /// How long the last ones are used while the store is out of reach.
 const STALE: Duration = Duration::from_secs(600);
 
@@ -24,6 +28,8 @@ struct Read {
     book: Book,
     at: Instant,
     tried: Instant,
+    /// How long it is believed.
+    fresh: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -32,17 +38,22 @@ pub(super) struct Known {
     reading: tokio::sync::Mutex<()>,
 }
 
+/// How long is believed what took so long to read.
+fn fresh(took: Duration) -> Duration {
+    took.saturating_mul(SHARE).clamp(FRESH, LONGEST)
+}
+
 impl Known {
     /// What was read last, unless that is too long ago, and whether nobody need ask again yet.
     fn last(&self) -> Option<(Book, bool)> {
         let known = lock(&self.read);
         let last = known.as_ref().filter(|read| read.at.elapsed() < STALE)?;
-        Some((last.book.clone(), last.tried.elapsed() < FRESH))
+        Some((last.book.clone(), last.tried.elapsed() < last.fresh))
     }
 }
 
 impl Cluster {
-    /// All tenants, at most a second old; while the store is out of reach, as they were read last. One at a time asks a
+    /// All tenants, at most a second old, or a few where there are thousands; while the store is out of reach, as they were read last. One at a time asks a
     /// store that is slow, and nobody who can do with what was read last waits for him.
     ///
     /// # Errors
@@ -65,7 +76,8 @@ impl Cluster {
         match self.patiently(self.store.tenant_store().tenants()).await {
             Ok(all) => {
                 let book: Book = Arc::new(all.into_iter().map(Arc::new).collect());
-                *lock(&self.tenants.read) = Some(Read { book: book.clone(), at: now, tried: now });
+                *lock(&self.tenants.read) =
+                    Some(Read { book: book.clone(), at: now, tried: now, fresh: fresh(now.elapsed()) });
                 Ok(book)
             }
             Err(e) if is_away(&e) => {
@@ -116,5 +128,18 @@ impl Cluster {
         }
         let people: BTreeMap<String, u32> = list.tenants.iter().map(|(tenant, n)| (tenant.clone(), *n)).collect();
         self.store.tenant_store().note_people(server, &people, list.began_ms).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_takes_long_to_read_is_read_less_often() {
+        let rows = [(0, 1000), (1, 1000), (20, 1000), (33, 1650), (100, 5000), (9_000, 5000)];
+        for (took, ms) in rows {
+            assert_eq!(fresh(Duration::from_millis(took)), Duration::from_millis(ms), "{took}");
+        }
     }
 }

@@ -15,6 +15,24 @@ fn prints_the_effective_configuration() {
 }
 
 #[test]
+fn says_where_recordings_are_kept() {
+    for (env, says) in [
+        (&[][..], "index in the file ./d/recordings.redb: there is no DATABASE_URL"),
+        (&[("DATABASE_URL", "postgres://u:p4ss@db/x")][..], "index in the database of DATABASE_URL"),
+        (&[("DATABASE_URL", "postgres://db/x"), ("DB_DISABLED", "true")][..], "index in the file "),
+        (&[("RECORDING_DISABLED", "true")][..], "none: RECORDING_DISABLED is set"),
+    ] {
+        let env = [&[("LOADBALANCER_SECRET", SECRET), ("BALANCER_DATA_DIR", "./d")][..], env].concat();
+        let ran = run(&["check"], &env);
+        assert!(ran.code == 0 && ran.out.contains(&format!("\nrecordings = {says}")), "{ran:?}");
+        assert!(!ran.out.contains("p4ss"), "{ran:?}");
+    }
+    let alone = [("LOADBALANCER_SECRET", SECRET), ("REDIS_URL", "redis://127.0.0.1:1")];
+    let ran = run(&["check"], &alone);
+    assert!(ran.out.contains("\nrecordings = unknown to this balancer: set DATABASE_URL"), "{ran:?}");
+}
+
+#[test]
 fn says_what_is_wrong() {
     let ran = run(&["check"], &[("LOADBALANCER_SECRET", "changeme"), ("RAILS_ENV", "production")]);
     assert_eq!(ran.code, 0);
