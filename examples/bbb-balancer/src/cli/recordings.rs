@@ -32,6 +32,8 @@ pub(crate) enum Recordings {
         Those were made before there were tenants, and no tenant is shown them.")]
     AddToTenant {
         /// Id or name
+        // Under its own name for the parser: one of the list's choices is a tenant, too.
+        #[arg(id = "whose", value_name = "TENANT")]
         tenant: String,
     },
 }

@@ -212,6 +212,14 @@ async fn hooks_hear_of_their_tenants_meetings_alone() {
     assert_eq!(foreign.text("messageKey"), "destroyMissingHook");
     assert!(A.call(&process, "hooks/destroy", &format!("hookID={}", of_a.text("hookID"))).await.ok());
     assert_eq!(stage.fakes[0].hooks().len(), 1);
+    // The other one's is still the same, though the address is free of the first one's now.
+    let again = B.call(&process, "hooks/create", &hook("same", "&meetingID=m")).await;
+    assert_eq!(
+        (again.text("messageKey"), again.text("hookID")),
+        ("duplicateWarning", of_b.text("hookID")),
+        "{again:?}"
+    );
+    assert_eq!(stage.fakes[0].hooks().len(), 1);
 }
 
 #[tokio::test]
