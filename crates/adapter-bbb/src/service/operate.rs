@@ -209,7 +209,7 @@ impl BbbService {
             list.retain(|m| m.tenant == id.as_deref().unwrap_or(given));
             // Meetings of one that was removed go on, and are found by its id.
             if id.is_none() && list.is_empty() {
-                return Ok(super::tenant_admin::unknown(given));
+                return Ok(super::tenants::not_meant(given));
             }
         }
         list.sort_by(|a, b| a.id.cmp(&b.id));

@@ -98,7 +98,7 @@ impl BbbService {
         let tenant = match given.map(str::trim).filter(|tenant| !tenant.is_empty()) {
             Some(given) => match self.tenant_meant(given).await {
                 Ok(Some(id)) => Some(id),
-                Ok(None) => return super::tenant_admin::unknown(given),
+                Ok(None) => return super::tenants::not_meant(given),
                 Err(e) => return super::admin::trouble(&e),
             },
             None => None,

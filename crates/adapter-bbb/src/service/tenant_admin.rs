@@ -23,7 +23,7 @@ fn message(code: StatusCode, text: impl Into<String>) -> Response<Bytes> {
     answer(code, &json!({ "message": text.into() }))
 }
 
-pub(super) fn unknown(id: &str) -> Response<Bytes> {
+fn unknown(id: &str) -> Response<Bytes> {
     answer(StatusCode::NOT_FOUND, &json!({ "error": format!("Couldn't find Tenant with id={id}") }))
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use balancer_core::{StickError, StickKey};
 use bytes::Bytes;
-use http::Response;
+use http::{Response, StatusCode};
 use tokio::time::Instant;
 
 use super::limit::{self, Caller};
@@ -244,6 +244,12 @@ impl BbbService {
             _ => Cow::Borrowed(rules),
         }
     }
+}
+
+/// The refusal of an operator's call that names a tenant there is not.
+pub(super) fn not_meant(given: &str) -> Response<Bytes> {
+    let why = format!("no tenant has the id or name {given:?}; `bbb-balancer tenants` lists them");
+    super::admin::error(StatusCode::NOT_FOUND, why)
 }
 
 /// Rules for parameters with a tenant's settings.

@@ -180,7 +180,9 @@ impl World {
             let at = *self.stage.having(id).first()?;
             self.stage.fakes[at].meeting(id).filter(|m| m.param("meta_tenant-id") == Some(&tenant.id()))
         };
-        Some(of(id).or_else(|| of(&format!("~{}~{id}", tenant.id())))?.voice_bridge)
+        // An id that looks like a longer one is never a server's as it is: that is another meeting.
+        let plain = if id.starts_with('~') { None } else { of(id) };
+        Some(plain.or_else(|| of(&format!("~{}~{id}", tenant.id())))?.voice_bridge)
     }
 
     /// What a telephone is told that was called at the tenant's host name.
