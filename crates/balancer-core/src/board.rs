@@ -135,7 +135,8 @@ struct Chunk {
     weight: [AtomicU32; CHUNK],
     state: [AtomicU8; CHUNK],
     cap: [AtomicU64; CHUNK],
-    ledger: [Mutex<Ledger>; CHUNK],
+    /// Most of the bytes, and seldom looked at.
+    ledger: Box<[Mutex<Ledger>]>,
 }
 
 impl Chunk {
@@ -148,7 +149,8 @@ impl Chunk {
             weight: std::array::from_fn(|_| AtomicU32::new(0)),
             state: std::array::from_fn(|_| AtomicU8::new(0)),
             cap: std::array::from_fn(|_| AtomicU64::new(0)),
-            ledger: std::array::from_fn(|_| Mutex::new(Ledger::default())),
+            // Put together where it stays: on the way through a stack all of that stack would be kept.
+            ledger: (0..CHUNK).map(|_| Mutex::new(Ledger::default())).collect(),
         })
     }
 }

@@ -33,9 +33,7 @@ use console::{Exit, Failure, Outcome};
 use settings::{Settings, Sources};
 
 fn main() -> ExitCode {
-    // Wrong usage ends here, with exit code 2.
-    let cli = Cli::parse_from(cli::respelled(std::env::args_os()));
-    let done = cli.command.order().and_then(carry_out);
+    let done = order().and_then(carry_out);
     let exit = match done {
         Ok(outcome) => {
             say(&outcome);
@@ -47,6 +45,17 @@ fn main() -> ExitCode {
         }
     };
     ExitCode::from(exit.code())
+}
+
+/// What is asked for. Wrong usage ends here, with exit code 2.
+///
+/// A server lives long: what all commands and options are put together in goes with a thread of its own.
+fn order() -> Result<Order, Failure> {
+    let read = || Cli::parse_from(cli::respelled(std::env::args_os())).command.order();
+    match std::thread::Builder::new().spawn(read) {
+        Ok(reading) => reading.join().unwrap_or_else(|_| Err(Failure::failed("the command line cannot be read"))),
+        Err(_) => read(),
+    }
 }
 
 fn carry_out(order: Order) -> Result<Outcome, Failure> {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::{BbbService, Done, store_fault, xml};
 use crate::api::{Fault, HookEntry, Params, write_hooks, write_success};
 use crate::cluster::Cluster;
-use crate::store::tenants::scoped_id;
 use crate::store::{Hook, HookAdded};
 
 /// The longest id of a meeting, and the longest list of events.
@@ -108,13 +107,10 @@ impl BbbService {
     pub(super) async fn hooks_list(&self, params: &Params<'_>) -> Done {
         let book = self.cluster.store.callback_store().hooks().await.map_err(|e| store_fault(&e))?;
         let meeting = params.present("meetingID");
-        let known_as = match (meeting, self.tenant()) {
-            (Some(id), Some(_)) => self.home(id).await?.map_or_else(|| id.to_owned(), |home| home.meeting.id),
-            _ => meeting.unwrap_or("").to_owned(),
-        };
+        let known_as: Option<Vec<String>> = meeting.map(|id| self.ids_at_servers(id).collect());
         let own = |hook: &Hook| self.tenant().is_none_or(|t| hook.tenant.as_ref() == Some(&t.id));
-        let hears = |hook: &Hook| match (&hook.meeting, meeting) {
-            (Some(own), Some(asked)) => own == asked || *own == known_as || *own == scoped_id(self.tenant_id(), asked),
+        let hears = |hook: &Hook| match (&hook.meeting, &known_as) {
+            (Some(own), Some(asked)) => asked.contains(own),
             _ => true,
         };
         let hooks: Vec<HookEntry> = book.hooks.into_iter().filter(own).filter(hears).map(entry).collect();

@@ -88,18 +88,20 @@ impl BbbService {
 
     /// Breakout rooms that a server made by itself are bound nowhere, yet `getMeetings` lists them.
     async fn breakout_info(&self, id: &str) -> Done {
-        let server = self.cluster.breakout_server(id).await.ok_or(Fault::MeetingNotFound)?;
-        let answer = self.cluster.ask(&server, "getMeetingInfo", &only_id(id), None, false).await;
-        let answer = answer.map_err(|_| Fault::AccessMeetingFailed)?;
-        // A room has its meeting's metadata, and so its tenant.
-        let own = |reply: &Reply<'_>| {
-            let of = reply.pairs("metadata").into_iter().find(|(name, _)| name == "tenant-id");
-            of.is_some_and(|(_, tenant)| tenant == self.tenant_id())
-        };
-        if self.tenant().is_some() && !Reply::parse(&answer).is_ok_and(|reply| own(&reply)) {
-            return Err(Fault::MeetingNotFound);
+        for id in self.ids_at_servers(id) {
+            let Some(server) = self.cluster.breakout_server(&id).await else { continue };
+            let answer = self.cluster.ask(&server, "getMeetingInfo", &only_id(&id), None, false).await;
+            let answer = answer.map_err(|_| Fault::AccessMeetingFailed)?;
+            // A room has its meeting's metadata, and so its tenant.
+            let own = |reply: &Reply<'_>| {
+                let of = reply.pairs("metadata").into_iter().find(|(name, _)| name == "tenant-id");
+                of.is_some_and(|(_, tenant)| tenant == self.tenant_id())
+            };
+            if self.tenant().is_none() || Reply::parse(&answer).is_ok_and(|reply| own(&reply)) {
+                return relay(&answer, Fault::AccessMeetingFailed);
+            }
         }
-        relay(&answer, Fault::AccessMeetingFailed)
+        Err(Fault::MeetingNotFound)
     }
 
     async fn ask_about(&self, home: &Home, call: &str) -> Done {

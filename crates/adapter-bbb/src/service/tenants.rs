@@ -203,6 +203,14 @@ impl BbbService {
         self.home_at(&scoped).await
     }
 
+    /// The ids by which servers may know a meeting that the caller calls so. What looks like a longer one is never given
+    /// to servers as it is: it would name another meeting.
+    pub(super) fn ids_at_servers(&self, id: &str) -> impl Iterator<Item = String> + use<> {
+        let plain = (self.tenant().is_none() || !looks_scoped(id)).then(|| id.to_owned());
+        let longer = self.tenant().map(|tenant| scoped_id(&tenant.id, id));
+        plain.into_iter().chain(longer)
+    }
+
     /// Where the meeting lives that servers know by this id, if it is the caller's.
     pub(super) async fn home_at(&self, id: &str) -> Result<Option<Home>, Fault> {
         Ok(self.cluster.home(id).await?.filter(|home| self.owns(home)))

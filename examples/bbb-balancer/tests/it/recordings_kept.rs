@@ -96,7 +96,7 @@ fn recordings_are_kept_in_postgres_whatever_is_stopped() {
     // What somebody has moved is found and moved back.
     let (place, wrong) = (folder.join("published/video/rec-1"), folder.join("unpublished/video/rec-1"));
     let ran = keeper.run(&["recordings", "check"]);
-    assert_eq!((ran.code, ran.out.as_str()), (0, "1 recordings in the index, 1 on disk: they agree\n"));
+    assert_eq!((ran.code, ran.out.as_str()), (0, "1 recording in the index, 1 on disk: they agree\n"));
     std::fs::create_dir_all(folder.join("unpublished/video")).unwrap();
     std::fs::rename(&place, &wrong).unwrap();
     let ran = keeper.run(&["recordings", "check"]);
@@ -105,7 +105,7 @@ fn recordings_are_kept_in_postgres_whatever_is_stopped() {
     assert_eq!(keeper.run(&["recordings", "update"]).code, 0);
     assert!(is_there(&place) && keeper.run(&["recordings", "check"]).code == 0);
     let ran = keeper.run(&["recordings", "add-to-tenant", "ten-1"]);
-    assert_eq!((ran.code, ran.out.as_str()), (0, "OK\n1 recordings added\n"), "{ran:?}");
+    assert_eq!((ran.code, ran.out.as_str()), (0, "OK\n1 recording added\n"), "{ran:?}");
     assert!(keeper.run(&["recordings", "--tenant", "ten-1"]).out.contains("rec-1"));
 
     // Without the database it says so, and goes on with the rest; archives wait.

@@ -319,6 +319,20 @@ async fn two_worlds(steps: &[Step]) -> Result<u64, TestCaseError> {
     Ok(compared)
 }
 
+/// A listed breakout room was found by the id that only its server knows it by.
+#[tokio::test]
+async fn a_room_has_no_name_but_its_own() {
+    let steps = [
+        Step::By(B, Op::Create(4)),
+        Step::By(A, Op::Hook(0, 0)),
+        Step::By(B, Op::Room(0, 4)),
+        Step::Poll,
+        Step::By(B, Op::About("getMeetingInfo", 3)),
+        Step::By(B, Op::About("getMeetingInfo", 0)),
+    ];
+    two_worlds(&steps).await.unwrap();
+}
+
 #[test]
 fn a_tenant_is_answered_as_if_it_were_alone() {
     let cases = std::env::var("TENANT_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(24);
