@@ -46,6 +46,8 @@ fn recordings() -> Result<(), String> {
     let mut test = Command::new("cargo");
     test.args(["test", "--quiet", "--release", "-p", "adapter-bbb", "--all-features", "--test", "it", "--"]);
     test.args(["--exact", "recordings::bench::a_hundred_thousand_recordings", "--ignored", "--nocapture"]);
+    // The database does most of it: what optimising as a whole would take is not worth it.
+    test.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
     run("listing 100,000 recordings", test.env("CI", "true"))
 }
 

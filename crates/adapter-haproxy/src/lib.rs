@@ -118,6 +118,8 @@ pub use doctor::{
 };
 #[cfg(feature = "agents")]
 pub use listen::{ListenAddress, ListenError};
+#[cfg(any(feature = "agents", feature = "peers"))]
+pub use reach::is_local_peer;
 pub use room::{
     Affinity, Classified, MAX_BODY_LEN, MAX_TARGET_LEN, Request, RequestKind, RoomRule, SourceRule, classify,
     jitsi_client_room, jitsi_room_key, room_from_state,

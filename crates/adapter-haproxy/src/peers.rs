@@ -61,7 +61,7 @@ pub use io::PeerTls;
 #[cfg(feature = "peers")]
 pub use io::{
     MAX_PEERS, NodeEvent, PeerAddress, PeerNode, PeerNodeError, PeerNodeOptions, PeerNodeStatus, PeerServer,
-    PeerStatus, PeerStickStore, PeerTableOptions, PeerTableStatus, PinnedEntry, is_local_peer,
+    PeerStatus, PeerStickStore, PeerTableOptions, PeerTableStatus, PinnedEntry,
 };
 pub use session::{CloseReason, MAX_TABLES, PeerEvent, PeerOptions, PeerSession, TeachError};
 pub use table::{DataKind, DataType, KeyType, MAX_ARRAY, TableDefinition};

@@ -182,6 +182,7 @@ pub(super) struct Found {
     payload: std::ops::Range<usize>,
 }
 
+#[cfg(feature = "peers")]
 impl Found {
     /// Whether it is about an entry, and whether it says its number and what is left of its life.
     pub(super) fn update(&self) -> Option<(bool, bool)> {

@@ -21,7 +21,6 @@ mod tests;
 #[cfg(feature = "peers-tls")]
 mod tls;
 
-pub use crate::reach::is_local_peer;
 pub use address::PeerAddress;
 pub use error::PeerNodeError;
 pub use node::PeerNode;

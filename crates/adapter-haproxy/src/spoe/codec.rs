@@ -129,6 +129,7 @@ impl<'a> Value<&'a [u8]> {
     }
 
     /// The text, if it is text and UTF-8, for as long as the frame is there.
+    #[cfg(feature = "agents")]
     pub(super) fn text(self) -> Option<&'a str> {
         match self {
             Self::String(bytes) => std::str::from_utf8(bytes).ok(),

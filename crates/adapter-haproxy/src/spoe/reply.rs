@@ -71,12 +71,14 @@ impl From<&[Action]> for Reply {
 }
 
 /// A number as text, where it is.
+#[cfg(any(feature = "agents", test))]
 #[derive(Debug)]
 pub(super) struct Decimal {
     digits: [u8; 20],
     from: usize,
 }
 
+#[cfg(any(feature = "agents", test))]
 impl Decimal {
     pub(super) fn of(mut n: u64) -> Self {
         let mut decimal = Self { digits: [b'0'; 20], from: 20 };

@@ -15,6 +15,7 @@ use super::reply::Reply;
 use super::status::Status;
 
 /// How many bytes of room for output are kept between answers.
+#[cfg(feature = "agents")]
 const KEPT: usize = 64 << 10;
 
 /// What an agent offers.
@@ -311,11 +312,13 @@ impl AgentSession {
     }
 
     /// What is to be written, left where it is until it [was](Self::written).
+    #[cfg(feature = "agents")]
     pub(super) fn output(&self) -> &[u8] {
         &self.output
     }
 
     /// All output was written. The room it took is kept for more, unless it was much.
+    #[cfg(feature = "agents")]
     pub(super) fn written(&mut self) {
         self.output.clear();
         self.output.shrink_to(KEPT);

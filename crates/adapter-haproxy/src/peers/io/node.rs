@@ -135,7 +135,7 @@ impl Inner {
 ///
 /// The peers protocol has neither passwords nor encryption: whoever reaches a port of it reads all rooms and sends any
 /// of them anywhere. So a public address is refused unless there is TLS
-/// ([`is_local_peer`](super::is_local_peer)).
+/// ([`is_local_peer`](crate::is_local_peer)).
 ///
 /// ```
 /// use std::sync::Arc;
