@@ -113,7 +113,9 @@ async fn every_word_of_sslmode_is_kept_on_a_real_server() {
     }
     let plain = index_at(&server, "127.0.0.1", "sslmode=disable&application_name=plain").unwrap();
     plain.check().await.unwrap();
-    let mine = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE application_name = 'plain'";
+    // More than one, while indexes are built.
+    let mine = "SELECT coalesce(bool_or(ssl), true) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) \
+                WHERE application_name = 'plain'";
     assert!(!connect(&server, "scalelite").await.query_one(mine, &[]).await.unwrap().get::<_, bool>(0));
 
     // It goes on working, and what it carries arrives.
