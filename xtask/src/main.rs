@@ -19,7 +19,8 @@ Tasks of this repository.
         unit     tests of all crates, doctests
         model    models of the board, the lease and the stick table: every interleaving, by loom
         docs     documentation with warnings denied
-        haproxy  two real HAProxies, 2.6 and 2.8: predictions, rendered configurations, recorded scenarios
+        haproxy  two real HAProxies, 2.6 and 2.8: predictions, rendered configurations, recorded scenarios; the second
+                 alone where `unit` ran beside the first
         suite    the black-box suite against `bbb-balancer serve`, on its file store and on a real Redis
         clients  PyPI's bbbctl and npm's bigbluebutton-js do a whole lesson through a running balancer
   cargo xtask soak [--seconds N] [--seed N]

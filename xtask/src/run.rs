@@ -47,6 +47,8 @@ pub(crate) fn run_and_read(title: &str, command: &mut Command) -> Result<Vec<Str
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) passed: u64,
+    /// Whether those of all crates were among them, beside the HAProxy of this machine.
+    pub(crate) all_crates: bool,
 }
 
 /// A child process that is killed when it is dropped.
