@@ -1,14 +1,17 @@
 //! The command line.
 
+mod api;
+mod run;
+
 use std::path::PathBuf;
 
 use adapter_haproxy::HaproxyVersion;
-use adapter_haproxy::control::Mode;
-use adapter_haproxy::trace::Protocol;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::plan::Change;
-use crate::settings::Span;
+
+pub(crate) use api::{ApiArgs, ApplyArgs, DrainArgs, ExplainArgs, OrderArgs, SplitsArgs, StatusArgs};
+pub(crate) use run::{ReplayArgs, RunArgs, RunMode};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -144,129 +147,6 @@ pub(crate) enum Command {
     },
 }
 
-/// Where the controller is.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct ApiArgs {
-    /// The controller's address [default: 127.0.0.1:9466, or http.listen of --config]
-    #[arg(long, value_name = "ADDRESS", env = "HAPROXY_CONTROL_API", help_heading = "Controller")]
-    pub(crate) api: Option<String>,
-    /// The controller's settings, for its address and token
-    #[arg(long, value_name = "FILE", env = "HAPROXY_CONTROL_CONFIG", help_heading = "Controller")]
-    pub(crate) config: Option<PathBuf>,
-    /// The backend, where the controller has several
-    #[arg(long, value_name = "NAME", help_heading = "Controller")]
-    pub(crate) backend: Option<String>,
-    /// The token that changes need, if the controller asks for one
-    #[arg(
-        long,
-        value_name = "TOKEN",
-        env = "HAPROXY_CONTROL_TOKEN",
-        hide_env_values = true,
-        help_heading = "Controller"
-    )]
-    pub(crate) token: Option<String>,
-}
-
-/// What `status` shows.
-#[derive(Args, Debug)]
-pub(crate) struct StatusArgs {
-    /// Show it again and again, every so many seconds
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "2")]
-    pub(crate) watch: Option<u64>,
-    #[command(flatten)]
-    pub(crate) api: ApiArgs,
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Output,
-}
-
-/// Which room.
-#[derive(Args, Debug)]
-pub(crate) struct ExplainArgs {
-    /// The room
-    pub(crate) room: String,
-    #[command(flatten)]
-    pub(crate) api: ApiArgs,
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Output,
-}
-
-/// How `splits` prints.
-#[derive(Args, Debug)]
-pub(crate) struct SplitsArgs {
-    #[command(flatten)]
-    pub(crate) api: ApiArgs,
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Output,
-}
-
-/// Which server.
-#[derive(Args, Debug)]
-pub(crate) struct OrderArgs {
-    /// The server
-    pub(crate) server: String,
-    /// Only show what would come of it
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    #[command(flatten)]
-    pub(crate) api: ApiArgs,
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Output,
-}
-
-/// What `drain` does.
-#[derive(Args, Debug)]
-pub(crate) struct DrainArgs {
-    /// The server
-    pub(crate) server: String,
-    /// Wait until nothing is left on it
-    #[arg(long)]
-    pub(crate) wait: bool,
-    /// Wait for so long at most, as 30s, 10m or 2h
-    #[arg(long, value_name = "DURATION", requires = "wait")]
-    pub(crate) deadline: Option<Span>,
-    /// Move its rooms away at once, all people of a room together
-    #[arg(long)]
-    pub(crate) move_rooms: bool,
-    /// Only show what would come of it
-    #[arg(long, conflicts_with = "wait")]
-    pub(crate) dry_run: bool,
-    #[command(flatten)]
-    pub(crate) api: ApiArgs,
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Output,
-}
-
-/// What `apply` does.
-#[derive(Args, Debug)]
-pub(crate) struct ApplyArgs {
-    /// What is wanted, as for `render` [default: apply.wanted of the settings]
-    #[arg(value_name = "FILE")]
-    pub(crate) wanted: Option<PathBuf>,
-    /// The controller's settings
-    #[arg(long, value_name = "FILE", env = "HAPROXY_CONTROL_CONFIG")]
-    pub(crate) config: PathBuf,
-    /// What the file describes [default: apply.kind of the settings]
-    #[arg(long, value_enum)]
-    pub(crate) kind: Option<Kind>,
-    /// Only show the commands, and the rooms that would move
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-    /// Let rooms in use move, all people of a room together
-    #[arg(long)]
-    pub(crate) move_rooms: bool,
-    /// How long rooms and connections may take to leave a server, as 30s or 10m
-    #[arg(long, value_name = "DURATION", default_value = "30s")]
-    pub(crate) deadline: Span,
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Output,
-}
-
 /// What `demo` plays.
 #[derive(Args, Debug)]
 pub(crate) struct DemoArgs {
@@ -292,86 +172,6 @@ pub(crate) enum DemoKind {
     Edumeet,
     /// Shards of Jitsi Meet.
     Shards,
-}
-
-/// What `run` does.
-#[derive(Args, Debug)]
-pub(crate) struct RunArgs {
-    /// The settings
-    #[arg(long, value_name = "FILE", env = "HAPROXY_CONTROL_CONFIG", required_unless_present = "example")]
-    pub(crate) config: Option<PathBuf>,
-    /// Where the places of rooms are written, for backends whose settings do not say it [default: map]
-    #[arg(long, value_enum)]
-    pub(crate) mode: Option<RunMode>,
-    /// Only print the settings in force, defaults included, without secrets
-    #[arg(long)]
-    pub(crate) check: bool,
-    /// Print settings to begin with
-    #[arg(long)]
-    pub(crate) example: bool,
-    /// Keep what is said to and heard from the HAProxys in this file, for `replay`; secrets are masked, and a file that
-    /// is there already becomes FILE.old
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "example"])]
-    pub(crate) record: Option<PathBuf>,
-}
-
-/// What `replay` plays.
-#[derive(Args, Debug)]
-pub(crate) struct ReplayArgs {
-    /// The trace; - is standard input
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
-    /// Only what is spoken in these
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "PROTOCOL")]
-    pub(crate) protocol: Vec<TraceProtocol>,
-    /// How to print; with json an object a line
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Output,
-}
-
-/// What is spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TraceProtocol {
-    /// Stick tables.
-    Peers,
-    /// Requests asked about.
-    Spoe,
-    /// States and weights of servers.
-    AgentCheck,
-    /// Orders and questions.
-    Runtime,
-}
-
-impl TraceProtocol {
-    pub(crate) fn of_trace(self) -> Protocol {
-        match self {
-            Self::Peers => Protocol::Peers,
-            Self::Spoe => Protocol::Spoe,
-            Self::AgentCheck => Protocol::AgentCheck,
-            Self::Runtime => Protocol::Runtime,
-        }
-    }
-}
-
-/// Where the places of rooms are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RunMode {
-    /// In a map of HAProxy's.
-    Map,
-    /// Nowhere: HAProxy asks (SPOE).
-    Spoe,
-    /// In HAProxy's stick table, as a peer.
-    Peers,
-}
-
-impl From<RunMode> for Mode {
-    fn from(mode: RunMode) -> Self {
-        match mode {
-            RunMode::Map => Self::Map,
-            RunMode::Spoe => Self::Spoe,
-            RunMode::Peers => Self::Peers,
-        }
-    }
 }
 
 /// The script by which a shell completes our commands and options.

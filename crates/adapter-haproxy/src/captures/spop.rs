@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value as Json;
 
 use super::{Tally, bytes};
-use crate::spoe::{Action, AgentOptions, AgentSession, Argument, Event, Frame, FrameCutter, MAX_FRAME, Scope, Ticket};
+use crate::spoe::{Action, AgentOptions, AgentSession, Argument, Event, Frame, FrameCutter, MAX_FRAME, Ticket};
 use crate::trace::{spoe_text as text, spoe_value as value};
 
 pub(super) fn play(file: &Json, tally: &mut Tally) {
@@ -110,18 +110,11 @@ fn tell(frame: &Frame) -> Json {
 }
 
 fn action(action: &Action) -> Json {
-    let word = |scope: &Scope| match scope {
-        Scope::Process => "proc",
-        Scope::Session => "sess",
-        Scope::Transaction => "txn",
-        Scope::Request => "req",
-        Scope::Response => "res",
-    };
     match action {
         Action::SetVar { scope, name, value: set } => serde_json::json!({"action": "set-var", "nargs": 3,
-            "scope": word(scope), "name": text(name), "value": value(set)}),
+            "scope": scope.name(), "name": text(name), "value": value(set)}),
         Action::UnsetVar { scope, name } => serde_json::json!({"action": "unset-var", "nargs": 2,
-            "scope": word(scope), "name": text(name)}),
+            "scope": scope.name(), "name": text(name)}),
     }
 }
 

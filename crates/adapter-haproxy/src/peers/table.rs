@@ -27,6 +27,18 @@ pub enum KeyType {
 }
 
 impl KeyType {
+    /// What HAProxy's configuration calls it; `None` for one that is not known here.
+    pub const fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Integer => Some("integer"),
+            Self::Ipv4 => Some("ip"),
+            Self::Ipv6 => Some("ipv6"),
+            Self::String => Some("string"),
+            Self::Binary => Some("binary"),
+            Self::Other(_) => None,
+        }
+    }
+
     fn code(self) -> u64 {
         match self {
             Self::Integer => 2,

@@ -61,6 +61,17 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// What HAProxy's configuration calls it: `proc`, `sess`, `txn`, `req`, `res`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Process => "proc",
+            Self::Session => "sess",
+            Self::Transaction => "txn",
+            Self::Request => "req",
+            Self::Response => "res",
+        }
+    }
+
     const ALL: [Self; 5] = [Self::Process, Self::Session, Self::Transaction, Self::Request, Self::Response];
 
     fn code(self) -> u8 {

@@ -38,12 +38,8 @@ pub(super) fn message(message: &Message) -> Json {
 
 fn define(table: &TableDefinition) -> Json {
     let key_type = match table.key_type() {
-        KeyType::Integer => json!("integer"),
-        KeyType::Ipv4 => json!("ip"),
-        KeyType::Ipv6 => json!("ipv6"),
-        KeyType::String => json!("string"),
-        KeyType::Binary => json!("binary"),
         KeyType::Other(code) => json!(code),
+        known => json!(known.name()),
     };
     let (mut lengths, mut periods) = (Map::new(), Map::new());
     for data in table.data() {

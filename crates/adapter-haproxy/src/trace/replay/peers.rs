@@ -182,12 +182,8 @@ fn control_name(control: Control) -> &'static str {
 
 fn define(table: &TableDefinition) -> Vec<Field> {
     let kind = match table.key_type() {
-        KeyType::Integer => json!("integer"),
-        KeyType::Ipv4 => json!("ip"),
-        KeyType::Ipv6 => json!("ipv6"),
-        KeyType::String => json!("string"),
-        KeyType::Binary => json!("binary"),
         KeyType::Other(code) => json!(code),
+        known => json!(known.name()),
     };
     let data: Vec<&str> = table.data().map(DataType::name).collect();
     vec![

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::{Fault, Field, Side, Talk, Told};
-use crate::spoe::{Action, Argument, Disconnect, Frame, FrameCutter, MAX_FRAME, Scope, Value};
+use crate::spoe::{Action, Argument, Disconnect, Frame, FrameCutter, MAX_FRAME, Value};
 
 /// Both directions of a connection.
 #[derive(Debug)]
@@ -98,21 +98,14 @@ fn args(args: &[Argument]) -> Json {
 }
 
 fn action(action: &Action) -> (Json, String) {
-    let word = |scope: &Scope| match scope {
-        Scope::Process => "proc",
-        Scope::Session => "sess",
-        Scope::Transaction => "txn",
-        Scope::Request => "req",
-        Scope::Response => "res",
-    };
     match action {
         Action::SetVar { scope, name, value: set } => {
-            let told = json!({"action": "set-var", "scope": word(scope), "name": text(name), "value": value(set)});
-            (told, format!("set-var {}.{}", word(scope), named(name, set)))
+            let told = json!({"action": "set-var", "scope": scope.name(), "name": text(name), "value": value(set)});
+            (told, format!("set-var {}.{}", scope.name(), named(name, set)))
         }
         Action::UnsetVar { scope, name } => {
-            let told = json!({"action": "unset-var", "scope": word(scope), "name": text(name)});
-            (told, format!("unset-var {}.{}", word(scope), plain(name)))
+            let told = json!({"action": "unset-var", "scope": scope.name(), "name": text(name)});
+            (told, format!("unset-var {}.{}", scope.name(), plain(name)))
         }
     }
 }
