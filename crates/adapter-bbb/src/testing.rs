@@ -48,7 +48,7 @@ pub use outside::FakeHook;
 pub use state::{FakeState, LoggedRequest};
 
 use hold::{Gate, Stage};
-use listen::{Listening, Shared, listen};
+use listen::{BACKLOG, Listening, Port, Shared, listen};
 
 /// How a fake is started.
 #[derive(Clone, Default)]
@@ -136,7 +136,7 @@ pub enum Meetings {
 /// Dropping it closes the port and cuts every connection.
 pub struct FakeBbb {
     shared: Arc<Shared>,
-    listening: tokio::sync::Mutex<Option<Listening>>,
+    port: tokio::sync::Mutex<Port>,
 }
 
 impl fmt::Debug for FakeBbb {
@@ -164,15 +164,15 @@ impl FakeBbb {
         let port = listener.local_addr().map_err(failed)?.port();
         let seed = RandomState::new().build_hasher().finish();
         let shared = Arc::new(Shared::new(options, port, seed));
-        let listening = tokio::sync::Mutex::new(Some(listen(listener, Arc::clone(&shared))));
-        Ok(Self { shared, listening })
+        let port = tokio::sync::Mutex::new(Port::Open(listen(listener, Arc::clone(&shared))));
+        Ok(Self { shared, port })
     }
 
     /// A fake without a port: calls are put to it by [`Self::perform`]. The same seed gives the same passwords.
     #[must_use]
     pub fn without_port(options: FakeOptions, seed: u64) -> Self {
         let port = options.port;
-        Self { shared: Arc::new(Shared::new(options, port, seed)), listening: tokio::sync::Mutex::new(None) }
+        Self { shared: Arc::new(Shared::new(options, port, seed)), port: tokio::sync::Mutex::new(Port::Closed) }
     }
 
     /// Carries out one call at once and returns its document; a redirect returns where it leads to. Modes, delays and
@@ -245,7 +245,7 @@ impl FakeBbb {
     ///
     /// # Errors
     ///
-    /// [`FakeError::Listen`] when the port was closed and somebody else has taken it meanwhile.
+    /// [`FakeError::Listen`] when the port was closed, could not be kept, and somebody else has taken it meanwhile.
     ///
     /// # Cancel safety
     ///
@@ -329,11 +329,15 @@ impl FakeBbb {
     ///
     /// The port is closed even when the future is dropped, only perhaps later.
     pub async fn stop(&self) {
-        let listening = self.listening.lock().await.take();
-        if let Some(Listening { stop, task }) = listening {
-            drop(stop);
-            // The task was told to end; that it ended is all there is to know.
-            let _ = task.await;
+        let mut port = self.port.lock().await;
+        match std::mem::replace(&mut *port, Port::Closed) {
+            Port::Open(Listening { stop, task }) => {
+                drop(stop);
+                if let Ok(Some(kept)) = task.await {
+                    *port = Port::Kept(kept);
+                }
+            }
+            other => *port = other,
         }
     }
 
@@ -357,12 +361,17 @@ impl FakeBbb {
     }
 
     async fn open(&self) -> Result<(), FakeError> {
-        let mut listening = self.listening.lock().await;
-        if listening.is_none() {
-            let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, self.shared.port)).await;
-            let listener = bound.map_err(|source| FakeError::Listen { port: self.shared.port, source })?;
-            *listening = Some(listen(listener, Arc::clone(&self.shared)));
-        }
+        let mut port = self.port.lock().await;
+        let bound = match std::mem::replace(&mut *port, Port::Closed) {
+            Port::Kept(socket) => socket.listen(BACKLOG),
+            Port::Closed => TcpListener::bind((Ipv4Addr::LOCALHOST, self.shared.port)).await,
+            open @ Port::Open(_) => {
+                *port = open;
+                return Ok(());
+            }
+        };
+        let listener = bound.map_err(|source| FakeError::Listen { port: self.shared.port, source })?;
+        *port = Port::Open(listen(listener, Arc::clone(&self.shared)));
         Ok(())
     }
 

@@ -1,8 +1,10 @@
 //! The open port: accepts connections, counts them, and ends them together.
+
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -12,6 +14,9 @@ use super::state::FakeState;
 
 /// Connections one fake serves at a time; more are closed at once.
 const CONNECTION_LIMIT: usize = 4_096;
+
+/// Connections that wait to be accepted.
+pub(super) const BACKLOG: u32 = 1_024;
 
 /// What connections and the handle share.
 pub(super) struct Shared {
@@ -48,10 +53,26 @@ impl Shared {
 /// The open port and its connections.
 pub(super) struct Listening {
     pub(super) stop: oneshot::Sender<()>,
-    pub(super) task: JoinHandle<()>,
+    pub(super) task: JoinHandle<Option<TcpSocket>>,
 }
 
-/// Serves the port until the sender of `stop` is gone or used.
+/// The port as its fake keeps it.
+pub(super) enum Port {
+    Open(Listening),
+    /// Bound, so that no outgoing connection gets it meanwhile, and not listened at: who connects is refused.
+    Kept(TcpSocket),
+    Closed,
+}
+
+/// Binds an address without listening there.
+fn keep(addr: SocketAddr) -> Option<TcpSocket> {
+    let socket = TcpSocket::new_v4().ok()?;
+    socket.set_reuseaddr(true).ok()?;
+    socket.bind(addr).ok()?;
+    Some(socket)
+}
+
+/// Serves the port until the sender of `stop` is gone or used, and keeps it bound then.
 pub(super) fn listen(listener: TcpListener, shared: Arc<Shared>) -> Listening {
     let (stop, mut stopped) = oneshot::channel();
     let task = tokio::spawn(async move {
@@ -77,8 +98,11 @@ pub(super) fn listen(listener: TcpListener, shared: Arc<Shared>) -> Listening {
                 }
             }
         }
+        let addr = listener.local_addr();
         drop(listener);
+        let kept = addr.ok().and_then(keep);
         connections.shutdown().await;
+        kept
     });
     Listening { stop, task }
 }

@@ -400,6 +400,21 @@ async fn meetings_can_be_placed_changed_and_forgotten() {
     assert_eq!(fake.count("getMeetings"), 0);
 }
 
+#[tokio::test]
+async fn a_port_that_is_down_refuses_and_comes_back() {
+    let fake = fake().await;
+    for _ in 0..3 {
+        fake.set_mode(Mode::Down).await.unwrap();
+        assert!(tokio::net::TcpStream::connect(fake.addr()).await.is_err());
+        fake.ok().await.unwrap();
+        once(&fake, "getMeetings", "").await.unwrap();
+    }
+    let port = fake.port();
+    fake.stop().await;
+    drop(fake);
+    FakeBbb::start(FakeOptions::new("s").port(port)).await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_fails_says_what_was_seen_and_keeps_the_secret() {
     let fake = fake().await;

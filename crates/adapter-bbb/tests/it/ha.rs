@@ -10,8 +10,9 @@ use tokio::time::{Instant, timeout};
 use crate::stage::{Answer, PATIENCE, Process, Stage, id, options, patient, redis_store, until};
 use real_servers::RedisServer;
 
+/// Servers that die here refuse at once: no time-out of a busy machine is to look like a death.
 fn every(interval: Duration) -> BbbOptions {
-    let mut o = options();
+    let mut o = patient();
     o.poll_interval = interval;
     o
 }
@@ -95,7 +96,8 @@ async fn a_server_that_dies_is_found_by_the_share_and_one_that_comes_back_too() 
     let Some(stage) = Stage::redis(4).await else { return };
     let processes = three(&stage, Duration::from_millis(500)).await;
     for n in 0..4 {
-        assert!(processes[0].create(&format!("m{n}")).await.ok());
+        let created = processes[0].create(&format!("m{n}")).await;
+        assert!(created.ok(), "m{n}: {created:?}");
     }
     stage.fakes[2].set_mode(Mode::Down).await.unwrap();
     for p in &processes {
@@ -108,9 +110,11 @@ async fn a_server_that_dies_is_found_by_the_share_and_one_that_comes_back_too() 
     }
     for n in 0..4 {
         let m = format!("m{n}");
-        assert!(processes[n % 3].create(&m).await.ok());
-        let home = stage.led_to(&processes[(n + 1) % 3].join(&m).await);
-        assert!(home.is_some() && home != Some(2), "{home:?}");
+        let created = processes[n % 3].create(&m).await;
+        assert!(created.ok(), "{m}: {created:?}");
+        let joined = processes[(n + 1) % 3].join(&m).await;
+        let home = stage.led_to(&joined);
+        assert!(home.is_some() && home != Some(2), "{m}: {home:?} {joined:?}");
     }
     stage.fakes[2].ok().await.unwrap();
     for p in &processes {
