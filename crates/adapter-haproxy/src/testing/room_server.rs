@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use sha1::{Digest, Sha1};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
@@ -19,6 +20,8 @@ use crate::room::{Affinity, Request, RequestKind, RoomRule, classify};
 
 /// So long a room lives after the last person has left, as rooms of edumeet do.
 const LINGER: Duration = Duration::from_secs(10);
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// The most rooms of one server.
 const MAX_ROOMS: usize = 100_000;
 /// The answer to who joins, up to the proof.
@@ -52,7 +55,17 @@ pub struct RoomFigures {
 pub struct RoomServer {
     shared: Arc<Shared>,
     address: SocketAddr,
-    accepting: Mutex<Option<JoinHandle<()>>>,
+    port: Mutex<Port>,
+    runtime: Handle,
+}
+
+/// What is done at its port.
+#[derive(Debug)]
+enum Port {
+    Open(JoinHandle<()>),
+    /// It is bound, so that no outgoing connection gets it meanwhile, and not listened at.
+    Kept(JoinHandle<Option<TcpSocket>>),
+    Closed,
 }
 
 #[derive(Debug)]
@@ -108,16 +121,13 @@ impl RoomServer {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let (hanging, _) = watch::channel(false);
         let shared = Shared { name: name.into(), rule, state: Mutex::default(), hanging };
-        let server = Self { shared: Arc::new(shared), address: listener.local_addr()?, accepting: Mutex::new(None) };
-        server.accept(listener);
-        Ok(server)
+        let (shared, address) = (Arc::new(shared), listener.local_addr()?);
+        let port = Mutex::new(Port::Open(tokio::spawn(accept(listener, Arc::clone(&shared)))));
+        Ok(Self { shared, address, port, runtime: Handle::current() })
     }
 
-    fn accept(&self, listener: TcpListener) {
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&self.shared)));
-        if let Some(old) = self.accepting.lock().unwrap_or_else(PoisonError::into_inner).replace(accepting) {
-            old.abort();
-        }
+    fn port(&self) -> MutexGuard<'_, Port> {
+        self.port.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its name.
@@ -147,8 +157,7 @@ impl RoomServer {
 
     /// Whether it is there: neither dead nor hanging.
     pub fn is_alive(&self) -> bool {
-        let accepting = self.accepting.lock().unwrap_or_else(PoisonError::into_inner);
-        accepting.as_ref().is_some_and(|task| !task.is_finished()) && !*self.shared.hanging.borrow()
+        matches!(&*self.port(), Port::Open(task) if !task.is_finished()) && !*self.shared.hanging.borrow()
     }
 
     /// Takes no room it does not have (503), or takes them again.
@@ -168,9 +177,20 @@ impl RoomServer {
 
     /// Dies: nobody listens, all connections are cut, its rooms are forgotten.
     pub fn die(&self) {
-        if let Some(accepting) = self.accepting.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            accepting.abort();
+        let mut port = self.port();
+        match std::mem::replace(&mut *port, Port::Closed) {
+            Port::Open(accepting) => {
+                accepting.abort();
+                let address = self.address;
+                *port = Port::Kept(self.runtime.spawn(async move {
+                    // It ends as it was told to.
+                    let _ = accepting.await;
+                    keep(address)
+                }));
+            }
+            other => *port = other,
         }
+        drop(port);
         let mut state = self.shared.state();
         state.rooms.clear();
         state.life += 1;
@@ -187,17 +207,32 @@ impl RoomServer {
     /// Dropped, it stays dead.
     pub async fn revive(&self) -> io::Result<()> {
         self.die();
-        let listener = TcpListener::bind(self.address).await?;
+        let port = std::mem::replace(&mut *self.port(), Port::Closed);
+        let kept = if let Port::Kept(keeping) = port { keeping.await.ok().flatten() } else { None };
+        let listener = match kept {
+            Some(socket) => socket.listen(BACKLOG)?,
+            None => TcpListener::bind(self.address).await?,
+        };
         self.shared.hanging.send_replace(false);
-        self.accept(listener);
+        *self.port() = Port::Open(tokio::spawn(accept(listener, Arc::clone(&self.shared))));
         Ok(())
     }
 }
 
 impl Drop for RoomServer {
     fn drop(&mut self) {
-        self.die();
+        if let Port::Open(accepting) = &*self.port() {
+            accepting.abort();
+        }
     }
+}
+
+/// Binds an address without listening there: who connects is refused.
+fn keep(address: SocketAddr) -> Option<TcpSocket> {
+    let socket = TcpSocket::new_v4().ok()?;
+    socket.set_reuseaddr(true).ok()?;
+    socket.bind(address).ok()?;
+    Some(socket)
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {

@@ -151,17 +151,20 @@ impl ShardStandIn {
 async fn serve(listener: TcpListener, part: Part, state: Arc<State>, mut on: watch::Receiver<Behaviour>) {
     let Ok(address) = listener.local_addr() else { return };
     let mut listener = Some(listener);
+    // While nobody listens at the port it is bound all the same, so that no outgoing connection gets it.
+    let mut kept = None;
     let mut connections = JoinSet::new();
     loop {
         let now = *on.borrow_and_update();
         match (now, listener.is_some()) {
             (Behaviour::Gone, true) => {
                 listener = None;
+                kept = keep(address);
                 connections.abort_all();
             }
             (Behaviour::Gone, false) | (_, true) => {}
             (_, false) => {
-                listener = listen(address);
+                listener = kept.take().or_else(|| keep(address)).and_then(|socket| socket.listen(128).ok());
                 if listener.is_none() {
                     // Somebody else has the port, or has not let go of it yet.
                     tokio::time::sleep(Duration::from_millis(5)).await;
@@ -189,11 +192,12 @@ async fn serve(listener: TcpListener, part: Part, state: Arc<State>, mut on: wat
     }
 }
 
-fn listen(address: SocketAddr) -> Option<TcpListener> {
+/// Binds an address without listening there: who connects is refused.
+fn keep(address: SocketAddr) -> Option<TcpSocket> {
     let socket = TcpSocket::new_v4().ok()?;
     socket.set_reuseaddr(true).ok()?;
     socket.bind(address).ok()?;
-    socket.listen(128).ok()
+    Some(socket)
 }
 
 /// What goes wrong on a connection is the client's business.
