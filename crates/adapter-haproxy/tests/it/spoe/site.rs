@@ -241,7 +241,14 @@ impl Site {
         change: impl FnOnce(&mut HaproxyConfig),
     ) -> Self {
         let site = Self::run(binary, agent, on_no_answer, |config| {
-            config.backends[0].offload.as_mut().unwrap().processing = patience;
+            let offload = config.backends[0].offload.as_mut().unwrap();
+            offload.processing = patience;
+            if patience == PATIENT {
+                // Nothing that a busy host does is to keep a question from its agent.
+                offload.hello = patience;
+                config.agents[0].connect = patience;
+                config.agents[0].check.1 = patience;
+            }
             change(config);
         });
         site.until_agent("UP");
