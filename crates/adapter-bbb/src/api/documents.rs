@@ -1,6 +1,6 @@
 //! The addresses in a list of documents, found while it passes through.
 
-use quick_xml::escape::unescape;
+use super::xml::unescape;
 
 /// The longest address.
 const MAX_VALUE: usize = 8 << 10;
@@ -165,7 +165,7 @@ impl DocumentScan {
                         return Err("it names too many documents");
                     }
                     let text = std::str::from_utf8(&self.value).map_err(|_| "it is not in UTF-8")?;
-                    urls.push(unescape(text).map_err(|_| "it has an unknown entity")?.trim().to_owned());
+                    urls.push(unescape(text).ok_or("it has an unknown entity")?.trim().to_owned());
                 }
                 At::Tag
             }

@@ -12,6 +12,8 @@ pub(crate) use hooks::{HookEntry, hooks, write_hooks, write_success};
 pub use meetings::{MAX_MEETINGS, MeetingEntry, meetings, meetings_up_to};
 pub use reply::{Child, Reply};
 pub use scan::MAX_DEPTH;
+#[cfg(feature = "http")]
+pub(crate) use scan::unescape;
 #[cfg(feature = "recordings")]
 pub(crate) use scan::{Scanner, Step};
 #[cfg(feature = "http")]
