@@ -36,9 +36,7 @@ pub(crate) fn push_text(out: &mut Vec<u8>, text: &str) {
 
 /// Appends raw XML, without the characters XML forbids.
 pub(super) fn push_clean(out: &mut Vec<u8>, raw: &[u8]) {
-    // U+FFFE and U+FFFF are the only forbidden ones beyond ASCII, and start with this byte.
-    let suspect = |byte: u8| (byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) || byte == 0xef;
-    if !raw.iter().fold(false, |found, byte| found | suspect(*byte)) {
+    if !may_be_forbidden(raw) {
         out.extend_from_slice(raw);
         return;
     }
@@ -47,6 +45,23 @@ pub(super) fn push_clean(out: &mut Vec<u8>, raw: &[u8]) {
             out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes());
         }
     }
+}
+
+/// Whether there is a byte of a character that XML forbids, or of one that is written alike.
+fn may_be_forbidden(raw: &[u8]) -> bool {
+    // U+FFFE and U+FFFF are the only forbidden ones beyond ASCII, and start with this byte.
+    const LATE: u8 = 0xef;
+    let suspect = |byte: &u8| (*byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) || *byte == LATE;
+    // Eight bytes at a time: whether one of them is below that number, which is at most 128.
+    let any_below = |word: u64, number: u8| {
+        word.wrapping_sub(u64::from_ne_bytes([number; 8])) & !word & u64::from_ne_bytes([0x80; 8]) != 0
+    };
+    let (words, rest) = raw.as_chunks::<8>();
+    let in_words = words.iter().any(|bytes| {
+        let word = u64::from_ne_bytes(*bytes);
+        (any_below(word, b' ') || any_below(word ^ u64::from_ne_bytes([LATE; 8]), 1)) && bytes.iter().any(suspect)
+    });
+    in_words || rest.iter().any(suspect)
 }
 
 pub(super) fn open_success(out: &mut Vec<u8>) {
