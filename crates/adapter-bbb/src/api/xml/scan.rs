@@ -10,7 +10,9 @@ mod tag;
 use reference::resolve;
 use tag::{Part, Parts, name_end, skip_blanks};
 
-pub(crate) use reference::{is_xml_char, unescape};
+pub(super) use reference::is_xml_char;
+#[cfg(feature = "http")]
+pub(crate) use reference::unescape;
 
 /// How deeply elements of an answer may be nested.
 pub const MAX_DEPTH: usize = 32;
