@@ -183,6 +183,9 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
     ///
     /// Dropping the future changes nothing, except that the hit may have been extended, or stored.
     pub async fn find(&self, key: &StickKey) -> Result<Option<Binding>, StickError> {
+        if let Some((_, b)) = self.find_now(key.as_str()) {
+            return Ok(Some(b));
+        }
         match self.store.get(key, Some(self.options.ttl)).await {
             Ok(Some(b)) => {
                 self.recent.put(key, &b);
@@ -205,6 +208,12 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
             }
             Err(e) => Err(e),
         }
+    }
+
+    /// Where the room of this name lives, and its key, if the stick table has it [at hand](StickStore::at_hand); a hit is
+    /// kept for another time to live. `None` says nothing: [`find`](Self::find) it.
+    pub fn find_now(&self, name: &str) -> Option<(StickKey, Binding)> {
+        self.store.at_hand(name, Some(self.options.ttl))
     }
 
     /// Forgets which rooms were stored on this server, as known for the time when the stick table cannot be asked: another

@@ -155,6 +155,15 @@ pub trait StickStore: Send + Sync + 'static {
     /// [`StickError`] when the store cannot be asked.
     async fn get(&self, key: &StickKey, extend: Option<Duration>) -> Result<Option<Binding>, StickError>;
 
+    /// What [`get`](Self::get) would find under this name, and the key it is stored by, of a store that has it at hand.
+    /// `None` says nothing: ask with [`get`](Self::get).
+    ///
+    /// Unless a store writes it anew, nothing is ever at hand. Do so only where neither waiting nor failing is possible:
+    /// what is found here is not remembered for the time when the store cannot be asked.
+    fn at_hand(&self, _name: &str, _extend: Option<Duration>) -> Option<(StickKey, Binding)> {
+        None
+    }
+
     /// Stores `want` unless something is stored: insert-if-absent that returns the winner.
     ///
     /// A repeat with the same token answers [`Claim::Held`] with the caller's own binding. A closed backend answers

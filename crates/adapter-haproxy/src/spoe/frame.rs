@@ -308,9 +308,14 @@ impl FrameCutter {
 
     /// More bytes have come.
     pub fn push(&mut self, bytes: &[u8]) {
+        self.input().extend_from_slice(bytes);
+    }
+
+    /// Where more bytes are to be appended; none may be changed.
+    pub(super) fn input(&mut self) -> &mut Vec<u8> {
         self.bytes.drain(..self.taken);
         self.taken = 0;
-        self.bytes.extend_from_slice(bytes);
+        &mut self.bytes
     }
 
     /// The bytes of the next whole frame, without its length.

@@ -93,6 +93,13 @@ pub trait Answer: Send + Sync + 'static {
         let answer = self.answer(asked.to_query());
         Box::pin(async move { Reply::from(answer.await) })
     }
+
+    /// Answers at once where nothing has to be waited for: whether `reply`, which is empty before, is the answer. If not,
+    /// the question is asked [again](Self::answer_asked), so leave nothing behind. An agent is asked this first; unless
+    /// it is written anew, nothing is answered at once.
+    fn answer_at_once(&self, _asked: &Asked<'_>, _reply: &mut Reply) -> bool {
+        false
+    }
 }
 
 /// All of these in turn, for an agent that serves several engines: each answers the messages it knows.

@@ -29,8 +29,8 @@ use counts::Tally;
 use explained::Explained;
 pub use explained::Explanation;
 pub use options::{ArgumentNames, PlacerOptions};
-use wish::Home;
 pub use wish::Wish;
+use wish::{Home, Told};
 
 /// Makes the query of a selector out of what HAProxy told.
 type MakeQuery<Q> = dyn Fn(&Wish) -> Q + Send + Sync;
@@ -146,13 +146,19 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         self.explained.lock().unwrap_or_else(PoisonError::into_inner).get(id)
     }
 
-    /// What the arguments of a message ask for.
-    fn wish<'a>(&self, args: impl Iterator<Item = (&'a [u8], Value<&'a [u8]>)>) -> Option<Wish> {
-        let wish = Wish::read(args, &self.options);
-        if wish.is_none() {
-            self.tally.unreadable.fetch_add(1, Relaxed);
-        }
-        wish
+    fn unreadable<T>(&self) -> Option<T> {
+        self.tally.unreadable.fetch_add(1, Relaxed);
+        None
+    }
+
+    /// What the arguments of a message tell.
+    fn told<'a>(&self, args: impl Iterator<Item = (&'a [u8], Value<&'a [u8]>)>) -> Option<Told<'a>> {
+        Told::read(args, &self.options).or_else(|| self.unreadable())
+    }
+
+    /// What is told as what it asks for.
+    fn wish(&self, told: &Told<'_>) -> Option<Wish> {
+        Wish::new(told).or_else(|| self.unreadable())
     }
 
     /// Why a room was sent where it was, each time that is remembered, the latest last.
@@ -160,9 +166,36 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         self.explained.lock().unwrap_or_else(PoisonError::into_inner).of(room)
     }
 
+    /// Whether the stick table is asked before the balancer: reasons are the balancer's to give, unless HAProxy has the
+    /// room already.
+    fn asks_first(&self, home: Option<Home<'_>>) -> bool {
+        home.is_some() || !self.options.decisions
+    }
+
+    /// Answers for a room that the stick table has at hand, on a server that takes it; whether it did.
+    fn place_at_once(&self, told: &Told<'_>, reply: &mut Reply) -> bool {
+        if !self.asks_first(told.home) || told.is_stale(&self.options) {
+            return false;
+        }
+        let Some((room, bound)) = self.balancer.find_now(told.room) else { return false };
+        if !self.keep(&bound.backend, told.home) {
+            return false;
+        }
+        reply.push_text(Scope::Transaction, &self.options.server, bound.backend.as_str());
+        if let Some(number) = self.remember(|explained, most| explained.push_known(most, room, bound.backend)) {
+            reply.push_text(Scope::Transaction, &self.options.why, Decimal::of(number).as_str());
+        }
+        true
+    }
+
+    /// The number under which it is remembered, if anything is.
+    fn remember(&self, push: impl FnOnce(&mut Explained, usize) -> u64) -> Option<u64> {
+        let most = self.options.explanations;
+        (most > 0).then(|| push(&mut self.explained.lock().unwrap_or_else(PoisonError::into_inner), most))
+    }
+
     async fn place(&self, wish: &Wish, deadline: Instant) -> Placed {
-        // Reasons are the balancer's to give, unless HAProxy has the room already.
-        if (wish.home.is_some() || !self.options.decisions)
+        if self.asks_first(wish.home())
             && let Some(placed) = self.known(wish).await
         {
             return placed;
@@ -227,23 +260,28 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
     /// What becomes of a room that the stick table here knows, or HAProxy's; `None` where it is placed as any other.
     async fn known(&self, wish: &Wish) -> Option<Placed> {
         // The balancer has its own rule for a stick table that cannot be asked.
-        match (self.balancer.find(&wish.room).await.ok()?, &wish.home) {
+        match (self.balancer.find(&wish.room).await.ok()?, wish.home()) {
             (Some(bound), home) => {
-                let lease = self.balancer.pool().lease(&bound.backend, 0).ok()?;
-                if home.as_ref().is_some_and(|home| !self.is_home(lease.backend(), home)) {
-                    self.tally.conflicts.fetch_add(1, Relaxed);
-                }
-                lease.cancel();
-                self.tally.kept.fetch_add(1, Relaxed);
-                Some(Placed::on(bound.backend, Outcome::Sticky))
+                self.keep(&bound.backend, home).then(|| Placed::on(bound.backend, Outcome::Sticky))
             }
             (None, Some(home)) => Box::pin(self.adopt(wish, home)).await,
             (None, None) => None,
         }
     }
 
+    /// Counts a room that stays on its server; `false` where that takes nobody.
+    fn keep(&self, server: &BackendId, home: Option<Home<'_>>) -> bool {
+        let Ok(lease) = self.balancer.pool().lease(server, 0) else { return false };
+        if home.is_some_and(|home| !self.is_home(lease.backend(), home)) {
+            self.tally.conflicts.fetch_add(1, Relaxed);
+        }
+        lease.cancel();
+        self.tally.kept.fetch_add(1, Relaxed);
+        true
+    }
+
     /// Binds a room where HAProxy has put it.
-    async fn adopt(&self, wish: &Wish, home: &Home) -> Option<Placed> {
+    async fn adopt(&self, wish: &Wish, home: Home<'_>) -> Option<Placed> {
         let pool = self.balancer.pool();
         let member = match home {
             Home::Name(name) => pool.member(name)?,
@@ -268,10 +306,10 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         }
     }
 
-    fn is_home(&self, server: &B, home: &Home) -> bool {
+    fn is_home(&self, server: &B, home: Home<'_>) -> bool {
         match home {
             Home::Name(name) => server.id().as_str() == name,
-            Home::Number(number) => self.number.as_ref().and_then(|of| of(server)) == Some(*number),
+            Home::Number(number) => self.number.as_ref().and_then(|of| of(server)) == Some(number),
         }
     }
 
@@ -287,17 +325,19 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         if let Some(server) = &placed.server {
             reply = reply.with_text(Scope::Transaction, &self.options.server, server.as_str());
         }
-        if self.options.explanations == 0 {
-            return reply;
+        let room = wish.room;
+        match self.remember(|explained, most| explained.push(most, room, placed)) {
+            Some(number) if !reply.is_empty() => {
+                reply.with_text(Scope::Transaction, &self.options.why, Decimal::of(number).as_str())
+            }
+            _ => reply,
         }
-        let number = {
-            let mut explained = self.explained.lock().unwrap_or_else(PoisonError::into_inner);
-            explained.push(self.options.explanations, wish.room, placed)
-        };
-        if reply.is_empty() {
-            return reply;
-        }
-        reply.with_text(Scope::Transaction, &self.options.why, Decimal::of(number).as_str())
+    }
+
+    /// What the first message that asks for a server tells.
+    fn told_first<'a>(&self, asked: &Asked<'a>) -> Option<Told<'a>> {
+        let message = asked.messages.iter().find(|message| message.name() == self.options.message.as_bytes())?;
+        self.told(message.args())
     }
 }
 
@@ -307,18 +347,26 @@ impl<B: Backend, Q: Send + Sync + 'static> Answer for Placer<B, Q> {
         let message = query.messages.iter().find(|message| message.name == self.options.message.as_bytes());
         let Some(message) = message else { return Vec::new() };
         let args = message.args.iter().map(|arg| (&*arg.name, arg.value.view()));
-        match self.wish(args) {
+        let Some(told) = self.told(args) else { return Vec::new() };
+        let mut reply = Reply::new();
+        if self.place_at_once(&told, &mut reply) {
+            return reply.to_actions();
+        }
+        match self.wish(&told) {
             Some(wish) => self.heed(wish, query.deadline).await.to_actions(),
             None => Vec::new(),
         }
     }
 
     fn answer_asked(self: Arc<Self>, asked: &Asked<'_>) -> Answering {
-        let message = asked.messages.iter().find(|message| message.name() == self.options.message.as_bytes());
-        match message.and_then(|message| self.wish(message.args())) {
+        match self.told_first(asked).and_then(|told| self.wish(&told)) {
             Some(wish) => Box::pin(self.heed(wish, asked.deadline)),
             None => Box::pin(std::future::ready(Reply::new())),
         }
+    }
+
+    fn answer_at_once(&self, asked: &Asked<'_>, reply: &mut Reply) -> bool {
+        self.told_first(asked).is_none_or(|told| self.place_at_once(&told, reply))
     }
 }
 

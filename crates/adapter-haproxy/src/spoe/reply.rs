@@ -4,6 +4,9 @@ use super::codec::Value;
 use super::frame::{Action, Scope, put_set};
 use crate::wire::Reader;
 
+/// How many bytes of room are kept from one answer to the next.
+const KEPT: usize = 4 << 10;
+
 /// What an agent says to one question: actions, written as they are sent. None at first, which means no opinion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
@@ -20,13 +23,18 @@ impl Reply {
     /// Has HAProxy set a variable to a text as well.
     #[must_use]
     pub fn with_text(mut self, scope: Scope, name: &str, text: &str) -> Self {
+        self.push_text(scope, name, text);
+        self
+    }
+
+    /// [`with_text`](Self::with_text) where it stands.
+    pub fn push_text(&mut self, scope: Scope, name: &str, text: &str) {
         if self.bytes.capacity() == 0 {
             // Enough for a server and a number, as a rule.
             self.bytes.reserve(96);
         }
         put_set(&mut self.bytes, scope, name.as_bytes(), &Value::String(text.as_bytes()));
         self.count += 1;
-        self
     }
 
     /// Has HAProxy do this as well.
@@ -35,6 +43,13 @@ impl Reply {
         action.put(&mut self.bytes);
         self.count += 1;
         self
+    }
+
+    /// No opinion, again; the memory is kept, unless it is much.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT);
+        self.count = 0;
     }
 
     /// Whether it is no opinion.

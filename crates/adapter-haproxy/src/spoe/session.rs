@@ -158,6 +158,8 @@ pub struct AgentSession {
     stage: Stage,
     max_frame_size: u32,
     open: HashSet<Ticket, BuildHasherDefault<TicketHasher>>,
+    /// One more that is open: most are answered before the next is looked at.
+    newest: Option<Ticket>,
     events: VecDeque<Event>,
     output: Vec<u8>,
 }
@@ -172,6 +174,7 @@ impl AgentSession {
             options,
             stage: Stage::Greeting,
             open: HashSet::default(),
+            newest: None,
             events: VecDeque::new(),
             output: Vec::new(),
         }
@@ -189,11 +192,17 @@ impl AgentSession {
         }
     }
 
-    /// These bytes were read. Until [`next`](Self::next) says that there is no more, what they hold is not looked at.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    fn push(&mut self, bytes: &[u8]) {
         if !self.is_over() {
             self.cutter.push(bytes);
         }
+    }
+
+    /// Where what is read is to be appended. Until [`next`](Self::next) says that there is no more, what was appended is
+    /// not looked at.
+    #[cfg(feature = "agents")]
+    pub(super) fn input(&mut self) -> &mut Vec<u8> {
+        self.cutter.input()
     }
 
     /// What happened next by the bytes that were pushed.
@@ -201,6 +210,7 @@ impl AgentSession {
         if self.is_over() {
             return None;
         }
+        self.open.extend(self.newest.take());
         let place = match self.cutter.cut_place() {
             Ok(place) => place?,
             Err(error) => return Some(self.refuse(error.status(), Some(error))),
@@ -225,10 +235,11 @@ impl AgentSession {
             self.refuse(Status::INVALID, None)
         } else if self.open.len() >= self.options.open_queries {
             self.refuse(Status::RESOURCES, None)
-        } else if self.open.insert(ticket) {
-            Next::Query { ticket, place }
-        } else {
+        } else if self.open.contains(&ticket) {
             self.refuse(Status::INVALID, None)
+        } else {
+            self.newest = Some(ticket);
+            Next::Query { ticket, place }
         }
     }
 
@@ -277,7 +288,9 @@ impl AgentSession {
     /// As there.
     pub fn reply(&mut self, ticket: Ticket, reply: &Reply) -> Result<(), AnswerError> {
         let Ticket { stream, frame } = ticket;
-        if !self.open.remove(&ticket) {
+        if self.newest == Some(ticket) {
+            self.newest = None;
+        } else if !self.open.remove(&ticket) {
             return Err(AnswerError::NotOpen { stream, frame });
         }
         let start = self.output.len();
@@ -295,8 +308,7 @@ impl AgentSession {
     pub fn disconnect(&mut self, why: Disconnect) {
         if !self.is_over() {
             self.send(&Frame::AgentDisconnect(why));
-            self.stage = Stage::Over;
-            self.open.clear();
+            self.end();
         }
     }
 
@@ -336,7 +348,7 @@ impl AgentSession {
 
     /// Queries without an answer.
     pub fn open_queries(&self) -> usize {
-        self.open.len()
+        self.open.len() + usize::from(self.newest.is_some())
     }
 
     fn refuse(&mut self, status: Status, cause: Option<FrameError>) -> Next {
@@ -345,9 +357,14 @@ impl AgentSession {
     }
 
     fn finish(&mut self, event: Event) -> Next {
+        self.end();
+        Next::Event(event)
+    }
+
+    fn end(&mut self) {
         self.stage = Stage::Over;
         self.open.clear();
-        Next::Event(event)
+        self.newest = None;
     }
 
     fn send(&mut self, frame: &Frame) {

@@ -43,7 +43,7 @@ impl Recent {
     }
 
     fn with<T>(&self, key: &StickKey, f: impl FnOnce(&mut Shard) -> T) -> Option<T> {
-        let n = self.shards.len() as u64;
+        let n = u64::try_from(self.shards.len()).ok().filter(|n| *n > 0)?;
         let at = usize::try_from(stable_hash(key.as_str().as_bytes()).checked_rem(n)?).ok()?;
         let mut shard = self.shards.get(at)?.lock().unwrap_or_else(PoisonError::into_inner);
         Some(f(&mut shard))

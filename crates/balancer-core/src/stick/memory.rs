@@ -135,6 +135,12 @@ impl MemoryStore {
         self.table.get(key, now, until, &NoJournal).map(|(binding, _)| binding)
     }
 
+    /// The same by the text of a key, and the key it is stored by.
+    pub fn get_named(&self, name: &str, extend: Option<Duration>) -> Option<(StickKey, Binding)> {
+        let now = self.ticks.now();
+        self.table.get_named(name, now, extend.map(|ttl| deadline(now, ttl)))
+    }
+
     /// [`StickStore::claim`] without waiting.
     ///
     /// # Errors
@@ -209,6 +215,10 @@ fn deadline(now: Time, ttl: Duration) -> Time {
 impl StickStore for MemoryStore {
     async fn get(&self, key: &StickKey, extend: Option<Duration>) -> Result<Option<Binding>, StickError> {
         Ok(self.get_now(key, extend))
+    }
+
+    fn at_hand(&self, name: &str, extend: Option<Duration>) -> Option<(StickKey, Binding)> {
+        self.get_named(name, extend)
     }
 
     async fn claim(&self, key: &StickKey, want: &Want, ttl: Duration) -> Result<Claim, StickError> {

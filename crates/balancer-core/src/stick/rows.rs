@@ -152,6 +152,11 @@ impl<S> Rows<S> {
         self.rows.find_mut(mixed(hash), |row| row.key.is(key))
     }
 
+    /// The same by the text of the key.
+    pub(super) fn get_named(&mut self, hash: u64, name: &str) -> Option<&mut Row<S>> {
+        self.rows.find_mut(mixed(hash), |row| row.key.as_str() == name)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }

@@ -23,6 +23,15 @@ pub(super) struct Hashed<'k> {
     pub(super) hash: u64,
 }
 
+/// Moves a row's deadline to this one where that is worth it; where to.
+fn extend<S>(row: &mut Row<S>, now: Time, until: Option<Time>) -> Option<Time> {
+    let extended = until.filter(|until| *until > row.until().saturating_add(until.saturating_sub(now) / SHORT));
+    if let Some(until) = extended {
+        row.set_until(until);
+    }
+    extended
+}
+
 pub(super) struct Shard<S> {
     rows: Rows<S>,
     /// Whom the rows name, and who takes no new ones.
@@ -42,11 +51,21 @@ impl<S: Copy + Default> Shard<S> {
     /// What is stored, with the write that made it durable, and the new deadline if it was extended.
     pub(super) fn get(&mut self, of: Hashed<'_>, now: Time, until: Option<Time>) -> Option<(Binding, S, Option<Time>)> {
         let row = self.rows.get_mut(of.hash, of.key).filter(|row| row.until() > now)?;
-        let extended = until.filter(|until| *until > row.until().saturating_add(until.saturating_sub(now) / SHORT));
-        if let Some(until) = extended {
-            row.set_until(until);
-        }
+        let extended = extend(row, now, until);
         Some((row.binding(&self.servers), row.seq, extended))
+    }
+
+    /// What is stored under a name, and its key.
+    pub(super) fn get_named(
+        &mut self,
+        hash: u64,
+        name: &str,
+        now: Time,
+        until: Option<Time>,
+    ) -> Option<(StickKey, Binding)> {
+        let row = self.rows.get_named(hash, name).filter(|row| row.until() > now)?;
+        extend(row, now, until);
+        Some((row.key().clone(), row.binding(&self.servers)))
     }
 
     /// Puts `want` where `seen`, or nothing, is stored. `None` when a row would have to be added and none may be.

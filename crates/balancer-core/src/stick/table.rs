@@ -74,6 +74,14 @@ impl<S: Copy + Default> fmt::Debug for Table<S> {
     }
 }
 
+impl Table {
+    /// What is stored under a name, and its key; `until` extends it. For tables without a journal to be told of that.
+    pub(super) fn get_named(&self, name: &str, now: Time, until: Option<Time>) -> Option<(StickKey, Binding)> {
+        let hash = rows::hash(name);
+        lock(&self.shards[self.place(hash)]).get_named(hash, name, now, until)
+    }
+}
+
 impl<S: Copy + Default> Table<S> {
     pub(super) fn new(shards: usize, capacity: usize, cache: bool) -> Self {
         let shards = shards.clamp(1, 65_536);

@@ -30,11 +30,22 @@ const QUIET: Duration = Duration::from_millis(5);
 /// Which answer of this connection: HAProxy may use the numbers of a ticket again.
 type Serial = u64;
 
+#[derive(Default)]
+struct Since {
+    queries: u64,
+    opinions: u64,
+    without: u64,
+}
+
 pub(super) struct Connection {
     stream: Box<dyn Duplex>,
     session: AgentSession,
     shared: Arc<Shared>,
     engine: Option<(Arc<str>, Arc<EngineCounters>)>,
+    /// What was asked and answered since something was written last, for the counters.
+    since: Since,
+    /// The answer at hand; its memory is used again.
+    reply: Reply,
     /// Answers that wait for something.
     tasks: JoinSet<(Ticket, Serial, Option<Reply>)>,
     waiting: HashMap<Ticket, Serial>,
@@ -60,6 +71,8 @@ impl Connection {
             session: AgentSession::new(shared.options.session.clone()),
             shared,
             engine: None,
+            since: Since::default(),
+            reply: Reply::new(),
             tasks: JoinSet::new(),
             waiting: HashMap::new(),
             deadlines: VecDeque::new(),
@@ -73,9 +86,9 @@ impl Connection {
     }
 
     pub(super) async fn run(mut self, mut leaving: watch::Receiver<bool>) {
-        let mut buffer = Vec::with_capacity(READ);
         self.armed = self.next_deadline();
         let mut alarm = pin!(sleep_until(self.armed));
+        let seen = leaving.clone();
         let mut left = pin!(leaving.changed());
         loop {
             self.hear().await;
@@ -95,23 +108,31 @@ impl Connection {
                 break;
             }
             self.arm(alarm.as_mut());
+            let input = self.session.input();
+            let before = input.len();
+            input.reserve(READ);
             tokio::select! {
-                read = self.stream.read_buf(&mut buffer) => match read {
+                // Reading is nearly always what happens, and is looked at alone then.
+                biased;
+                read = self.stream.read_buf(input) => match read {
                     Ok(0) | Err(_) => break,
                     Ok(_) => {
                         self.heard = Instant::now();
                         if let Some(tape) = &mut self.tape {
-                            tape.heard(&buffer);
+                            tape.heard(self.session.input().get(before..).unwrap_or_default());
                         }
-                        self.session.push(&buffer);
-                        buffer.clear();
+                        // Somebody who never stops talking holds nothing up.
+                        if self.heard >= self.armed {
+                            self.ring();
+                        }
+                        if self.leave_by.is_none() && seen.has_changed().unwrap_or(true) {
+                            self.leave();
+                        }
                     }
                 },
                 Some(done) = self.tasks.join_next(), if !self.tasks.is_empty() => self.finish(done),
                 () = alarm.as_mut() => self.ring(),
-                _ = &mut left, if self.leave_by.is_none() => {
-                    self.leave_by = Some(Instant::now() + self.shared.options.processing);
-                }
+                _ = &mut left, if self.leave_by.is_none() => self.leave(),
             }
         }
         // What was begun is ended, so that it can be undone.
@@ -123,7 +144,10 @@ impl Connection {
         while let Some(next) = self.session.next() {
             let event = match next {
                 Next::Query { ticket, place } => {
-                    self.ask(ticket, place).await;
+                    self.since.queries += 1;
+                    if !self.answer_at_once(ticket, place.clone()) {
+                        self.ask(ticket, place).await;
+                    }
                     continue;
                 }
                 Next::Event(event) => event,
@@ -144,15 +168,31 @@ impl Connection {
         }
     }
 
-    async fn ask(&mut self, ticket: Ticket, place: Range<usize>) {
-        if let Some((_, counters)) = &self.engine {
-            counters.asked();
+    /// Whether the query was answered without waiting.
+    fn answer_at_once(&mut self, ticket: Ticket, place: Range<usize>) -> bool {
+        let mut reply = std::mem::take(&mut self.reply);
+        reply.clear();
+        let answered = self.shared.answer.answer_at_once(&self.asked(place), &mut reply);
+        if answered {
+            self.say(ticket, &reply);
         }
-        let (deadline, engine) =
-            (self.heard + self.shared.options.processing, self.engine.as_ref().map(|(name, _)| name));
-        let asked = Asked { engine, messages: self.session.messages(place), deadline };
+        self.reply = reply;
+        answered
+    }
+
+    fn asked(&self, place: Range<usize>) -> Asked<'_> {
+        Asked {
+            engine: self.engine.as_ref().map(|(name, _)| name),
+            messages: self.session.messages(place),
+            deadline: self.heard + self.shared.options.processing,
+        }
+    }
+
+    async fn ask(&mut self, ticket: Ticket, place: Range<usize>) {
+        let asked = self.asked(place);
+        let deadline = asked.deadline;
         let mut answer = Arc::clone(&self.shared.answer).answer_asked(&asked);
-        // Most answers need nobody: no task is made for them.
+        // What is ready by now needs no task.
         let at_once = poll_fn(|context| match answer.as_mut().poll(context) {
             Poll::Ready(reply) => Poll::Ready(Some(reply)),
             Poll::Pending => Poll::Ready(None),
@@ -191,12 +231,30 @@ impl Connection {
         if self.session.is_over() {
             return;
         }
-        self.shared.counters.answered(!reply.is_empty());
-        if self.session.reply(ticket, reply).is_err() {
-            // Too long for the frames agreed on: better no opinion than none heard.
-            self.shared.counters.too_long();
-            let _ = self.session.reply(ticket, &Reply::new());
+        if self.session.reply(ticket, reply).is_ok() {
+            *if reply.is_empty() { &mut self.since.without } else { &mut self.since.opinions } += 1;
+            return;
         }
+        // Too long for the frames agreed on: better no opinion than none heard.
+        self.shared.counters.too_long();
+        self.since.without += 1;
+        let _ = self.session.reply(ticket, &Reply::new());
+    }
+
+    /// The agent ends.
+    fn leave(&mut self) {
+        self.leave_by = Some(Instant::now() + self.shared.options.processing);
+    }
+
+    /// Counts what happened, before anybody can see it in what is written.
+    fn count(&mut self) {
+        let Since { queries, opinions, without } = std::mem::take(&mut self.since);
+        if let Some((_, counters)) = &self.engine
+            && queries > 0
+        {
+            counters.asked(queries);
+        }
+        self.shared.counters.answered(opinions, without);
     }
 
     /// Some time is up.
@@ -239,6 +297,7 @@ impl Connection {
 
     /// Whether all of it could be written in time.
     async fn write(&mut self) -> bool {
+        self.count();
         let (stream, output) = (&mut self.stream, self.session.output());
         if output.is_empty() {
             return true;

@@ -44,8 +44,8 @@ pub(super) struct EngineCounters {
 }
 
 impl EngineCounters {
-    pub(super) fn asked(&self) {
-        self.queries.fetch_add(1, Relaxed);
+    pub(super) fn asked(&self, queries: u64) {
+        self.queries.fetch_add(queries, Relaxed);
     }
 }
 
@@ -118,8 +118,14 @@ impl AgentCounters {
         add(&self.checks);
     }
 
-    pub(super) fn answered(&self, opinion: bool) {
-        add(if opinion { &self.opinions } else { &self.without });
+    /// So many answers with an opinion, and so many without.
+    pub(super) fn answered(&self, opinions: u64, without: u64) {
+        if opinions > 0 {
+            self.opinions.fetch_add(opinions, Relaxed);
+        }
+        if without > 0 {
+            self.without.fetch_add(without, Relaxed);
+        }
     }
 
     pub(super) fn late(&self) {
@@ -132,8 +138,6 @@ impl AgentCounters {
 
     pub(super) fn too_long(&self) {
         add(&self.too_long);
-        self.opinions.fetch_sub(1, Relaxed);
-        add(&self.without);
     }
 
     pub(super) fn silent(&self) {

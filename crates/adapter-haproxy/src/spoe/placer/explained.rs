@@ -62,10 +62,19 @@ impl Explained {
     pub(super) fn push(&mut self, most: usize, room: StickKey, placed: Placed) -> u64 {
         let Placed { server, outcome, refusal, decision } = placed;
         let more = (refusal.is_some() || decision.is_some()).then(|| Box::new((refusal, decision)));
+        self.keep(most, Kept { room, server, outcome, more })
+    }
+
+    /// The same for a room that is where it was.
+    pub(super) fn push_known(&mut self, most: usize, room: StickKey, server: BackendId) -> u64 {
+        self.keep(most, Kept { room, server: Some(server), outcome: Outcome::Sticky, more: None })
+    }
+
+    fn keep(&mut self, most: usize, kept: Kept) -> u64 {
         if self.kept.len() >= most {
             self.kept.pop_front();
         }
-        self.kept.push_back(Kept { room, server, outcome, more });
+        self.kept.push_back(kept);
         self.last += 1;
         self.last
     }
