@@ -183,7 +183,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
     ///
     /// Dropping the future changes nothing, except that the hit may have been extended, or stored.
     pub async fn find(&self, key: &StickKey) -> Result<Option<Binding>, StickError> {
-        if let Some((_, b)) = self.find_now(key.as_str()) {
+        if let Some(b) = self.find_now(key.as_str()) {
             return Ok(Some(b));
         }
         match self.store.get(key, Some(self.options.ttl)).await {
@@ -210,10 +210,10 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
         }
     }
 
-    /// Where the room of this name lives, and its key, if the stick table has it [at hand](StickStore::at_hand); a hit is
-    /// kept for another time to live. `None` says nothing: [`find`](Self::find) it.
-    pub fn find_now(&self, name: &str) -> Option<(StickKey, Binding)> {
-        self.store.at_hand(name, Some(self.options.ttl))
+    /// Where the room of this key lives, if the stick table has it [at hand](StickStore::at_hand); a hit is kept for
+    /// another time to live. `None` says nothing: [`find`](Self::find) it.
+    pub fn find_now(&self, key: &str) -> Option<Binding> {
+        self.store.at_hand(key, Some(self.options.ttl))
     }
 
     /// Forgets which rooms were stored on this server, as known for the time when the stick table cannot be asked: another

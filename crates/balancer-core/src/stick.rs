@@ -155,12 +155,12 @@ pub trait StickStore: Send + Sync + 'static {
     /// [`StickError`] when the store cannot be asked.
     async fn get(&self, key: &StickKey, extend: Option<Duration>) -> Result<Option<Binding>, StickError>;
 
-    /// What [`get`](Self::get) would find under this name, and the key it is stored by, of a store that has it at hand.
-    /// `None` says nothing: ask with [`get`](Self::get).
+    /// What [`get`](Self::get) would find under the key of this text, of a store that has it at hand. `None` says nothing:
+    /// ask with [`get`](Self::get).
     ///
     /// Unless a store writes it anew, nothing is ever at hand. Do so only where neither waiting nor failing is possible:
     /// what is found here is not remembered for the time when the store cannot be asked.
-    fn at_hand(&self, _name: &str, _extend: Option<Duration>) -> Option<(StickKey, Binding)> {
+    fn at_hand(&self, _key: &str, _extend: Option<Duration>) -> Option<Binding> {
         None
     }
 

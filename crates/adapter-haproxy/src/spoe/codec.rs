@@ -137,12 +137,14 @@ impl<'a> Value<&'a [u8]> {
         }
     }
 
+    #[inline]
     pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, FrameFault> {
         let kind = reader.u8()?;
         Self::read_rest(kind, reader)
     }
 
     /// Goes over one, and finds every fault that [`read`](Self::read) does.
+    #[inline]
     fn skip(reader: &mut Reader<'a>) -> Result<(), FrameFault> {
         let kind = reader.u8()?;
         match kind & 0x0F {
@@ -155,6 +157,7 @@ impl<'a> Value<&'a [u8]> {
     }
 
     /// What comes after the byte that says what it is.
+    #[inline]
     fn read_rest(kind: u8, reader: &mut Reader<'a>) -> Result<Self, FrameFault> {
         Ok(match kind & 0x0F {
             0 => Self::Null,
@@ -206,12 +209,14 @@ impl Argument {
 }
 
 /// Goes over a name and a value.
+#[inline]
 pub(super) fn skip_argument(reader: &mut Reader<'_>) -> Result<(), FrameFault> {
     reader.bytes()?;
     Value::skip(reader)
 }
 
 /// A name and a value where they stand.
+#[inline]
 pub(super) fn read_argument<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], Value<&'a [u8]>), FrameFault> {
     Ok((reader.bytes()?, Value::read(reader)?))
 }

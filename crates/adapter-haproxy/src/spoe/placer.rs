@@ -177,12 +177,12 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         if !self.asks_first(told.home) || told.is_stale(&self.options) {
             return false;
         }
-        let Some((room, bound)) = self.balancer.find_now(told.room) else { return false };
+        let Some(bound) = self.balancer.find_now(told.room) else { return false };
         if !self.keep(&bound.backend, told.home) {
             return false;
         }
         reply.push_text(Scope::Transaction, &self.options.server, bound.backend.as_str());
-        if let Some(number) = self.remember(|explained, most| explained.push_known(most, room, bound.backend)) {
+        if let Some(number) = self.remember(|explained, most| explained.push_known(most, told.room, bound.backend)) {
             reply.push_text(Scope::Transaction, &self.options.why, Decimal::of(number).as_str());
         }
         true
@@ -325,8 +325,7 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         if let Some(server) = &placed.server {
             reply = reply.with_text(Scope::Transaction, &self.options.server, server.as_str());
         }
-        let room = wish.room;
-        match self.remember(|explained, most| explained.push(most, room, placed)) {
+        match self.remember(|explained, most| explained.push(most, &wish.room, placed)) {
             Some(number) if !reply.is_empty() => {
                 reply.with_text(Scope::Transaction, &self.options.why, Decimal::of(number).as_str())
             }

@@ -135,11 +135,6 @@ impl MemoryStore {
         self.table.get(key, now, until, &NoJournal).map(|(binding, _)| binding)
     }
 
-    /// The same by the text of a key, and the key it is stored by.
-    pub fn get_named(&self, name: &str, extend: Option<Duration>) -> Option<(StickKey, Binding)> {
-        let now = self.ticks.now();
-        self.table.get_named(name, now, extend.map(|ttl| deadline(now, ttl)))
-    }
 
     /// [`StickStore::claim`] without waiting.
     ///
@@ -217,8 +212,9 @@ impl StickStore for MemoryStore {
         Ok(self.get_now(key, extend))
     }
 
-    fn at_hand(&self, name: &str, extend: Option<Duration>) -> Option<(StickKey, Binding)> {
-        self.get_named(name, extend)
+    fn at_hand(&self, key: &str, extend: Option<Duration>) -> Option<Binding> {
+        let now = self.ticks.now();
+        self.table.get_named(key, now, extend.map(|ttl| deadline(now, ttl)))
     }
 
     async fn claim(&self, key: &StickKey, want: &Want, ttl: Duration) -> Result<Claim, StickError> {

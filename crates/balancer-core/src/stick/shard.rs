@@ -55,17 +55,11 @@ impl<S: Copy + Default> Shard<S> {
         Some((row.binding(&self.servers), row.seq, extended))
     }
 
-    /// What is stored under a name, and its key.
-    pub(super) fn get_named(
-        &mut self,
-        hash: u64,
-        name: &str,
-        now: Time,
-        until: Option<Time>,
-    ) -> Option<(StickKey, Binding)> {
+    /// What is stored under the key of this text.
+    pub(super) fn get_named(&mut self, hash: u64, name: &str, now: Time, until: Option<Time>) -> Option<Binding> {
         let row = self.rows.get_named(hash, name).filter(|row| row.until() > now)?;
         extend(row, now, until);
-        Some((row.key().clone(), row.binding(&self.servers)))
+        Some(row.binding(&self.servers))
     }
 
     /// Puts `want` where `seen`, or nothing, is stored. `None` when a row would have to be added and none may be.

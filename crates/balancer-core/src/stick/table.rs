@@ -75,8 +75,8 @@ impl<S: Copy + Default> fmt::Debug for Table<S> {
 }
 
 impl Table {
-    /// What is stored under a name, and its key; `until` extends it. For tables without a journal to be told of that.
-    pub(super) fn get_named(&self, name: &str, now: Time, until: Option<Time>) -> Option<(StickKey, Binding)> {
+    /// What is stored under the key of this text; `until` extends it. For tables without a journal to be told of that.
+    pub(super) fn get_named(&self, name: &str, now: Time, until: Option<Time>) -> Option<Binding> {
         let hash = rows::hash(name);
         lock(&self.shards[self.place(hash)]).get_named(hash, name, now, until)
     }

@@ -1,6 +1,5 @@
 //! Why rooms were sent where they were, as long as it is remembered.
 
-use std::collections::VecDeque;
 use std::fmt;
 
 use balancer_core::{BackendId, Decision, Outcome, StickKey};
@@ -41,10 +40,42 @@ impl fmt::Display for Explanation {
 /// Why there was no opinion, and every candidate.
 type Reasons = (Option<String>, Option<Box<Decision>>);
 
+/// The longest name of a room that is kept where it is remembered, in bytes.
+const SHORT: usize = 62;
+
+/// The name of a room. Short ones take no memory of their own, and none to be looked up.
+#[derive(Clone, Debug)]
+enum Room {
+    Short { len: u8, bytes: [u8; SHORT] },
+    Long(Box<str>),
+}
+
+impl Room {
+    fn new(name: &str) -> Self {
+        let mut bytes = [0; SHORT];
+        match (bytes.get_mut(..name.len()), u8::try_from(name.len())) {
+            (Some(place), Ok(len)) => {
+                place.copy_from_slice(name.as_bytes());
+                Self::Short { len, bytes }
+            }
+            _ => Self::Long(name.into()),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            Self::Short { len, bytes } => {
+                bytes.get(..usize::from(*len)).and_then(|name| std::str::from_utf8(name).ok()).unwrap_or_default()
+            }
+            Self::Long(name) => name,
+        }
+    }
+}
+
 /// What is remembered of one. Most have no more than a room and a server, and there are thousands.
 #[derive(Debug)]
 struct Kept {
-    room: StickKey,
+    room: Room,
     server: Option<BackendId>,
     outcome: Outcome,
     more: Option<Box<Reasons>>,
@@ -54,27 +85,34 @@ struct Kept {
 #[derive(Debug, Default)]
 pub(super) struct Explained {
     last: u64,
-    kept: VecDeque<Kept>,
+    /// In a ring, once there are as many as are kept.
+    kept: Vec<Kept>,
+    /// Where the next one goes.
+    next: usize,
 }
 
 impl Explained {
-    /// Remembers one more, `most` at most; its number.
-    pub(super) fn push(&mut self, most: usize, room: StickKey, placed: Placed) -> u64 {
+    /// Remembers one more, `most` at most, which is always the same; its number.
+    pub(super) fn push(&mut self, most: usize, room: &StickKey, placed: Placed) -> u64 {
         let Placed { server, outcome, refusal, decision } = placed;
         let more = (refusal.is_some() || decision.is_some()).then(|| Box::new((refusal, decision)));
-        self.keep(most, Kept { room, server, outcome, more })
+        self.keep(most, Kept { room: Room::new(room.as_str()), server, outcome, more })
     }
 
     /// The same for a room that is where it was.
-    pub(super) fn push_known(&mut self, most: usize, room: StickKey, server: BackendId) -> u64 {
-        self.keep(most, Kept { room, server: Some(server), outcome: Outcome::Sticky, more: None })
+    pub(super) fn push_known(&mut self, most: usize, room: &str, server: BackendId) -> u64 {
+        self.keep(most, Kept { room: Room::new(room), server: Some(server), outcome: Outcome::Sticky, more: None })
     }
 
     fn keep(&mut self, most: usize, kept: Kept) -> u64 {
-        if self.kept.len() >= most {
-            self.kept.pop_front();
+        match self.kept.get_mut(self.next) {
+            Some(oldest) => *oldest = kept,
+            None => self.kept.push(kept),
         }
-        self.kept.push_back(kept);
+        self.next += 1;
+        if self.next >= most {
+            self.next = 0;
+        }
         self.last += 1;
         self.last
     }
@@ -82,23 +120,57 @@ impl Explained {
     /// The one of this number.
     pub(super) fn get(&self, id: u64) -> Option<Explanation> {
         let ago = usize::try_from(self.last.checked_sub(id)?).ok()?;
-        self.kept.get(self.kept.len().checked_sub(ago + 1)?).map(|kept| kept.explanation(id))
+        self.latest_first().nth(ago)?.explanation(id)
+    }
+
+    fn latest_first(&self) -> impl Iterator<Item = &Kept> {
+        let (young, old) = self.kept.split_at_checked(self.next).unwrap_or((&self.kept, &[]));
+        young.iter().rev().chain(old.iter().rev())
     }
 
     /// All of this room, the oldest first.
     pub(super) fn of(&self, room: &StickKey) -> Vec<Explanation> {
-        let numbered = (1..=self.last).rev().zip(self.kept.iter().rev());
-        let found = numbered.filter(|(_, kept)| kept.room == *room).map(|(id, kept)| kept.explanation(id));
-        let mut found: Vec<Explanation> = found.collect();
+        let numbered = (1..=self.last).rev().zip(self.latest_first());
+        let found = numbered.filter(|(_, kept)| kept.room.as_str() == room.as_str());
+        let mut found: Vec<Explanation> = found.filter_map(|(id, kept)| kept.explanation(id)).collect();
         found.reverse();
         found
     }
 }
 
 impl Kept {
-    fn explanation(&self, id: u64) -> Explanation {
+    fn explanation(&self, id: u64) -> Option<Explanation> {
         let (refusal, decision) = self.more.as_deref().cloned().unwrap_or_default();
-        let (room, server, outcome) = (self.room.clone(), self.server.clone(), self.outcome);
-        Explanation { id, room, server, outcome, refusal, decision: decision.map(|decision| *decision) }
+        let (room, server, outcome) = (StickKey::new(self.room.as_str()).ok()?, self.server.clone(), self.outcome);
+        Some(Explanation { id, room, server, outcome, refusal, decision: decision.map(|decision| *decision) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same as a list of all of them.
+    #[test]
+    fn the_last_ones_are_remembered_with_their_names() {
+        for most in 1..5_u64 {
+            let (mut explained, most_kept) = (Explained::default(), usize::try_from(most).unwrap());
+            let names: Vec<String> = [1, 61, 62, 63, 64, 1024, 5, 300].map(|len| "r".repeat(len)).to_vec();
+            for (id, name) in (1..).zip(&names) {
+                let key = StickKey::new(&**name).unwrap();
+                let pushed = if id % 2 == 0 {
+                    explained.push_known(most_kept, name, "mm1".into())
+                } else {
+                    explained.push(most_kept, &key, Placed::on("mm1".into(), Outcome::New))
+                };
+                assert_eq!(pushed, id);
+                for (known, name) in (1..=id + 1).zip(names.iter().chain([name])) {
+                    let found = explained.get(known);
+                    assert_eq!(found.is_some(), known <= id && known + most > id, "{known} of {id}, {most} kept");
+                    assert!(found.is_none_or(|found| found.room.as_str() == name && found.id == known));
+                }
+                assert_eq!(explained.of(&key).last().unwrap().id, id);
+            }
+        }
     }
 }

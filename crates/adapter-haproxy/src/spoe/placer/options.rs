@@ -1,6 +1,9 @@
 //! Names, limits and clocks of a placer.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use balancer_core::WallClock;
 
 use super::PATIENCE;
 
@@ -61,9 +64,10 @@ impl Default for PlacerOptions {
     }
 }
 
+/// The system's clock, some milliseconds exact, which is enough beside the patience of a HAProxy.
 fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    static CLOCK: LazyLock<WallClock> = LazyLock::new(WallClock::system);
+    CLOCK.now_ms()
 }
 
 impl PlacerOptions {

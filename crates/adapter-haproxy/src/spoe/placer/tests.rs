@@ -241,7 +241,8 @@ mod any {
             let names = ["room", "tags", "region", "source", "home", "at", "x"];
             let named = args.into_iter().map(|(name, value)| Argument::new(names[name], value)).collect::<Vec<_>>();
             let options = PlacerOptions::default();
-            if let Some(wish) = Wish::read(named.iter().map(|arg: &Argument| (&*arg.name, arg.value.view())), &options) {
+            let args = named.iter().map(|arg: &Argument| (&*arg.name, arg.value.view()));
+            if let Some(wish) = Told::read(args, &options).and_then(|told| Wish::new(&told)) {
                 prop_assert!(!wish.room.as_str().is_empty());
                 let _ = (wish.is_stale(&options), wish.filter());
             }

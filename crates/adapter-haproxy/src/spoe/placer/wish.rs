@@ -39,7 +39,8 @@ impl<'a> Told<'a> {
         let names = [&names.room, &names.tags, &names.region, &names.source, &names.home, &names.at];
         let mut told = [None; 6];
         for (name, value) in args {
-            let known = names.iter().position(|wanted| name == wanted.as_bytes());
+            let is = |wanted: &[u8]| name.first() == wanted.first() && name == wanted;
+            let known = names.iter().position(|wanted| is(wanted.as_bytes()));
             if let Some(told) = known.and_then(|at| told.get_mut(at)) {
                 told.get_or_insert(value);
             }
