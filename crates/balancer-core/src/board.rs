@@ -260,6 +260,12 @@ impl Board {
         Ok(charge)
     }
 
+    /// Whether [`take`](Self::take) would not be refused for these block bits.
+    pub(crate) fn takes(&self, slot: Slot, mask: u64) -> bool {
+        let (c, i) = self.at(slot);
+        c.word[i].load(Acquire) & mask == 0
+    }
+
     /// Gives a unit back that never became work.
     pub(crate) fn cancel(&self, slot: Slot, charge: u64) {
         let (c, i) = self.at(slot);

@@ -424,6 +424,14 @@ impl<B: Backend, Q: ?Sized + 'static> Pool<B, Q> {
         }
     }
 
+    /// What `look` finds at a server that [`lease`](Self::lease) would take a unit on; none is taken. `None` where it would
+    /// be refused.
+    pub fn serving<T>(&self, id: &BackendId, look: impl FnOnce(&B) -> T) -> Option<T> {
+        let snapshot = self.snapshot.load();
+        let member = snapshot.members.by_id(id.as_str())?;
+        self.board.takes(member.slot(), NOTHING).then(|| look(&member.backend))
+    }
+
     /// Whether the strategy's choices depend on the room key and the servers alone.
     pub(crate) fn by_key_alone(&self) -> bool {
         self.write().strategy.by_key_alone()

@@ -261,9 +261,7 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
     async fn known(&self, wish: &Wish) -> Option<Placed> {
         // The balancer has its own rule for a stick table that cannot be asked.
         match (self.balancer.find(&wish.room).await.ok()?, wish.home()) {
-            (Some(bound), home) => {
-                self.keep(&bound.backend, home).then(|| Placed::on(bound.backend, Outcome::Sticky))
-            }
+            (Some(bound), home) => self.keep(&bound.backend, home).then(|| Placed::on(bound.backend, Outcome::Sticky)),
             (None, Some(home)) => Box::pin(self.adopt(wish, home)).await,
             (None, None) => None,
         }
@@ -271,11 +269,11 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
 
     /// Counts a room that stays on its server; `false` where that takes nobody.
     fn keep(&self, server: &BackendId, home: Option<Home<'_>>) -> bool {
-        let Ok(lease) = self.balancer.pool().lease(server, 0) else { return false };
-        if home.is_some_and(|home| !self.is_home(lease.backend(), home)) {
+        let elsewhere = |server: &B| home.is_some_and(|home| !self.is_home(server, home));
+        let Some(conflict) = self.balancer.pool().serving(server, elsewhere) else { return false };
+        if conflict {
             self.tally.conflicts.fetch_add(1, Relaxed);
         }
-        lease.cancel();
         self.tally.kept.fetch_add(1, Relaxed);
         true
     }

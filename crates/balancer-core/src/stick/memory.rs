@@ -135,7 +135,6 @@ impl MemoryStore {
         self.table.get(key, now, until, &NoJournal).map(|(binding, _)| binding)
     }
 
-
     /// [`StickStore::claim`] without waiting.
     ///
     /// # Errors

@@ -3,7 +3,9 @@ use balancer_core::{
 };
 
 use super::*;
-use crate::spoe::{Argument, Message};
+use crate::spoe::frame::Incoming;
+use crate::spoe::session::Next;
+use crate::spoe::{AgentOptions, AgentSession, Argument, Frame, HaproxyHello, Message};
 
 #[derive(Debug)]
 struct Server {
@@ -181,6 +183,94 @@ async fn what_haproxy_waits_for_no_more_binds_nothing() {
     assert_eq!((placer.counts().taken_back, placer.counts().placed), (1, 2));
     let in_flight: u32 = placer.balancer().pool().view(Instant::now()).iter().map(|server| server.in_flight).sum();
     assert_eq!(in_flight, 0);
+}
+
+/// What is said to a question in a frame, at once if it may be; whether it was.
+async fn said(placer: &Arc<Placer<Server>>, message: &Message, at_once: bool) -> (Vec<Action>, bool) {
+    let frame = Frame::Notify { stream: 1, frame: 1, messages: vec![message.clone()] }.encode();
+    let Ok(Incoming::Notify { messages, .. }) = Incoming::decode(&frame[4..]) else { panic!("{frame:?}") };
+    let (asked, mut reply) = (Asked { engine: None, messages, deadline: soon() }, Reply::new());
+    if at_once && placer.answer_at_once(&asked, &mut reply) {
+        return (reply.to_actions(), true);
+    }
+    (Arc::clone(placer).answer_asked(&asked).await.to_actions(), false)
+}
+
+#[tokio::test]
+async fn what_is_answered_at_once_is_what_would_be_answered() {
+    let home = |n| [("home", Value::Int64(n))];
+    for decisions in [false, true] {
+        let options = PlacerOptions::default().with_decisions(decisions).with_wall_clock(|| 1_000_000);
+        // Two of one history, asked in both ways.
+        let placers = [placer(options.clone()), placer(options)];
+        let cases = [
+            (message("a", &home(33)), false),
+            (message("a", &[]), !decisions),
+            (message("a", &home(33)), true),
+            (message("a", &home(1)), true),
+            (message("a", &[("home", Value::string("mm1"))]), true),
+            (message("a", &[("at", Value::Int64(999_000))]), false),
+            (message("b", &home(2)), false),
+            (message("b", &[("tags", Value::string("nobody"))]), !decisions),
+            (message(&"x".repeat(1025), &[]), false),
+            (message("", &[]), true),
+            (Message::new("other", vec![]), true),
+        ];
+        for (message, now) in &cases {
+            let one = said(&placers[0], message, true).await;
+            let other = said(&placers[1], message, false).await;
+            assert_eq!((&one.0, one.1), (&other.0, *now), "{message:?}");
+            assert_eq!(placers[0].counts(), placers[1].counts(), "{message:?}");
+        }
+        // Rooms stay on a server that drains, and leave one in maintenance.
+        for (admin, now) in [(Admin::Drain, true), (Admin::Maint, false)] {
+            for placer in &placers {
+                placer.balancer().pool().set_admin(&"mm3".into(), admin).unwrap();
+            }
+            let one = said(&placers[0], &message("a", &home(33)), true).await;
+            assert_eq!(one.1, now);
+            assert_eq!(one.0.is_empty(), said(&placers[1], &message("a", &home(33)), false).await.0.is_empty());
+            assert_eq!(placers[0].counts(), placers[1].counts());
+        }
+        let told = |placer: &Placer<Server>| {
+            (1..40)
+                .map_while(|n| placer.explanation(n))
+                .map(|why| (why.room, why.outcome, why.refusal))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(&placers[0]), told(&placers[1]));
+    }
+}
+
+/// Neither to read the question, nor to place, explain and answer.
+#[tokio::test]
+async fn known_rooms_take_no_memory() {
+    let placer = placer(PlacerOptions::default().with_explanations(8));
+    let mut session = AgentSession::new(AgentOptions::default());
+    session.receive(&Frame::HaproxyHello(HaproxyHello::new(16_380)).encode());
+    let mut asks = Vec::new();
+    for n in 0..20 {
+        let more =
+            [("source", Value::Ipv4([192, 0, 2, 1].into())), ("tags", Value::string("eu")), ("home", Value::Int64(2))];
+        let message = message(&format!("room-{n}"), &more);
+        assert_eq!(actions(&placer, message.clone()).await.len(), 2);
+        asks.extend(Frame::Notify { stream: n, frame: 1, messages: vec![message] }.encode());
+    }
+    let mut reply = Reply::new();
+    let mut round = || {
+        session.input().extend_from_slice(&asks);
+        while let Some(next) = session.next() {
+            let Next::Query { ticket, place } = next else { continue };
+            reply.clear();
+            let asked = Asked { engine: None, messages: session.messages(place), deadline: soon() };
+            assert!(placer.answer_at_once(&asked, &mut reply) && reply.len() == 2);
+            session.reply(ticket, &reply).unwrap();
+        }
+        session.written();
+    };
+    round();
+    assert_eq!(allocation_counter::measure(|| (0..50).for_each(|_| round())).count_total, 0);
+    assert_eq!(placer.counts().kept, 51 * 20);
 }
 
 /// Chooses by who asks.

@@ -36,16 +36,18 @@ impl<'a> Told<'a> {
         options: &PlacerOptions,
     ) -> Option<Self> {
         let names = &options.args;
-        let names = [&names.room, &names.tags, &names.region, &names.source, &names.home, &names.at];
-        let mut told = [None; 6];
+        // As they are rendered: as a rule each is at its place, or soon after.
+        let names = [&names.room, &names.source, &names.tags, &names.region, &names.home, &names.at];
+        let (mut told, mut next) = ([None; 6], 0);
         for (name, value) in args {
-            let is = |wanted: &[u8]| name.first() == wanted.first() && name == wanted;
-            let known = names.iter().position(|wanted| is(wanted.as_bytes()));
-            if let Some(told) = known.and_then(|at| told.get_mut(at)) {
+            let is = |at: &usize| names.get(*at).is_some_and(|wanted| name == wanted.as_bytes());
+            let Some(at) = (next..names.len()).chain(0..next).find(is) else { continue };
+            next = at + 1;
+            if let Some(told) = told.get_mut(at) {
                 told.get_or_insert(value);
             }
         }
-        let [room, tags, region, source, home, at] = told;
+        let [room, source, tags, region, home, at] = told;
         let home = home.and_then(|home| match home.as_integer() {
             Some(number) => u32::try_from(number).ok().filter(|number| *number > 0).map(Home::Number),
             None => text(Some(home)).map(Home::Name),
