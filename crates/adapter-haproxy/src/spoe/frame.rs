@@ -264,8 +264,8 @@ impl<'a> Incoming<'a> {
 /// Appends a frame with its length in front.
 pub(super) fn put_frame(out: &mut Vec<u8>, kind: u8, ids: (u64, u64), body: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
-    out.extend([0, 0, 0, 0, kind]);
-    out.extend(FINISHED.to_be_bytes());
+    let [a, b, c, d] = FINISHED.to_be_bytes();
+    out.extend([0, 0, 0, 0, kind, a, b, c, d]);
     put_varint(out, ids.0);
     put_varint(out, ids.1);
     body(out);
@@ -277,9 +277,23 @@ pub(super) fn put_frame(out: &mut Vec<u8>, kind: u8, ids: (u64, u64), body: impl
 
 /// Appends the action that sets a variable.
 pub(super) fn put_set(out: &mut Vec<u8>, scope: Scope, name: &[u8], value: &Value<&[u8]>) {
+    put_set_name(out, scope, name);
+    value.put(out);
+}
+
+/// Appends what comes before the value in the action that sets a variable.
+fn put_set_name(out: &mut Vec<u8>, scope: Scope, name: &[u8]) {
     out.extend([1, 3, scope.code()]);
     put_bytes(out, name);
-    value.put(out);
+}
+
+/// What comes before the text in the action that sets a variable to a text.
+#[cfg(feature = "agents")]
+pub(super) fn set_text(scope: Scope, name: &str) -> Vec<u8> {
+    let mut head = Vec::new();
+    put_set_name(&mut head, scope, name.as_bytes());
+    head.push(8);
+    head
 }
 
 /// All of it is here.

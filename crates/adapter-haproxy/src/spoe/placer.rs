@@ -13,7 +13,7 @@ use balancer_core::{
 use tokio::time::Instant;
 
 use super::codec::Value;
-use super::frame::{Action, Scope};
+use super::frame::{Action, Scope, set_text};
 use super::io::{Answer, Answering, Asked, Query};
 use super::reply::{Decimal, Reply};
 
@@ -95,6 +95,9 @@ pub struct Placer<B: Backend, Q = ()> {
     query: Box<MakeQuery<Q>>,
     number: Option<Box<ServerNumber<B>>>,
     options: PlacerOptions,
+    /// The variables, as the actions that set them begin.
+    server: Vec<u8>,
+    why: Vec<u8>,
     tally: Tally,
     explained: Mutex<Explained>,
 }
@@ -120,7 +123,8 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         query: impl Fn(&Wish) -> Q + Send + Sync + 'static,
     ) -> Self {
         let (query, tally) = (Box::new(query), Tally::default());
-        Self { balancer, query, number: None, options, tally, explained: Mutex::default() }
+        let [server, why] = [&options.server, &options.why].map(|name| set_text(Scope::Transaction, name));
+        Self { balancer, query, number: None, options, server, why, tally, explained: Mutex::default() }
     }
 
     /// Knows servers by their `id` in HAProxy's configuration, as `home` tells it. Without, `home` is heeded only
@@ -181,9 +185,9 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         if !self.keep(&bound.backend, told.home) {
             return false;
         }
-        reply.push_text(Scope::Transaction, &self.options.server, bound.backend.as_str());
+        reply.push_set(&self.server, bound.backend.as_str().as_bytes());
         if let Some(number) = self.remember(|explained, most| explained.push_known(most, told.room, bound.backend)) {
-            reply.push_text(Scope::Transaction, &self.options.why, Decimal::of(number).as_str());
+            reply.push_set(&self.why, Decimal::of(number).digits());
         }
         true
     }
@@ -321,14 +325,13 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         };
         let mut reply = Reply::new();
         if let Some(server) = &placed.server {
-            reply = reply.with_text(Scope::Transaction, &self.options.server, server.as_str());
+            reply.push_set(&self.server, server.as_str().as_bytes());
         }
-        match self.remember(|explained, most| explained.push(most, &wish.room, placed)) {
-            Some(number) if !reply.is_empty() => {
-                reply.with_text(Scope::Transaction, &self.options.why, Decimal::of(number).as_str())
-            }
-            _ => reply,
+        let number = self.remember(|explained, most| explained.push(most, &wish.room, placed));
+        if let Some(number) = number.filter(|_| !reply.is_empty()) {
+            reply.push_set(&self.why, Decimal::of(number).digits());
         }
+        reply
     }
 
     /// What the first message that asks for a server tells.

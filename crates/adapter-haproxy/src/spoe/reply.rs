@@ -3,6 +3,8 @@
 use super::codec::Value;
 use super::frame::{Action, Scope, put_set};
 use crate::wire::Reader;
+#[cfg(feature = "agents")]
+use crate::wire::put_bytes;
 
 /// How many bytes of room are kept from one answer to the next.
 const KEPT: usize = 4 << 10;
@@ -34,6 +36,15 @@ impl Reply {
             self.bytes.reserve(96);
         }
         put_set(&mut self.bytes, scope, name.as_bytes(), &Value::String(text.as_bytes()));
+        self.count += 1;
+    }
+
+    /// [`push_text`](Self::push_text) to a variable [named before](super::frame::set_text).
+    #[cfg(feature = "agents")]
+    pub(super) fn push_set(&mut self, named: &[u8], text: &[u8]) {
+        self.bytes.reserve(named.len() + text.len() + 10);
+        self.bytes.extend_from_slice(named);
+        put_bytes(&mut self.bytes, text);
         self.count += 1;
     }
 
@@ -108,7 +119,7 @@ impl Decimal {
         decimal
     }
 
-    pub(super) fn as_str(&self) -> &str {
-        self.digits.get(self.from..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default()
+    pub(super) fn digits(&self) -> &[u8] {
+        self.digits.get(self.from..).unwrap_or_default()
     }
 }
