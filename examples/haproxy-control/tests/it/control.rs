@@ -18,7 +18,7 @@ use crate::{Folder, Ran, haproxy, run_in};
 pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         Command::new("kill").arg(name).arg(self.0.id().to_string()).status().unwrap();
     }
 

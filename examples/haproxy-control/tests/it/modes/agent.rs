@@ -59,7 +59,7 @@ fn weights_follow_the_load_and_maintenance_of_an_operator_stays() {
         assert_eq!(site.ask(&["uncordon", least]).code, 3, "it is somebody else's");
 
         // An agent that is gone takes nothing down.
-        site.kill_control();
+        site.kill_control(0);
         assert!(site.home(1, "late").starts_with("mm"));
     }
 }
