@@ -63,7 +63,7 @@ pub(super) fn status(status: &Value) -> String {
     out.push_str(&beside(status));
     let count = |name: &str| status[name].as_u64().unwrap_or(0);
     let store = match status["store_trouble"].as_str() {
-        Some(why) => format!("lost: pins stay and nothing moves ({})", printable(why)),
+        Some(why) => format!("lost: rooms that are known stay, and nothing moves ({})", printable(why)),
         None if status["store_up"] == true => "up".to_owned(),
         None => "not read yet".to_owned(),
     };
