@@ -121,6 +121,18 @@ impl AgentReply {
         self
     }
 
+    /// Raises the weight where HAProxy would make 0 of it, given the one configured: it counts in whole weights and rounds
+    /// down, so 60 % of 1 is 0, and a server of weight 0 gets nothing new though its status says `UP`. `0%` itself stays,
+    /// since somebody means it.
+    #[must_use]
+    pub fn with_some_weight(mut self, configured: u16) -> Self {
+        if configured > 0 {
+            self.percent =
+                self.percent.map(|percent| if percent > 0 { percent.max(100_u16.div_ceil(configured)) } else { 0 });
+        }
+        self
+    }
+
     /// Sets the most connections; 0 is no limit.
     #[must_use]
     pub fn with_limit(mut self, limit: u32) -> Self {

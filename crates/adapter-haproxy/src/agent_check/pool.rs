@@ -20,6 +20,9 @@ const MAX_ORDERS: usize = 1 << 16;
 /// The most connections of a server.
 type Limit<B> = dyn Fn(&B) -> Option<u32> + Send + Sync;
 
+/// The weight of a server in HAProxy's configuration.
+type Configured<B> = dyn Fn(&B) -> Option<u16> + Send + Sync;
+
 /// How a pool speaks of its servers.
 pub struct PoolAgentOptions<B> {
     rule: ReadyRule,
@@ -28,6 +31,7 @@ pub struct PoolAgentOptions<B> {
     health: bool,
     fresh: Duration,
     limit: Option<Box<Limit<B>>>,
+    configured: Option<Box<Configured<B>>>,
 }
 
 impl<B> fmt::Debug for PoolAgentOptions<B> {
@@ -43,7 +47,7 @@ impl<B> fmt::Debug for PoolAgentOptions<B> {
 impl<B> Default for PoolAgentOptions<B> {
     fn default() -> Self {
         let (rule, fresh) = (ReadyRule::KeepOperator, Duration::from_millis(100));
-        Self { rule, room: 10, least_percent: 1, health: false, fresh, limit: None }
+        Self { rule, room: 10, least_percent: 1, health: false, fresh, limit: None, configured: None }
     }
 }
 
@@ -64,11 +68,21 @@ impl<B> PoolAgentOptions<B> {
         self
     }
 
-    /// The smallest weight of a server that takes work, in percent, from 1 to 100; default 1. A weight that rounds to 0
-    /// would end new work.
+    /// The smallest weight of a server that takes work, in percent, from 1 to 100; default 1. It is a percentage of the
+    /// configured weight: with less than 100 configured HAProxy may still round to 0, which ends new work. So give servers a
+    /// weight of 100, or tell it here ([`with_configured`](Self::with_configured)).
     #[must_use]
     pub fn with_least_percent(mut self, percent: u16) -> Self {
         self.least_percent = percent.clamp(1, 100);
+        self
+    }
+
+    /// The weight of a server in HAProxy's configuration, where that is known: no percentage is said that rounds to 0
+    /// ([`AgentReply::with_some_weight`]). Small weights are coarse: one of 1 has nothing between 100 % and none, one of 4
+    /// has steps of 25 %.
+    #[must_use]
+    pub fn with_configured(mut self, weight: impl Fn(&B) -> Option<u16> + Send + Sync + 'static) -> Self {
+        self.configured = Some(Box::new(weight));
         self
     }
 
@@ -102,6 +116,7 @@ struct Figures {
     health: Health,
     percent: u16,
     limit: Option<u32>,
+    configured: Option<u16>,
 }
 
 #[derive(Debug, Default)]
@@ -177,6 +192,7 @@ impl<B: Backend, Q: ?Sized + 'static> PoolAgent<B, Q> {
                 health: server.health,
                 percent: if server.weight.is_zero() { 0 } else { percent },
                 limit: self.options.limit.as_ref().and_then(|limit| limit(&server.backend)),
+                configured: self.options.configured.as_ref().and_then(|weight| weight(&server.backend)),
             };
             (server.backend.id().clone(), figures)
         });
@@ -200,6 +216,9 @@ impl<B: Backend, Q: ?Sized + Send + Sync + 'static> AgentSource for PoolAgent<B,
             }
             _ => reply.with_health(AgentHealth::Up),
         };
+        if let Some(configured) = figures.configured {
+            reply = reply.with_some_weight(configured);
+        }
         Some(match figures.limit {
             Some(limit) => reply.with_limit(limit),
             None => reply,

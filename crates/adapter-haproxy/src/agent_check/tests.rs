@@ -41,6 +41,22 @@ fn weights() {
 }
 
 #[test]
+fn a_weight_that_is_meant_to_be_some_is_some() {
+    for configured in 1..=256 {
+        for percent in 1..=100 {
+            let raised = AgentReply::new().with_percent(percent).with_some_weight(configured);
+            assert!(raised.weight(configured) >= Some(1), "{percent} % of {configured}");
+            // No more than it takes.
+            let said = raised.percent().unwrap();
+            assert!(said == percent || AgentReply::new().with_percent(said - 1).weight(configured) == Some(0));
+        }
+        assert_eq!(AgentReply::new().with_percent(0).with_some_weight(configured).percent(), Some(0));
+    }
+    assert_eq!(AgentReply::new().with_percent(7).with_some_weight(0).percent(), Some(7));
+    assert_eq!(AgentReply::new().with_some_weight(1).percent(), None);
+}
+
+#[test]
 fn what_is_no_line() {
     assert_eq!(AgentReply::parse(b""), Err(AgentLineError::Empty));
     assert_eq!(AgentReply::parse(b"up 90%"), Err(AgentLineError::Incomplete));

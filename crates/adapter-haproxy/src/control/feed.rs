@@ -9,7 +9,7 @@ use super::cycle::{Control, ControlledServer};
 use super::judge::Verdict;
 use super::state::State;
 use super::status::Order;
-use super::view::Standing;
+use super::view::{Look, Standing};
 use crate::runtime::ServerName;
 
 /// So long after an answer HAProxy may write the room into its table.
@@ -88,6 +88,17 @@ impl Control {
         } else {
             (drain || seen.draining).then_some(Order::Drain)
         })
+    }
+
+    /// The weight configured for a server in a process; for a process that is not known the least there is of it, 0 aside.
+    /// `None` for a server that is not known.
+    pub fn configured_weight(&self, process: &str, server: &str) -> Option<u32> {
+        let state = self.inner.state();
+        let weight = |look: &Look| look.servers.get(server).map(|seen| seen.initial_weight);
+        match state.processes.iter().find(|watched| watched.name == process) {
+            Some(watched) => watched.look.as_ref().and_then(weight),
+            None => state.looks().filter_map(weight).min_by_key(|weight| (*weight == 0, *weight)),
+        }
     }
 
     /// The servers there are, with the `id` each has in HAProxy.

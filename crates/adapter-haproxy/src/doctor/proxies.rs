@@ -17,6 +17,35 @@ pub(super) fn check(version: HaproxyVersion, scene: &Scene<'_>, found: &mut Vec<
         servers(part, found);
         cookies(part, found);
         names(part, found);
+        scaled(part, found);
+    }
+}
+
+/// The weight of a server from which on an agent's percentages mean something.
+const SCALABLE: u32 = 10;
+
+/// Servers whose weight an agent scales: HAProxy counts in whole weights, and rounds down.
+fn scaled(part: &Part<'_>, found: &mut Vec<Finding>) {
+    let shared = part.default_servers();
+    for server in part.servers() {
+        let words: Vec<&str> = shared.of(server).chain(server.words.iter().skip(3).map(|word| &*word.text)).collect();
+        let last = |name: &str, other: &str| words.iter().rev().find(|word| **word == name || **word == other).copied();
+        let at = words.iter().rposition(|word| *word == "weight");
+        let weight = at.map_or(Some(1), |at| words.get(at + 1).and_then(|word| word.parse::<u32>().ok()));
+        let Some(weight) = weight.filter(|weight| (1..SCALABLE).contains(weight)) else { continue };
+        if last("agent-check", "no-agent-check") != Some("agent-check") {
+            continue;
+        }
+        let name = server.word(1);
+        let text = format!(
+            "server {name} has a weight of {weight}: what its agent says of it moves in steps of {} %, and less than one \
+             of them is 0, which ends new work",
+            100_u32.div_ceil(weight)
+        );
+        let help = "multiply the weights of all servers of the backend by the same number: 100 in place of 1";
+        found.push(Finding::new("BLC-H037", part.file, server.number, text, help));
+        // The others are told of by the help.
+        return;
     }
 }
 

@@ -49,6 +49,7 @@ pub const DOCTOR_RULES: &[RuleInfo] = &[
     rule("BLC-H034", Note, "a password in plain text"),
     rule("BLC-H035", Warning, "cookie stickiness that cannot work"),
     rule("BLC-H036", Warning, "a server by a name that must resolve before HAProxy starts"),
+    rule("BLC-H037", Warning, "a weight too small for an agent check to scale"),
     rule("BLC-H040", Warning, "a hash type that nothing uses"),
     rule("BLC-H041", Warning, "room keys raw in one place and decoded in another"),
     rule("BLC-H042", Warning, "a key that is looked up and never stored"),

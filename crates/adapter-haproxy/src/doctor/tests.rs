@@ -46,6 +46,33 @@ fn findings_are_as_recorded() {
 }
 
 #[test]
+fn weights_that_an_agent_cannot_scale_are_found_once_a_backend() {
+    let found = |lines: &str| {
+        let text = format!("backend b\n mode http\n{lines}");
+        let found = doctor().check(&[ConfigFile::parse("x.cfg", text).unwrap()]);
+        let ours = found.into_iter().filter(|finding| finding.rule == "BLC-H037").map(|finding| finding.to_string());
+        ours.collect::<Vec<_>>()
+    };
+    let agent = "agent-check agent-port 9707";
+    let one = found(&format!(" server a 192.0.2.1:80 {agent}\n server b 192.0.2.2:80 {agent} weight 2\n"));
+    assert_eq!(one.len(), 1, "{one:?}");
+    assert!(one[0].starts_with(
+        "x.cfg:3: warning: server a has a weight of 1: what its agent says of it moves in steps of 100 %"
+    ));
+    assert!(found(&format!(" server a 192.0.2.1:80 weight 4 {agent}\n"))[0].contains("steps of 25 %"));
+    assert_eq!(found(&format!(" default-server {agent}\n server a 192.0.2.1:80\n")).len(), 1);
+    for good in [
+        format!(" server a 192.0.2.1:80 weight 100 {agent}\n server b 192.0.2.2:80 {agent} weight 0\n"),
+        format!(" default-server weight 100\n server a 192.0.2.1:80 {agent}\n"),
+        format!(" default-server {agent}\n server a 192.0.2.1:80 no-agent-check\n"),
+        " server a 192.0.2.1:80\n".to_owned(),
+        format!(" server a 192.0.2.1:80 weight x {agent}\n"),
+    ] {
+        assert_eq!(found(&good), [""; 0], "{good}");
+    }
+}
+
+#[test]
 fn a_key_that_a_nul_byte_cuts_is_found_unless_it_is_refused() {
     let found = |set: &str, table: &str, stick: &str| {
         let text = format!(
@@ -105,9 +132,11 @@ fn findings_of_circumstances_are_as_recorded() {
     let room = "frontend f\n mode http\n http-request set-var(txn.room) url_param(room),url_dec\n default_backend b\n\
                 backend b\n mode http\n stick-table type string len 99 size 1k expire 1h\n stick on var(txn.room)\n";
     let cut = doctor().check(&[ConfigFile::parse("room.cfg", room).unwrap()]);
-    let rules = ["BLC-H006", "BLC-H054", "BLC-H055"];
+    let small = "backend b\n mode http\n server a 192.0.2.1:80 weight 2 agent-check agent-port 9707\n";
+    let coarse = doctor().check(&[ConfigFile::parse("agent.cfg", small).unwrap()]);
+    let rules = ["BLC-H006", "BLC-H037", "BLC-H054", "BLC-H055"];
     let all: Vec<Finding> =
-        [old, unnamed, cut].concat().into_iter().filter(|finding| rules.contains(&finding.rule)).collect();
+        [old, unnamed, cut, coarse].concat().into_iter().filter(|finding| rules.contains(&finding.rule)).collect();
     expect("circumstances.txt", &print(&all));
     if cfg!(feature = "certificates") {
         let check = |pem, days| {

@@ -47,12 +47,17 @@ struct Site {
 impl Site {
     /// One port for all servers, or one for each.
     fn start(binary: &Path, rule: ReadyRule, one_port: bool) -> Self {
+        let options = PoolAgentOptions::default().with_ready_rule(rule).with_fresh(Duration::from_millis(10));
+        let options = options.with_limit(|server: &Server| (server.0.as_str() == "web3").then_some(30));
+        Self::start_with(binary, options, one_port, 100)
+    }
+
+    /// An agent of these options, of servers with this weight.
+    fn start_with(binary: &Path, options: PoolAgentOptions<Server>, one_port: bool, weight: u16) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let pool = Pool::new(Box::new(LeastLoaded), PoolOptions::default().load(ByUsers { room: 1 }));
         pool.replace(NAMES.map(|name| Arc::new(Server(name.into())))).unwrap();
         let pool = Arc::new(pool);
-        let options = PoolAgentOptions::default().with_ready_rule(rule).with_fresh(Duration::from_millis(10));
-        let options = options.with_limit(|server: &Server| (server.0.as_str() == "web3").then_some(30));
         let agent = Arc::new(PoolAgent::new(Arc::clone(&pool), options));
         let mut server = AgentCheckServer::new(AgentCheckOptions::default(), agent.clone());
         let ports = if one_port { [free_port(); 3] } else { [free_port(), free_port(), free_port()] };
@@ -69,7 +74,7 @@ impl Site {
         let counters = server.counters();
         let task = runtime.spawn(server.run(std::future::pending()));
         let place = Place::new();
-        let config = config(binary, &place, ports, one_port);
+        let config = config(binary, &place, ports, one_port, weight);
         let haproxy = Haproxy::run(binary, place, &config.render().unwrap());
         Self { haproxy, pool, agent, counters, task, _runtime: runtime }
     }
@@ -106,7 +111,7 @@ impl Site {
     }
 }
 
-fn config(binary: &Path, place: &Place, ports: [u16; 3], one_port: bool) -> HaproxyConfig {
+fn config(binary: &Path, place: &Place, ports: [u16; 3], one_port: bool, weight: u16) -> HaproxyConfig {
     let out = Command::new(binary).arg("-v").output().unwrap();
     let mut config = HaproxyConfig::new(String::from_utf8_lossy(&out.stdout).parse().unwrap());
     config.global.sockets.push(ControlSocket::admin(place.socket()));
@@ -122,7 +127,7 @@ fn config(binary: &Path, place: &Place, ports: [u16; 3], one_port: bool) -> Hapr
         let mut agent = AgentCheck::new(ports[usize::try_from(n).unwrap() - 1]);
         (agent.host, agent.every) = (Some("127.0.0.1".into()), Duration::from_millis(100));
         agent.send = one_port.then(|| format!("{name} lb1"));
-        (line.weight, line.agent) = (Some(100), Some(agent));
+        (line.weight, line.agent) = (Some(weight), Some(agent));
         back.servers.push(line);
     }
     config.frontends.push(front);
@@ -190,6 +195,28 @@ fn weights_follow_load_drain_keeps_rooms_and_maintenance_stays() {
                 binary.display(),
                 rooms.len()
             );
+        }
+    }
+}
+
+#[test]
+fn what_rounds_to_nothing_ends_new_work_unless_the_configured_weight_is_known() {
+    for binary in binaries() {
+        let options = || PoolAgentOptions::default().with_fresh(Duration::from_millis(10));
+        let new: Vec<String> = (0..30).map(|n| format!("new{n}")).collect();
+        let rooms: Vec<String> = (0..12).map(|n| format!("r{n}")).collect();
+        for (options, weight) in [(options(), "0"), (options().with_configured(|_| Some(2)), "1")] {
+            let site = Site::start_with(&binary, options, true, 2);
+            let mut client = Client::of(site.haproxy.place.port);
+            site.load([0, 0, 0]);
+            let before = homes(&mut client, &rooms);
+            assert!(before.contains(&"web3".to_owned()), "{before:?}");
+            // 40 of 100: less than one of two.
+            site.load([0, 0, 15]);
+            site.until("web3", "weight", weight);
+            assert_eq!(site.stat("web3", "status"), "UP", "whatever its weight");
+            assert_eq!(homes(&mut client, &rooms), before, "rooms stay where they are");
+            assert_eq!(homes(&mut client, &new).contains(&"web3".to_owned()), weight == "1");
         }
     }
 }

@@ -63,6 +63,23 @@ async fn weights_follow_loads() {
 }
 
 #[tokio::test]
+async fn no_weight_rounds_to_nothing_where_the_configured_one_is_known() {
+    let pool = pool(&[("a", 1), ("b", 1), ("off", 0)]);
+    load(&pool, "b", 1_000_000);
+    for (configured, percent) in
+        [(None, 1), (Some(0), 1), (Some(1), 100), (Some(3), 34), (Some(100), 1), (Some(256), 1)]
+    {
+        let agent = PoolAgent::new(Arc::clone(&pool), options().with_configured(move |_| configured));
+        let reply = agent.reply("b", "lb").unwrap();
+        assert_eq!(reply.percent(), Some(percent), "{configured:?}");
+        if let Some(configured) = configured.filter(|weight| *weight > 0) {
+            assert!(reply.weight(configured) >= Some(1));
+        }
+        assert_eq!(line(&agent, "off", "lb"), "up 0%\n", "that one is meant");
+    }
+}
+
+#[tokio::test]
 async fn orders_are_told_to_each_haproxy_and_the_operators_stay() {
     let pool = pool(&[("a", 1), ("b", 1)]);
     let agent = PoolAgent::new(Arc::clone(&pool), options().with_limit(|_| Some(30)).with_health(true));

@@ -58,8 +58,39 @@ fn weights_follow_the_load_and_maintenance_of_an_operator_stays() {
         assert!(state(&site, least).contains(",MAINT,"), "{}", state(&site, least));
         assert_eq!(site.ask(&["uncordon", least]).code, 3, "it is somebody else's");
 
+        assert!(!site.log().contains("steps of"), "{}", site.log());
+
         // An agent that is gone takes nothing down.
         site.kill_control(0);
         assert!(site.home(1, "late").starts_with("mm"));
+    }
+}
+
+#[test]
+fn no_load_makes_nothing_of_a_small_weight() {
+    for binary in haproxies() {
+        let port = free_port();
+        let server = format!("agent_host = \"127.0.0.1\"\nagent_port = {port}\nagent_send = \"NAME PROCESS\"");
+        let settings = format!("[agent]\nlisten = \"127.0.0.1:{port}\"\nslack = 1\n");
+        let site = Site::start(&binary, &Wish { server: &server, settings: &settings, ..Wish::of("map", 1) });
+        let rooms = names("class", 24);
+        let homes = site.homes(1, &rooms);
+        site.until("all rooms are known", |site| site.status()["rooms"] == 24);
+        let answered = |site: &Site| site.status()["agent"]["answered"].as_u64().unwrap_or(0);
+        let weights = |site: &Site| -> Vec<String> {
+            let state = site.order(1, "show servers state rooms");
+            let lines = state.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit()) && line.len() > 2);
+            lines.filter_map(|line| Some(line.split(' ').nth(7)?.to_owned())).collect()
+        };
+        let then = answered(&site);
+        site.until("everybody was asked, the loads known", |site| answered(site) >= then + 12);
+        let loaded: std::collections::BTreeSet<&String> = homes.values().collect();
+        assert_eq!((loaded.len(), weights(&site)), (3, vec!["1".to_owned(); 3]), "{homes:?}");
+        assert_eq!(site.log().matches("steps of 100 %").count(), 3, "said once of each: {}", site.log());
+        // One that is drained takes nothing new, the others do.
+        site.done_ask(&["cordon", "mm1"]);
+        let late = |site: &Site| site.homes(1, &names("late", 9));
+        site.until("it takes none", |site| site.server("mm1")["takes_rooms"] == false);
+        assert!(late(&site).values().all(|home| home == "mm2" || home == "mm3"), "{:?}", late(&site));
     }
 }
