@@ -33,7 +33,7 @@ pub use pins::{pin_key, pin_map, unpin_key};
 pub use samples::{cookie_sample, source_sample};
 pub use server::{AgentCheck, ServerLine, ServerTls};
 pub use spoe::{AgentPlace, AgentsSection, Offload, OnNoAnswer};
-pub use table::{PeerLine, PeersSection, ResolversSection, StickRule, StickTable, TableKey};
+pub use table::{PeerLine, PeersSection, PeersTls, ResolversSection, StickRule, StickTable, TableKey};
 pub use users::{StatsPage, User, Userlist};
 
 use writer::Writer;

@@ -10,11 +10,13 @@
 //! redis.resume();
 //! ```
 
+mod authority;
 mod host;
 mod postgres;
 mod redis;
 mod s3;
 
+pub use authority::Authority;
 pub use host::{Folder, free_port, haproxy};
 pub use postgres::PostgresServer;
 pub use redis::RedisServer;

@@ -10,6 +10,7 @@ use crate::files;
 use console::Failure;
 
 mod agents;
+mod pem;
 mod rooms;
 mod store;
 mod text;
@@ -333,10 +334,15 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// What a mode needs and is not there, addresses that strangers reach.
+    /// What a mode needs and is not there, files of certificates that are wrong, addresses that strangers reach.
     pub(crate) fn in_mode(mut self, default: Option<Mode>, name: &str) -> Result<Self, Failure> {
         for rooms in &mut self.rooms {
             rooms.mode = Some(rooms.mode.or(default).unwrap_or_default());
+        }
+        if self.uses(Mode::Peers)
+            && let Some(peers) = &mut self.peers
+        {
+            peers.read_files().map_err(|why| Failure::failed(format!("{name}: {why}")))?;
         }
         self.validate_modes().map_err(|why| Failure::failed(format!("{name}: {why}")))?;
         Ok(self)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::RenderError;
 use super::frontend::variable_name;
-use super::writer::{Writer, host_port, name, time};
+use super::writer::{Writer, host_port, name, solid, time};
 
 /// What the entries of a table are found by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,6 +115,29 @@ impl PeerLine {
     }
 }
 
+/// Certificates of a HAProxy among peers: both sides show one of the authority. All members need theirs, controllers too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeersTls {
+    /// The file with this host's certificate and its key.
+    pub certificate: String,
+    /// The file with the authority of all members.
+    pub authority: String,
+}
+
+impl PeersTls {
+    /// From these files.
+    pub fn new(certificate: impl Into<String>, authority: impl Into<String>) -> Self {
+        Self { certificate: certificate.into(), authority: authority.into() }
+    }
+
+    fn words(&self) -> Result<[&str; 7], RenderError> {
+        let (certificate, authority) =
+            (solid("certificate file", &self.certificate)?, solid("authority file", &self.authority)?);
+        Ok(["ssl", "crt", certificate, "ca-file", authority, "verify", "required"])
+    }
+}
+
 /// HAProxys that share tables. With itself alone, its tables survive reloads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -127,12 +150,14 @@ pub struct PeersSection {
     pub members: Vec<PeerLine>,
     /// Tables of the section itself, by name; used as `SECTION/NAME`.
     pub tables: Vec<(String, StickTable)>,
+    /// What they speak within TLS with; in clear text without.
+    pub tls: Option<PeersTls>,
 }
 
 impl PeersSection {
     /// A section; `local` is the name of this host among the members.
     pub fn new(name: impl Into<String>, local: impl Into<String>, members: Vec<PeerLine>) -> Self {
-        Self { name: name.into(), local: Some(local.into()), members, tables: Vec::new() }
+        Self { name: name.into(), local: Some(local.into()), members, tables: Vec::new(), tls: None }
     }
 
     pub(super) fn write(&self, out: &mut Writer) -> Result<(), RenderError> {
@@ -147,12 +172,36 @@ impl PeersSection {
             let user = format!("peers {}", self.name);
             return Err(RenderError::Unknown { user, what: "local peer", name: local.clone() });
         }
-        for peer in &self.members {
-            out.line(["peer", name("peer", &peer.name)?, &host_port(&peer.host, peer.port)?])?;
+        match &self.tls {
+            None => {
+                for peer in &self.members {
+                    out.line(["peer", name("peer", &peer.name)?, &host_port(&peer.host, peer.port)?])?;
+                }
+            }
+            Some(tls) => self.write_tls(out, tls)?,
         }
         for (table, rules) in &self.tables {
             let front = ["table".to_owned(), name("table", table)?.to_owned()];
             out.line(front.into_iter().chain(rules.words()?))?;
+        }
+        Ok(())
+    }
+
+    /// Only a `bind` line and `server` lines take words about TLS; which of them is this host must be said then.
+    fn write_tls(&self, out: &mut Writer, tls: &PeersTls) -> Result<(), RenderError> {
+        let Some(own) = self.members.iter().find(|peer| self.local.as_ref() == Some(&peer.name)) else {
+            let (user, name) = (format!("TLS of peers {}", self.name), String::new());
+            return Err(RenderError::Unknown { user, what: "local peer", name });
+        };
+        let words = tls.words()?;
+        out.line(["bind", &host_port(&own.host, own.port)?].into_iter().chain(words))?;
+        for peer in &self.members {
+            let called = name("peer", &peer.name)?;
+            if peer.name == own.name {
+                out.line(["server", called])?;
+            } else {
+                out.line(["server", called, &host_port(&peer.host, peer.port)?].into_iter().chain(words))?;
+            }
         }
         Ok(())
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use adapter_haproxy::HaproxyVersion;
 use adapter_haproxy::render::{
     AgentCheck, AgentPlace, AgentsSection, Bind, BindTls, ControlSocket, EdumeetCluster, HaproxyConfig, HttpCheck,
-    JitsiShards, LogTarget, Offload, OnNoAnswer, PeerLine, PeersSection, ResolversSection, ServerLine, ServerTls,
-    StatsPage, User, Userlist, cookie_sample, source_sample,
+    JitsiShards, LogTarget, Offload, OnNoAnswer, PeerLine, PeersSection, PeersTls, ResolversSection, ServerLine,
+    ServerTls, StatsPage, User, Userlist, cookie_sample, source_sample,
 };
 
 use crate::cli::Kind;
@@ -30,7 +30,7 @@ pub(super) fn config(kind: Kind, version: HaproxyVersion, spec: &Spec) -> Result
         return Err(format!("{what} has no meaning for {kind:?}: take it out").to_lowercase());
     }
     let servers = spec.server.iter().map(server).collect::<Result<Vec<_>, _>>()?;
-    let peers = spec.peers.as_ref().map(peers);
+    let peers = spec.peers.as_ref().map(peers).transpose()?;
     let mut binds: Vec<Bind> = spec.listen.iter().map(bind).collect();
     let mut config = match kind {
         Kind::Edumeet => {
@@ -139,9 +139,15 @@ fn server(given: &Server) -> Result<ServerLine, String> {
     Ok(line)
 }
 
-fn peers(given: &Peers) -> PeersSection {
+fn peers(given: &Peers) -> Result<PeersSection, String> {
     let members = given.member.iter().map(|peer| PeerLine::new(&peer.name, &peer.host, peer.port)).collect();
-    PeersSection::new(&given.name, &given.local, members)
+    let mut section = PeersSection::new(&given.name, &given.local, members);
+    section.tls = match (&given.certificate, &given.authority) {
+        (Some(certificate), Some(authority)) => Some(PeersTls::new(certificate, authority)),
+        (None, None) => None,
+        _ => return Err("[peers] has one of certificate and authority: TLS among peers needs both".into()),
+    };
+    Ok(section)
 }
 
 /// The name of the engine, and of the backend of its agents.

@@ -73,6 +73,9 @@ const PEERS: &str = "\
 [peers]
 name = \"mates\"
 local = \"lb1\"
+# Within TLS, where members are not at hand on private addresses: all of them, `haproxy-control run --mode peers` too.
+# certificate = \"/etc/haproxy/lb1.pem\"  # this host's, with its key
+# authority = \"/etc/haproxy/ca.pem\"     # who vouches for all members
 
 [[peers.member]]
 name = \"lb1\"

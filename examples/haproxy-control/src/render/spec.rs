@@ -87,6 +87,8 @@ pub(super) struct Peers {
     #[serde(default = "mates")]
     pub(super) name: String,
     pub(super) local: String,
+    pub(super) certificate: Option<String>,
+    pub(super) authority: Option<String>,
     pub(super) member: Vec<Peer>,
 }
 

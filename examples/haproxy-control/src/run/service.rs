@@ -165,6 +165,8 @@ impl Draft {
         }
         let mut logged = JoinSet::new();
         if let Some(node) = node {
+            let peers = settings.peers.clone().unwrap_or_default();
+            tracing::info!(address = peers.listen.as_str(), tls = peers.is_encrypted(), "HAProxys may call as peers");
             logged.spawn(follow_peers(node.subscribe(), settings.log.rooms));
             let until = until(&stopping);
             tasks.spawn(async move { node.run(until).await.map_err(|e| e.to_string()) });

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use adapter_haproxy::ListenAddress;
-use adapter_haproxy::peers::{PeerAddress, PeerNodeOptions};
+use adapter_haproxy::peers::{PeerAddress, PeerNodeError, PeerNodeOptions};
 use serde::{Deserialize, Serialize};
 
+use super::pem::{Pem, PemFiles};
 use super::{Process, Span, Text};
 
 /// `[spoe]`
@@ -31,14 +32,22 @@ impl Default for Spoe {
 pub(crate) struct Peers {
     pub(crate) name: Text,
     pub(crate) listen: Text,
+    pub(crate) authority: Text,
+    pub(crate) certificate: Text,
+    pub(crate) key: Text,
     pub(crate) anywhere: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) node: Vec<Node>,
+    /// What was in the files.
+    #[serde(skip)]
+    pem: Option<Pem>,
 }
 
 impl Default for Peers {
     fn default() -> Self {
-        Self { name: Text::from("control1"), listen: Text::from("127.0.0.1:10001"), anywhere: false, node: Vec::new() }
+        let (name, listen) = (Text::from("control1"), Text::from("127.0.0.1:10001"));
+        let [authority, certificate, key] = [""; 3].map(Text::from);
+        Self { name, listen, authority, certificate, key, anywhere: false, node: Vec::new(), pem: None }
     }
 }
 
@@ -106,9 +115,27 @@ impl Peers {
         text.parse().map(Some).map_err(|_| format!("peers.listen is {text:?}: write ADDRESS:PORT, as 127.0.0.1:10001"))
     }
 
+    fn files(&self) -> PemFiles<'_> {
+        PemFiles { authority: &self.authority, certificate: &self.certificate, key: &self.key }
+    }
+
+    /// Reads the files that it names; [`options`](Self::options) takes what was in them.
+    pub(super) fn read_files(&mut self) -> Result<(), String> {
+        self.pem = self.files().read()?;
+        Ok(())
+    }
+
+    /// Whether peers speak within TLS.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        self.pem.is_some()
+    }
+
     /// The node, with these HAProxys as its peers.
     pub(crate) fn options(&self, processes: &[Process]) -> Result<PeerNodeOptions, String> {
         let mut options = PeerNodeOptions::new(self.name.as_str()).with_plain_anywhere(self.anywhere);
+        if let Some(pem) = &self.pem {
+            options = options.with_tls(self.files().tls(pem)?);
+        }
         let mut reached = false;
         if let Some(at) = self.address()? {
             options = options.with_listen(at);
@@ -129,8 +156,13 @@ impl Peers {
             options = options.with_peer(node.name.as_str(), address("peers.node", &node.address)?);
         }
         // Names and addresses are looked at there.
-        adapter_haproxy::peers::PeerNode::new(options.clone())
-            .map_err(|e| format!("peers: {e}; peers.anywhere = true where a network looks public and is not"))?;
+        adapter_haproxy::peers::PeerNode::new(options.clone()).map_err(|e| match e {
+            PeerNodeError::Public { .. } => format!(
+                "peers: {e} (peers.authority and peers.certificate); peers.anywhere = true where a network looks public and \
+                 is not"
+            ),
+            e => format!("peers: {e}"),
+        })?;
         Ok(options)
     }
 }

@@ -14,6 +14,7 @@ mod crowd;
 mod reread;
 mod several;
 mod site;
+mod tls;
 mod two;
 
 use site::{Site, Wish};

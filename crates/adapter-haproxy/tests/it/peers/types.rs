@@ -136,34 +136,16 @@ fn what_is_public_is_refused_without_tls() {
 #[cfg(feature = "peers-tls")]
 mod tls {
     use adapter_haproxy::peers::PeerTls;
-    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+    use real_servers::Authority;
 
     use super::*;
     use crate::haproxy::Place;
 
-    /// An authority, and certificates of it for the loopback address: as PEM, with their keys.
-    fn certificates() -> (String, [(String, String); 2], (String, String)) {
-        let authority = |name: &str| {
-            let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-            params.distinguished_name.push(DnType::CommonName, name);
-            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-            let key = KeyPair::generate().unwrap();
-            (params.self_signed(&key).unwrap().pem(), Issuer::new(params, key))
-        };
-        let of = |issuer: &Issuer<'_, KeyPair>| {
-            let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
-            params.distinguished_name.push(DnType::CommonName, "a peer");
-            let key = KeyPair::generate().unwrap();
-            (params.signed_by(&key, issuer).unwrap().pem(), key.serialize_pem())
-        };
-        let (pem, ours) = authority("peers");
-        let (_, other) = authority("others");
-        (pem, [of(&ours), of(&ours)], of(&other))
-    }
-
     #[test]
     fn both_ways_within_tls_and_nobody_else() {
-        let (authority, [(own, key), (theirs, their_key)], (stranger, stranger_key)) = certificates();
+        let (ours, others) = (Authority::new("peers"), Authority::new("others"));
+        let ((own, key), (theirs, their_key)) = (ours.sign("127.0.0.1"), ours.sign("127.0.0.1"));
+        let (authority, (stranger, stranger_key)) = (ours.pem, others.sign("127.0.0.1"));
         let tls = PeerTls::new(authority.as_bytes(), own.as_bytes(), key.as_bytes()).unwrap();
         for binary in binaries() {
             let built = std::process::Command::new(&binary).arg("-vv").output().unwrap();

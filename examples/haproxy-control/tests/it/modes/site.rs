@@ -31,15 +31,19 @@ pub(super) struct Wish<'w> {
     /// Several in mode `peers` alone.
     pub(super) controls: usize,
     pub(super) store: &'w str,
-    /// Lines more of each server, with `NAME` and `PROCESS`, of the block about the agent, and of the settings.
+    /// Lines more of each server, with `NAME` and `PROCESS`, of the blocks about the agent and the peers, of the settings
+    /// of peers, and of the settings.
     pub(super) server: &'w str,
     pub(super) offload: &'w str,
+    pub(super) peers: &'w str,
+    pub(super) own: &'w str,
     pub(super) settings: &'w str,
 }
 
 impl Wish<'_> {
     pub(super) fn of(mode: &'static str, haproxies: usize) -> Self {
-        Self { mode, haproxies, controls: 1, store: "memory", server: "", offload: "", settings: "" }
+        let (store, [server, offload, peers, own, settings]) = ("memory", [""; 5]);
+        Self { mode, haproxies, controls: 1, store, server, offload, peers, own, settings }
     }
 }
 
@@ -73,7 +77,7 @@ impl Site {
                 ));
             }
             if mode == "peers" {
-                text.push_str(&format!("[peers]\nlocal = \"{name}\"\n"));
+                text.push_str(&format!("[peers]\nlocal = \"{name}\"\n{}\n", wish.peers));
                 for (member, port) in members("lb", &peers).into_iter().chain(members("control", &own)) {
                     text.push_str(&format!(
                         "[[peers.member]]\nname = \"{member}\"\nhost = \"127.0.0.1\"\nport = {port}\n"
@@ -110,7 +114,10 @@ impl Site {
                 "spoe" => text.push_str(&format!("[spoe]\nlisten = \"127.0.0.1:{port}\"\npatience = \"400ms\"\n")),
                 _ => {
                     let us = format!("control{}", n + 1);
-                    text.push_str(&format!("[peers]\nname = \"{us}\"\nlisten = \"127.0.0.1:{}\"\n", own[n]));
+                    text.push_str(&format!(
+                        "[peers]\nname = \"{us}\"\nlisten = \"127.0.0.1:{}\"\n{}\n",
+                        own[n], wish.own
+                    ));
                     for (name, port) in members("control", &own).into_iter().filter(|(name, _)| *name != us) {
                         text.push_str(&format!("[[peers.node]]\nname = \"{name}\"\naddress = \"127.0.0.1:{port}\"\n"));
                     }
