@@ -125,7 +125,7 @@ pub struct ReloadGate {
     program: PathBuf,
     arguments: Vec<OsString>,
     state_file: Option<PathBuf>,
-    pins: Option<(String, Option<String>)>,
+    pins: Vec<(String, Option<String>)>,
     ready: Duration,
     limit: Duration,
     max_old: Option<usize>,
@@ -142,7 +142,7 @@ impl ReloadGate {
             program: "haproxy".into(),
             arguments: Vec::new(),
             state_file: None,
-            pins: None,
+            pins: Vec::new(),
             ready: Duration::from_secs(30),
             limit: Duration::from_secs(30),
             max_old: None,
@@ -171,7 +171,8 @@ impl ReloadGate {
         self
     }
 
-    /// Writes the pins in force to their map file, and what this stick table of decoded room names holds beside them.
+    /// Writes the pins in force to their map file, and what this stick table of decoded room names holds beside them. Call
+    /// it for each map there is.
     ///
     /// A new worker serves some milliseconds before the old one has handed its tables over. A room asked for in between
     /// is placed anew unless the file pins it. Those of the table stay pinned until the next plan takes them away: wait
@@ -179,7 +180,7 @@ impl ReloadGate {
     /// reload, is left to the table and to the algorithm: choose one that hashes the room.
     #[must_use]
     pub fn with_pins(mut self, map: impl Into<String>, table: Option<String>) -> Self {
-        self.pins = Some((map.into(), table));
+        self.pins.push((map.into(), table));
         self
     }
 
@@ -335,7 +336,7 @@ impl ReloadGate {
         if let Some(path) = &self.state_file {
             file::replace(&file::behind_links(path), self.worker.state_file().await?.as_bytes())?;
         }
-        if let Some((map, table)) = &self.pins {
+        for (map, table) in &self.pins {
             self.write_pins(map, table.as_deref()).await?;
         }
         Ok(waited)

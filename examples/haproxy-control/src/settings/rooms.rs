@@ -137,6 +137,17 @@ pub(super) fn validate(all: &[Rooms]) -> Result<(), String> {
         }
     };
     twice("backend", "each is one backend", &|rooms| Some(rooms.backend.as_str().to_owned()))?;
+    for (at, rooms) in all.iter().enumerate() {
+        let others = all.iter().enumerate().filter(|(other, _)| *other != at).map(|(_, other)| other);
+        let both = |name: &Text| others.clone().any(|other| other.backend == *name || other.with.contains(name));
+        if let Some(name) = rooms.with.iter().find(|name| both(name)) {
+            return Err(format!(
+                "rooms.with of {} names {:?}, which another [[rooms]] block looks after: two would order it about",
+                rooms.backend.as_str(),
+                name.as_str()
+            ));
+        }
+    }
     twice("namespace", "rooms of one name would be one room: give each its own", &|rooms| {
         Some(rooms.namespace.as_ref().map_or("", |name| name.as_str()).to_owned())
     })?;

@@ -82,6 +82,11 @@ fn each_backend_has_its_mode_and_what_the_mode_needs() {
         format!("{head}[[rooms]]\nbackend = \"a\"\nmode = \"spoe\"\n[[rooms]]\nbackend = \"b\"\n{more}")
     };
     assert!(refused(&two("mode = \"peers\"\n"), None).contains("the namespace \"\""));
+    for with in ["a", "pages"] {
+        let mine = two(&format!("mode = \"peers\"\nnamespace = \"b\"\nwith = [\"{with}\"]\n"));
+        let why = refused(&mine.replacen("mode = \"spoe\"\n", "mode = \"spoe\"\nwith = [\"pages\"]\n", 1), None);
+        assert!(why.contains("which another [[rooms]] block looks after"), "{why}");
+    }
     let both = read(&two("mode = \"peers\"\nnamespace = \"b\"\n"), None).unwrap();
     let printed = both.effective().unwrap();
     assert_eq!(read(&printed, None).unwrap().effective().unwrap(), printed);

@@ -250,7 +250,8 @@ pub(crate) fn moved(moves: &[Value]) -> String {
     let mut out = String::new();
     for one in moves.iter().take(LISTED) {
         let word = |name: &str| printable(one[name].as_str().unwrap_or("nowhere"));
-        out.push_str(&format!("room {}: {} -> {}\n", word("room"), word("from"), word("to")));
+        let at = one["backend"].as_str().map(|backend| format!(" of {}", printable(backend))).unwrap_or_default();
+        out.push_str(&format!("room {}{at}: {} -> {}\n", word("room"), word("from"), word("to")));
     }
     if moves.len() > LISTED {
         out.push_str(&format!("and {} more rooms\n", moves.len() - LISTED));

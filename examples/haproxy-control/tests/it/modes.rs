@@ -8,6 +8,7 @@ use real_servers::RedisServer;
 use crate::samples::haproxies;
 
 mod agent;
+mod apply;
 mod away;
 mod closed;
 mod crowd;

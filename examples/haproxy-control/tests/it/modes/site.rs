@@ -22,6 +22,8 @@ pub(super) struct Site {
     pub(super) apis: Vec<u16>,
     haproxies: Vec<Running>,
     pub(super) controls: Vec<Option<Running>>,
+    /// Whether there are other backends than the one that is asked about.
+    several: bool,
 }
 
 /// What differs between tests.
@@ -38,12 +40,15 @@ pub(super) struct Wish<'w> {
     pub(super) peers: &'w str,
     pub(super) own: &'w str,
     pub(super) settings: &'w str,
+    /// Lines of a second block of rooms, of mode `spoe`, and of what describes the HAProxys.
+    pub(super) second: &'w str,
+    pub(super) cluster: &'w str,
 }
 
 impl Wish<'_> {
     pub(super) fn of(mode: &'static str, haproxies: usize) -> Self {
-        let (store, [server, offload, peers, own, settings]) = ("memory", [""; 5]);
-        Self { mode, haproxies, controls: 1, store, server, offload, peers, own, settings }
+        let (store, [server, offload, peers, own, settings, second, cluster]) = ("memory", [""; 7]);
+        Self { mode, haproxies, controls: 1, store, server, offload, peers, own, settings, second, cluster }
     }
 }
 
@@ -62,7 +67,8 @@ impl Site {
         let servers: Vec<u16> = (1..=SERVERS).map(|n| room_server(&format!("mm{n}"))).collect();
         folder.put("pins.map", "");
         let mut settings = String::new();
-        let mut site = Self { folder, mode, fronts, apis, haproxies: Vec::new(), controls: Vec::new() };
+        let several = !wish.second.is_empty();
+        let mut site = Self { folder, mode, fronts, apis, haproxies: Vec::new(), controls: Vec::new(), several };
         for n in 0..wish.haproxies {
             let name = format!("lb{}", n + 1);
             let mut text = match mode {
@@ -93,6 +99,7 @@ impl Site {
                 ));
             }
             text.push_str(&format!("[global]\nsocket = \"{at}/{name}.sock\"\n"));
+            text.push_str(&wish.cluster.replace("FOLDER", &at).replace("PROCESS", &name));
             site.folder.put(&format!("{name}.toml"), text);
             let (cluster, file, engine) = (format!("{name}.toml"), format!("{name}.cfg"), format!("{name}.conf"));
             let by = ["--haproxy", binary.to_str().unwrap()];
@@ -106,11 +113,19 @@ impl Site {
                 settings.push_str(&format!("peer = \"127.0.0.1:{}\"\n", peers[n]));
             }
         }
-        settings.push_str("[rooms]\nbackend = \"rooms\"\nwith = [\"pages\"]\nidle = \"1500ms\"\n");
+        match wish.second {
+            "" => settings.push_str("[rooms]\nbackend = \"rooms\"\nwith = [\"pages\"]\nidle = \"1500ms\"\n"),
+            _ => settings.push_str("[[rooms]]\nbackend = \"rooms\"\nidle = \"1500ms\"\n"),
+        }
         for n in 0..wish.controls {
             let mut text = settings.clone();
             match mode {
-                "map" => text.push_str(&format!("map = \"{at}/pins.map\"\n")),
+                "map" => {
+                    text.push_str(&format!("map = \"{at}/pins.map\"\n"));
+                    if !wish.second.is_empty() {
+                        text.push_str(&format!("[[rooms]]\n{}[spoe]\nlisten = \"127.0.0.1:{port}\"\n", wish.second));
+                    }
+                }
                 "spoe" => text.push_str(&format!("[spoe]\nlisten = \"127.0.0.1:{port}\"\npatience = \"400ms\"\n")),
                 _ => {
                     let us = format!("control{}", n + 1);
@@ -226,7 +241,9 @@ impl Site {
     /// A command to a controller.
     pub(super) fn ask_of(&self, n: usize, args: &[&str]) -> Ran {
         let api = format!("127.0.0.1:{}", self.apis[n]);
-        self.run(&[args, &["--api", &api]].concat())
+        let named = self.several && !args.contains(&"--backend");
+        let backend: &[&str] = if named { &["--backend", "rooms"] } else { &[] };
+        self.run(&[args, &["--api", &api], backend].concat())
     }
 
     /// A command to the first controller.
