@@ -112,24 +112,36 @@ async fn serve(
                     Ok(None) => tracing::info!("the settings were read again: nothing has changed"),
                     Ok(Some(next)) => {
                         service.end().await;
-                        service = next.draft.start().await?;
-                        (settings, kept) = (next.settings, next.kept);
-                        tracing::info!("the settings were read again, and are in force");
+                        match next.draft.start().await {
+                            Ok(started) => {
+                                service = started;
+                                (settings, kept) = (next.settings, next.kept);
+                                tracing::info!("the settings were read again, and are in force");
+                            }
+                            Err(failure) => {
+                                // What only shows at work, as a socket that cannot be made.
+                                service = Draft::new(&settings, &kept)?.start().await?;
+                                told.push_str(refused(&failure));
+                            }
+                        }
                     }
-                    Err(failure) => {
-                        let why = console::printable(&failure.to_string());
-                        tracing::error!("new settings cannot be used, those of before stay in force: {why}");
-                        told.push_str("; new settings were refused");
-                    }
+                    Err(failure) => told.push_str(refused(&failure)),
                 }
                 notify.ready(&format!("{}{told}", driving(&settings)));
             }
         }
     }
-    notify.stopping("pins stay in force");
-    tracing::info!("stopping: pins stay in force");
+    notify.stopping("places stay in force");
+    tracing::info!("stopping: places stay in force");
     service.end().await;
     Ok(Outcome::done(""))
+}
+
+/// Says that other settings cannot be, and what the service manager is to show of it.
+fn refused(why: &Failure) -> &'static str {
+    let why = console::printable(&why.to_string());
+    tracing::error!("new settings cannot be used, those of before stay in force: {why}");
+    "; new settings were refused"
 }
 
 fn driving(settings: &Settings) -> String {

@@ -156,14 +156,19 @@ impl<B: Backend, Q: ?Sized + 'static> PoolAgent<B, Q> {
     }
 
     fn with_orders<T>(&self, server: &str, asker: &str, then: impl FnOnce(&mut AgentOrders) -> T) -> T {
+        let nothing = AgentOrders::new(self.options.rule);
         let mut all = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (asker.to_owned(), server.to_owned());
-        let full = all.len() >= MAX_ORDERS && !all.contains_key(&key);
-        if full {
-            // Not remembered: its orders are given, and lifted by somebody else.
-            return then(&mut AgentOrders::new(self.options.rule));
+        let mut orders = all.get(&key).copied().unwrap_or(nothing);
+        let told = then(&mut orders);
+        if orders == nothing {
+            // Askers choose their names: who is under no order takes no place.
+            all.remove(&key);
+        } else if all.len() < MAX_ORDERS || all.contains_key(&key) {
+            all.insert(key, orders);
         }
-        then(all.entry(key).or_insert_with(|| AgentOrders::new(self.options.rule)))
+        // Else it is not remembered: its orders are given, and lifted by somebody else.
+        told
     }
 
     fn figures(&self, server: &str) -> Option<Figures> {

@@ -74,7 +74,7 @@ pub enum ControlEvent {
         /// Ended ones.
         removed: usize,
     },
-    /// The store does not answer: pins stay as they are, nothing moves.
+    /// The store does not answer: rooms that are known stay, nothing moves.
     StoreLost {
         /// Why.
         why: String,
@@ -126,7 +126,9 @@ impl fmt::Display for ControlEvent {
             Self::Pushed { process, added, changed, removed } => {
                 write!(f, "pins of {process}: {added} added, {changed} changed, {removed} removed")
             }
-            Self::StoreLost { why } => write!(f, "the store is lost, pins stay and nothing moves: {why}"),
+            Self::StoreLost { why } => {
+                write!(f, "the store is lost, rooms that are known stay and nothing moves: {why}")
+            }
             Self::StoreBack => f.write_str("the store answers again"),
             Self::Ordered { server, order: Some(order) } => write!(f, "{server} is ordered to {}", order.as_str()),
             Self::Ordered { server, order: None } => write!(f, "{server} is under no order"),

@@ -12,6 +12,9 @@ use super::part::Part;
 /// The weight of a server from which on percents of it mean something.
 const SCALABLE: u16 = 10;
 
+/// How many names that are no servers are warned of.
+const STRANGE: usize = 32;
+
 /// Speaks for the servers of these backends.
 ///
 /// A HAProxy that says its name (`agent-send "mm1 lb1\n"`) is told weights, and a drain until it is in force; what is
@@ -21,6 +24,8 @@ pub(super) struct Agents {
     speakers: Vec<Speaker>,
     /// Servers, by process, whose weight is too small: they were warned of.
     coarse: Mutex<BTreeSet<(String, String)>>,
+    /// Names, and who asked about them, that are no servers: they were warned of.
+    strange: Mutex<BTreeSet<(String, String)>>,
 }
 
 struct Speaker {
@@ -49,7 +54,7 @@ impl Agents {
         let speakers = parts.iter().filter_map(|part| {
             Some(Speaker { backend: part.name.clone(), control: part.control.clone(), agent: part.agent.clone()? })
         });
-        Self { speakers: speakers.collect(), coarse: Mutex::default() }
+        Self { speakers: speakers.collect(), coarse: Mutex::default(), strange: Mutex::default() }
     }
 
     /// Says once of each server that its weight is too small.
@@ -70,6 +75,40 @@ impl Agents {
         }
     }
 
+    /// What is said of a server, if it is one.
+    fn said(&self, server: &str, asker: &str) -> Option<AgentReply> {
+        let (speaker, server) = self.of(server)?;
+        let Some(in_force) = speaker.control.in_force(asker, server) else {
+            return Some(speaker.reply(server, asker)?.with_admin(None));
+        };
+        self.warn(speaker, server, asker);
+        // By whomever: what the controller has ordered it ends itself, at the runtime API.
+        let in_force = in_force.map(|order| match order {
+            control::Order::Maint => Order::Maint,
+            _ => Order::Drain,
+        });
+        speaker.agent.set_operator(server, asker, in_force);
+        speaker.reply(server, asker)
+    }
+
+    /// Says once of each name that it is no server's; at first nobody knows any.
+    fn wonder(&self, name: &str, asker: &str) {
+        if self.speakers.iter().any(|one| one.control.numbers().is_empty()) {
+            return;
+        }
+        let mut strange = self.strange.lock().unwrap_or_else(PoisonError::into_inner);
+        if strange.len() < STRANGE && strange.insert((name.to_owned(), asker.to_owned())) {
+            tracing::warn!(
+                "{} asks about {:?}, which is no server here, or one of several backends: write agent-send \"SERVER {}\\n\", \
+                 or \"BACKEND/SERVER {}\\n\"",
+                printable(asker),
+                printable(name),
+                printable(asker),
+                printable(asker)
+            );
+        }
+    }
+
     /// Who speaks for `SERVER`, or for `BACKEND/SERVER`, which tells servers of one name apart.
     fn of<'n>(&self, name: &'n str) -> Option<(&Speaker, &'n str)> {
         match name.split_once('/') {
@@ -86,18 +125,11 @@ impl Agents {
 
 impl AgentSource for Agents {
     fn reply(&self, server: &str, asker: &str) -> Option<AgentReply> {
-        let (speaker, server) = self.of(server)?;
-        let Some(in_force) = speaker.control.in_force(asker, server) else {
-            return Some(speaker.reply(server, asker)?.with_admin(None));
-        };
-        self.warn(speaker, server, asker);
-        // By whomever: what the controller has ordered it ends itself, at the runtime API.
-        let in_force = in_force.map(|order| match order {
-            control::Order::Maint => Order::Maint,
-            _ => Order::Drain,
-        });
-        speaker.agent.set_operator(server, asker, in_force);
-        speaker.reply(server, asker)
+        let reply = self.said(server, asker);
+        if reply.is_none() {
+            self.wonder(server, asker);
+        }
+        reply
     }
 
     fn told(&self, server: &str, asker: &str, reply: &AgentReply) {

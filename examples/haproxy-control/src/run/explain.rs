@@ -113,5 +113,10 @@ pub(super) fn spoe(part: &Part, counters: Option<&AgentCounters>) -> Option<Valu
 /// What agent checks have been answered.
 pub(super) fn agent(counters: Option<&AgentCheckCounters>) -> Option<Value> {
     let counts = counters?.read();
-    Some(json!({ "answered": counts.answered, "unknown": counts.unknown, "lost": counts.lost }))
+    Some(json!({
+        "answered": counts.answered,
+        "unknown": counts.unknown,
+        "lost": counts.lost,
+        "turned_away": counts.turned_away,
+    }))
 }

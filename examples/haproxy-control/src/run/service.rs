@@ -279,8 +279,9 @@ impl Next {
         }
         let held = asked_at(before)?;
         for (what, at) in asked_at(&settings)? {
-            // Ours are free as soon as we end; what is somebody else's is not.
-            if !held.iter().any(|(_, ours)| *ours == at) {
+            // Ours are free as soon as we end, also where another address of the same port is wanted; what is somebody
+            // else's is not.
+            if !held.iter().any(|(_, ours)| ours.port() == at.port()) {
                 std::net::TcpListener::bind(at)
                     .map_err(|e| Failure::failed(format!("{what}: {at} cannot be listened at")).cause(e))?;
             }

@@ -131,7 +131,16 @@ fn beside(status: &Value) -> String {
         ));
     }
     if agent.is_object() {
-        out.push_str(&format!("\n{} agent checks answered\n", count(agent, "answered")));
+        out.push_str(&format!("\n{} agent checks answered", count(agent, "answered")));
+        for (name, what) in [
+            ("unknown", "about servers that are not known: see the log"),
+            ("turned_away", "turned away: too many at a time"),
+        ] {
+            if count(agent, name) > 0 {
+                out.push_str(&format!(", {} {what}", count(agent, name)));
+            }
+        }
+        out.push('\n');
     }
     out
 }

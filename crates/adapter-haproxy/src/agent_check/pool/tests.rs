@@ -105,6 +105,29 @@ async fn orders_are_told_to_each_haproxy_and_the_operators_stay() {
     assert!(line(&agent, "b", "lb1").starts_with("down 100% maxconn:30 # "));
 }
 
+#[tokio::test]
+async fn who_is_under_no_order_takes_no_place() {
+    let pool = pool(&[("a", 1)]);
+    let agent = PoolAgent::new(Arc::clone(&pool), options());
+    let places = || agent.orders.lock().unwrap().len();
+    for n in 0..1000 {
+        line(&agent, "a", &format!("nobody{n}"));
+        agent.set_operator("a", &format!("nobody{n}"), None);
+    }
+    assert_eq!(places(), 0);
+    pool.set_admin(&"a".into(), Admin::Drain).unwrap();
+    for n in 0..MAX_ORDERS + 10 {
+        let reply = agent.reply("a", &n.to_string()).unwrap();
+        assert_eq!(reply.to_string(), "up drain 100%\n");
+        agent.told("a", &n.to_string(), &reply);
+    }
+    assert_eq!(places(), MAX_ORDERS, "a limit");
+    pool.set_admin(&"a".into(), Admin::Ready).unwrap();
+    assert_eq!(line(&agent, "a", "7"), "up ready 100%\n");
+    assert_eq!(places(), MAX_ORDERS - 1);
+    assert_eq!(line(&agent, "a", "7"), "up 100%\n");
+}
+
 async fn ask(address: SocketAddr, line: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(line.as_bytes()).await.unwrap();

@@ -1,5 +1,7 @@
 //! Agent checks that `run` answers: weight by load, drains; an operator's maintenance stays.
 
+use std::io::{Read, Write};
+
 use real_servers::free_port;
 
 use super::{Site, Wish, names};
@@ -87,6 +89,18 @@ fn no_load_makes_nothing_of_a_small_weight() {
         let loaded: std::collections::BTreeSet<&String> = homes.values().collect();
         assert_eq!((loaded.len(), weights(&site)), (3, vec!["1".to_owned(); 3]), "{homes:?}");
         assert_eq!(site.log().matches("steps of 100 %").count(), 3, "said once of each: {}", site.log());
+        // Names that are no servers are told of, so many of them.
+        assert!(!site.log().contains("is no server here"), "{}", site.log());
+        for n in 0..40 {
+            let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+            stream.write_all(format!("mn{n} lb1\n").as_bytes()).unwrap();
+            assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0, "nothing is said of it");
+        }
+        let log = site.log();
+        assert_eq!(log.matches("is no server here").count(), 32, "{log}");
+        assert!(log.contains("lb1 asks about \"mn0\", which is no server here") && log.contains("agent-send"), "{log}");
+        let status = site.ask(&["status"]).out;
+        assert!(status.contains(", 40 about servers that are not known: see the log"), "{status}");
         // One that is drained takes nothing new, the others do.
         site.done_ask(&["cordon", "mm1"]);
         let late = |site: &Site| site.homes(1, &names("late", 9));

@@ -27,10 +27,14 @@ fn settings_are_read_again_under_people_who_come() {
             let said = |site: &Site, words: &str| site.log().matches(words).count();
             let read = "the settings were read again, and are in force";
 
-            // Twice others, once wrong ones, once an address that somebody has.
-            for (turn, token) in [(1, "token = \"sesame\"\n"), (2, "")] {
-                let listen = format!("listen = \"127.0.0.1:{}\"\n", site.apis[0]);
-                site.folder.put(&file, first.replace(&listen, &format!("{listen}{token}")).replace("1500ms", "1700ms"));
+            // Twice others, the second time with another address of the same port; once wrong ones, once an address that
+            // somebody has, once one that cannot be.
+            let ours = format!("[agent]\nlisten = \"127.0.0.1:{port}\"");
+            let wider = format!("[agent]\nanywhere = true\nlisten = \"0.0.0.0:{port}\"");
+            let listen = format!("listen = \"127.0.0.1:{}\"\n", site.apis[0]);
+            let tokened = first.replace(&listen, &format!("{listen}token = \"sesame\"\n")).replace("1500ms", "1700ms");
+            for (turn, settings) in [(1, tokened), (2, first.replace(&ours, &wider))] {
+                site.folder.put(&file, settings);
                 site.signal(0, "-HUP");
                 site.until("they are in force", |site| said(site, read) == turn);
                 crowd.more(&site, 50);
@@ -40,10 +44,14 @@ fn settings_are_read_again_under_people_who_come() {
             let refused = "new settings cannot be used, those of before stay in force";
             let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
             let elsewhere = format!("listen = \"{}\"", taken.local_addr().unwrap());
-            let ours = format!("[agent]\nlisten = \"127.0.0.1:{port}\"");
             for (turn, wrong, why) in [
                 (1, first.replace("idle =", "ilde ="), "did you mean"),
                 (2, first.replace(&ours, &format!("[agent]\n{elsewhere}")), "agent.listen: "),
+                (
+                    3,
+                    first.replace(&ours, "[agent]\nlisten = \"unix@/nowhere/at/all.sock\""),
+                    "cannot listen at unix@/nowhere",
+                ),
             ] {
                 site.folder.put(&file, wrong);
                 site.signal(0, "-HUP");
@@ -67,7 +75,7 @@ fn settings_are_read_again_under_people_who_come() {
             }
             let met = crowd.go();
             met.whole(&homes);
-            assert!(!site.log().contains("ERROR") || said(&site, "ERROR") == 2, "{}", site.log());
+            assert!(!site.log().contains("ERROR") || said(&site, "ERROR") == 3, "{}", site.log());
             site.until("all rooms are known", |site| site.status()["rooms"] == met.homes.len());
             assert_eq!(site.ask(&["splits"]).code, 0);
             println!(
