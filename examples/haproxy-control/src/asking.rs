@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use crate::call::call;
+use crate::call::{call, check};
 use crate::settings::AskServers;
 
 /// How long one server may take.
@@ -36,6 +36,27 @@ impl Asking {
     /// As the settings say.
     pub(crate) fn new(ask: &AskServers) -> Self {
         Self { url: ask.url.as_str().to_owned(), label: ask.label.as_str().to_owned() }
+    }
+
+    /// Whether servers can be asked so.
+    ///
+    /// # Errors
+    ///
+    /// In words: no URL, or one of another kind than `http`.
+    pub(crate) fn check(ask: &AskServers) -> Result<(), String> {
+        let url = Self::new(ask).url(SocketAddr::from(([127, 0, 0, 1], 80)));
+        // It may have a password in it.
+        let odd = |why: String| format!("ask.url: {why}; write http://{{address}}:{{port}}/rooms");
+        let uri: Uri = url.parse().map_err(|e: http::uri::InvalidUri| odd(e.to_string()))?;
+        check(&uri).map_err(odd)?;
+        if ask.label.as_str().is_empty() {
+            return Err("ask.label is empty: it names the label with the room, as room_id".to_owned());
+        }
+        Ok(())
+    }
+
+    fn url(&self, address: SocketAddr) -> String {
+        self.url.replace("{address}", &host(address)).replace("{port}", &address.port().to_string())
     }
 
     /// Asks these servers: room, server and people, and who did not answer in time.
@@ -66,8 +87,7 @@ impl Asking {
     }
 
     async fn one(&self, address: SocketAddr) -> Result<Vec<(String, Option<u64>)>, String> {
-        let url = self.url.replace("{address}", &host(address)).replace("{port}", &address.port().to_string());
-        let uri: Uri = url.parse().map_err(|e| format!("{url}: {e}"))?;
+        let uri: Uri = self.url(address).parse().map_err(|e| format!("ask.url: {e}"))?;
         let body = get(&uri).await?;
         Ok(rooms(&body, &self.label))
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::uri::Authority;
 use http::{Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
@@ -28,9 +29,25 @@ pub(crate) async fn call(
     told.unwrap_or_else(|_| Err(format!("no answer within {} s", limit.as_secs())))
 }
 
+/// The host and port, if it can be called. Anything but plain HTTP is refused: it would be spoken in clear text all the same, the token too.
+///
+/// # Errors
+///
+/// In words: no host, another scheme.
+pub(crate) fn check(uri: &Uri) -> Result<&Authority, String> {
+    match (uri.authority(), uri.scheme_str()) {
+        (None, _) => Err("the URL names no host".to_owned()),
+        (Some(authority), Some("http")) => Ok(authority),
+        (_, None) => Err("the URL does not begin with http://".to_owned()),
+        (_, Some(scheme)) => {
+            Err(format!("the URL begins with {scheme}: only http is spoken here; something before it has to speak TLS"))
+        }
+    }
+}
+
 async fn exchange(method: Method, uri: &Uri, token: Option<&str>) -> Result<(StatusCode, String), String> {
     let words = |e: &dyn std::fmt::Display| e.to_string();
-    let authority = uri.authority().ok_or("the URL names no host")?;
+    let authority = check(uri)?;
     let to = (authority.host().trim_matches(['[', ']']), authority.port_u16().unwrap_or(80));
     let stream = TcpStream::connect(to).await.map_err(|e| words(&e))?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| words(&e))?;

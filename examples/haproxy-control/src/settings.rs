@@ -6,6 +6,7 @@ use adapter_haproxy::control::Mode;
 use adapter_haproxy::runtime::RuntimeAddress;
 use serde::{Deserialize, Serialize};
 
+use crate::asking::Asking;
 use crate::files;
 use console::Failure;
 
@@ -313,6 +314,7 @@ impl Settings {
         {
             return Err(format!("probe.statuses is [{first}, {last}]: the first is the lowest that is good"));
         }
+        self.ask.as_ref().map_or(Ok(()), Asking::check)?;
         let probes = self.health.decide != Decide::Haproxy;
         if probes && self.probe.is_none() {
             return Err("health.decide asks for probes, but there is no [probe] block".to_owned());

@@ -196,7 +196,9 @@ pub(super) async fn moves(
         query.push(("backend", block.name()));
         let mut moves = api.get("/v1/moves", &query).await?["moves"].as_array().cloned().unwrap_or_default();
         if orders.are_several() {
-            moves.iter_mut().for_each(|one| one["backend"] = json!(block.name()));
+            for one in moves.iter_mut().filter_map(Value::as_object_mut) {
+                one.insert("backend".to_owned(), json!(block.name()));
+            }
         }
         all.append(&mut moves);
     }

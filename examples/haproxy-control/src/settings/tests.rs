@@ -42,6 +42,14 @@ fn what_cannot_be_is_refused_with_its_line() {
     assert!(refused("[loop]\nresync = \"0s\"\n").contains("loop.resync is 0ms"));
     assert!(refused("[probe]\ninter = \"0s\"\n").contains("probe.inter is 0ms"));
     assert!(refused("[probe]\nstatuses = [399, 200]\n").contains("probe.statuses is [399, 200]"));
+    for odd in ["", "rooms", "https://{address}:{port}/rooms", "http://{adress}/", "http://u:secret@ h/"] {
+        let why = refused(&format!("[ask]\nurl = \"{odd}\"\n"));
+        assert!(
+            why.contains("ask.url: ") && why.contains("{address}:{port}") && !why.contains("secret"),
+            "{odd}: {why}"
+        );
+    }
+    assert!(refused("[ask]\nurl = \"http://{address}/\"\nlabel = \"\"\n").contains("ask.label is empty"));
     assert!(refused("[[haproxy]]\nname = \"b\"\nruntime = \"nowhere\"\n").contains("runtime of haproxy \"b\""));
     let twice = format!("{LEAST}[[haproxy]]\nname = \"a\"\nruntime = \"/t\"\n");
     assert!(Settings::parse("c", &twice).unwrap_err().to_string().contains("are called \"a\""));

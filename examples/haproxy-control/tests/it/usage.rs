@@ -92,3 +92,18 @@ fn the_unit_reloads_only_what_passes() {
     folder.put("haproxy.cfg", sample("golden/jitsi.cfg"));
     assert_eq!(run_in(&folder, &args, "").code, 1);
 }
+
+#[test]
+fn a_token_goes_nowhere_in_clear_text_that_was_to_be_encrypted() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = listener.local_addr().unwrap();
+    for command in [&["status"][..], &["cordon", "mm1"]] {
+        let ran = run(&[command, &["--api", &format!("https://{at}"), "--token", "sesame"]].concat());
+        assert!(
+            ran.code == 1 && ran.err.contains("only http is spoken here") && !ran.err.contains("sesame"),
+            "{ran:?}"
+        );
+    }
+    listener.set_nonblocking(true).unwrap();
+    assert!(listener.accept().is_err(), "nobody was called");
+}
