@@ -55,11 +55,11 @@ pub trait RecordingFiles: fmt::Debug + Send + Sync {
     async fn hold(&self) -> Result<Box<dyn Send>, FilesError>;
 
     /// Moves each format's folder into the published or the unpublished tree. One that is there already is fine; of one
-    /// that is in both, the one in the other tree goes.
+    /// that is in both, the one in the other tree goes when nothing is lost by that.
     ///
     /// # Errors
     ///
-    /// [`FilesError`] when a format is in neither, or the file system refuses.
+    /// [`FilesError`] when a format is in neither, differs in both, or the file system refuses.
     async fn publish(&self, recording: &Recording, published: bool) -> Result<(), FilesError>;
 
     /// Removes the recording's folders from both trees, whatever their formats; nothing there is fine.

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
-
 use super::files::{FilesError, PlaybackTokens, RecordingFiles};
 use super::index::{IndexError, RecordingIndex, TENANT_KEY};
 use super::record::{Recording, RecordingState};
@@ -33,8 +31,6 @@ pub struct Recordings {
     pub(crate) files: Option<Arc<dyn RecordingFiles>>,
     pub(crate) tokens: Option<Arc<dyn PlaybackTokens>>,
     pub(crate) options: RecordingOptions,
-    /// Held while a text track is added: its list is read, changed and written.
-    pub(super) tracks: Mutex<()>,
 }
 
 /// The index or the folders refused.
@@ -53,7 +49,7 @@ impl Recordings {
     /// Recordings of this index: without folders they are listed and updated, and neither published nor deleted.
     #[must_use]
     pub fn new(index: Arc<dyn RecordingIndex>) -> Self {
-        Self { index, files: None, tokens: None, options: RecordingOptions::default(), tracks: Mutex::default() }
+        Self { index, files: None, tokens: None, options: RecordingOptions::default() }
     }
 
     /// The same with the folders they are in, which follow the index when it is changed.

@@ -22,6 +22,7 @@ mod figures;
 mod metadata;
 mod one;
 mod spool;
+mod uploads;
 mod watch;
 
 pub(crate) use archive::Manifest;

@@ -137,8 +137,9 @@ fn imported(old: Option<&Recording>, new: Recording) -> Recording {
 #[async_trait]
 impl RecordingIndex for LocalRecordings {
     async fn list(&self, query: &RecordingQuery) -> Result<RecordingPage, IndexError> {
+        let sought = query.sought();
         let mut found: Vec<Row> =
-            self.inner.read(|rows| rows.values().filter(|row| query.passes(&row.recording)).cloned().collect());
+            self.inner.read(|rows| rows.values().filter(|row| sought.passes(&row.recording)).cloned().collect());
         // None is less than any start, so it comes last.
         found.sort_by_key(|row| Reverse((row.recording.start_ms, row.place)));
         let whole = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
@@ -225,7 +226,8 @@ impl RecordingIndex for LocalRecordings {
     async fn add_to_tenant(&self, tenant: &str) -> Result<u64, IndexError> {
         let tenant = tenant.to_owned();
         self.change(move |rows, _| {
-            let without = rows.values().filter(|row| row.recording.meta(TENANT_KEY).is_none());
+            let is_there = |row: &&Row| row.recording.state != Some(RecordingState::Deleted);
+            let without = rows.values().filter(is_there).filter(|row| row.recording.meta(TENANT_KEY).is_none());
             let changed: Vec<Recording> = without
                 .map(|row| {
                     let mut now = (*row.recording).clone();

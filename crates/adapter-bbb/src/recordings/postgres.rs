@@ -7,7 +7,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime};
 use tokio::time::{Instant, sleep, timeout_at};
-use tokio_postgres::NoTls;
 
 use super::index::{CallbackRow, IndexError, RecordingChange, RecordingIndex, RecordingPage, RecordingQuery};
 use super::record::Recording;
@@ -20,10 +19,12 @@ mod schema;
 #[cfg(feature = "postgres-tls")]
 mod tls;
 mod trouble;
+mod way;
 mod write;
 
 pub use options::PostgresOptions;
 use trouble::{Again, Broken};
+use way::Way;
 
 /// What belongs to so many recordings is read at once.
 const PART: usize = 2_000;
@@ -41,6 +42,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// is back.
 pub struct PostgresRecordings {
     pool: Pool,
+    way: Way,
     options: PostgresOptions,
     target: String,
     /// The schema has been found right since the last time it was not.
@@ -65,19 +67,20 @@ trait Work: Sync {
     async fn on(&self, client: &mut Object) -> Result<Self::Out, tokio_postgres::Error>;
 }
 
-/// A connection under way: one that is dropped while something was going on is not used again.
-struct Held(Option<Object>);
+/// A connection under way: one that is dropped while something was going on is not used again, and that goes no
+/// further at the server either.
+struct Held<'a>(Option<Object>, &'a Way);
 
-impl Held {
+impl Held<'_> {
     fn give_back(mut self) {
         drop(self.0.take());
     }
 }
 
-impl Drop for Held {
+impl Drop for Held<'_> {
     fn drop(&mut self) {
         if let Some(object) = self.0.take() {
-            drop(Object::take(object));
+            self.1.give_up(object);
         }
     }
 }
@@ -100,18 +103,13 @@ impl PostgresRecordings {
     pub fn new(options: PostgresOptions) -> Result<Self, IndexError> {
         let target = options.target();
         let how = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        #[cfg(feature = "postgres-tls")]
-        let manager = match tls::Tls::new(&options) {
-            Ok(Some(tls)) => Manager::from_config(options.config.clone(), tls, how),
-            Ok(None) => Manager::from_config(options.config.clone(), NoTls, how),
-            Err(why) => return Err(IndexError::Unusable { target, why }),
-        };
-        #[cfg(not(feature = "postgres-tls"))]
-        let manager = Manager::from_config(options.config.clone(), NoTls, how);
+        let way = Way::new(&options).map_err(|why| IndexError::Unusable { target: target.clone(), why })?;
+        let manager = Manager::from_connect(options.config.clone(), way.clone(), how);
         let pool = Pool::builder(manager).max_size(options.connections.max(1)).runtime(Runtime::Tokio1).build();
         let pool = pool.map_err(|e| IndexError::Unusable { target: target.clone(), why: e.to_string() })?;
         Ok(Self {
             pool,
+            way,
             options,
             target,
             ready: AtomicBool::new(false),
@@ -185,7 +183,7 @@ impl PostgresRecordings {
             }
         })?;
         waits.store(false, SeqCst);
-        let mut held = Held(Some(object));
+        let mut held = Held(Some(object), &self.way);
         let Some(client) = held.0.as_mut() else {
             let why = "its connection is gone".to_owned();
             let error = IndexError::Lost { target: self.target.clone(), why, source: None };

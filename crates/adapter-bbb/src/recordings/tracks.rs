@@ -12,9 +12,13 @@ use super::hold::Recordings;
 use super::record::Recording;
 
 /// The list of a format's tracks.
-const LIST: &str = "captions.json";
-/// The longest such list that is read, in bytes.
-const LONGEST_LIST: u64 = 1 << 20;
+pub(super) const LIST: &str = "captions.json";
+/// The longest such list, in bytes.
+pub(super) const LONGEST_LIST: u64 = 1 << 20;
+/// The longest text of a track, in bytes.
+pub(super) const LONGEST_TRACK: u64 = 4 << 20;
+/// Where a track came from that was sent by a call.
+const UPLOAD: &str = "upload";
 /// At most so many tracks belong to a recording.
 const MOST: usize = 200;
 
@@ -50,6 +54,8 @@ pub(crate) enum TrackError {
     NoFolder,
     #[error("the recording has {MOST} text tracks already")]
     TooMany,
+    #[error("the text of the track, or the list of all, would be too long")]
+    TooLong,
     #[error("it is neither WebVTT nor SubRip in UTF-8")]
     Format,
     #[error("{LIST} is no list of tracks: {0}")]
@@ -68,7 +74,7 @@ pub(crate) struct Upload {
 impl Upload {
     /// A track that was sent, whose language is well-formed.
     pub(crate) fn new(lang: &str, label: &str, kind: &str, text: &[u8]) -> Self {
-        let track = Track { lang: lang.into(), label: label.into(), kind: kind.into(), source: "upload".into() };
+        let track = Track { lang: lang.into(), label: label.into(), kind: kind.into(), source: UPLOAD.into() };
         Self { track, text: text.to_vec() }
     }
 }
@@ -101,19 +107,26 @@ impl Recordings {
 
     /// Adds a track, or replaces the one of its language.
     pub(crate) async fn put_text_track(&self, r: &Recording, upload: Upload) -> Result<(), TrackError> {
-        let (files, format) = self.player(r).await?.ok_or(TrackError::NoFolder)?;
         let text = as_vtt(&upload.text).ok_or(TrackError::Format)?;
-        let _held = self.tracks.lock().await;
+        // Another process may write to the same list, or have the whole folder on its way to another tree.
+        let _held = match &self.files {
+            Some(files) => files.hold().await?,
+            None => return Err(TrackError::NoFolder),
+        };
+        let (files, format) = self.player(r).await?.ok_or(TrackError::NoFolder)?;
         let mut tracks = listed(files.read(&r.record_id, &format, LIST, LONGEST_LIST).await?)?;
         let name = file_name(&upload.track.lang);
-        match tracks.iter().position(|t| t.lang == upload.track.lang) {
-            Some(at) => tracks[at] = upload.track,
-            None if tracks.len() >= MOST => return Err(TrackError::TooMany),
-            None => tracks.push(upload.track),
+        put(&mut tracks, upload.track);
+        if tracks.len() > MOST {
+            return Err(TrackError::TooMany);
+        }
+        let list = serde_json::to_vec(&tracks).unwrap_or_default();
+        // What could not be read again is not written.
+        if list.len() as u64 > LONGEST_LIST || text.len() as u64 > LONGEST_TRACK {
+            return Err(TrackError::TooLong);
         }
         // First what is listed, then the list.
         files.write(&r.record_id, &format, &name, text.into_bytes()).await?;
-        let list = serde_json::to_vec(&tracks).unwrap_or_default();
         Ok(files.write(&r.record_id, &format, LIST, list).await?)
     }
 }
@@ -123,7 +136,29 @@ fn listed(list: Option<Vec<u8>>) -> Result<Vec<Track>, TrackError> {
     list.map_or(Ok(Vec::new()), |text| serde_json::from_slice(&text).map_err(TrackError::List))
 }
 
-fn file_name(lang: &str) -> String {
+/// Adds a track to a list, or replaces the one of its language.
+fn put(tracks: &mut Vec<Track>, track: Track) {
+    match tracks.iter_mut().find(|t| t.lang == track.lang) {
+        Some(there) => *there = track,
+        None => tracks.push(track),
+    }
+}
+
+/// The tracks of a list that were sent by a call; none when it is no list.
+pub(super) fn uploaded(list: &[u8]) -> Vec<Track> {
+    let mut all: Vec<Track> = serde_json::from_slice(list).unwrap_or_default();
+    all.retain(|t| t.source == UPLOAD && is_language(&t.lang));
+    all
+}
+
+/// A list with these tracks in it; what is no list is none.
+pub(super) fn with_uploaded(list: Option<&[u8]>, uploaded: Vec<Track>) -> Vec<u8> {
+    let mut all: Vec<Track> = list.and_then(|list| serde_json::from_slice(list).ok()).unwrap_or_default();
+    uploaded.into_iter().for_each(|track| put(&mut all, track));
+    serde_json::to_vec(&all).unwrap_or_default()
+}
+
+pub(super) fn file_name(lang: &str) -> String {
     format!("caption_{lang}.vtt")
 }
 

@@ -221,14 +221,15 @@ impl RecordingTrees {
             .take_in(&from, &all, published, &name, &record))
     }
 
-    /// Brings a format into its tree. What is there already stays, and what the other tree has besides goes.
+    /// Brings a format into its tree. What is there already stays, and what the other tree has besides goes when
+    /// nothing is lost by that. Of two that differ both stay, and that is an error.
     pub(crate) async fn put_right(&self, id: &str, format: &str, published: bool) -> Result<(), FilesError> {
         let (id, format) = (id.to_owned(), format.to_owned());
         at_home!(self, |disk| disk.put_right(&id, &format, published), |bucket| bucket
             .put_right(&id, &format, published))
     }
 
-    /// Like [`put_right`](Self::put_right), but of two that differ both stay; `false` then.
+    /// Like [`put_right`](Self::put_right), but `false` when two differ.
     pub(crate) async fn put_right_if_same(&self, id: &str, format: &str, published: bool) -> Result<bool, FilesError> {
         if !self.are_same(id, format).await? {
             return Ok(false);

@@ -1,6 +1,6 @@
 //! The calls about recordings.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -37,9 +37,16 @@ fn failed_with(key: &str, message: &str) -> Response<Bytes> {
     json_answer(StatusCode::OK, &answer)
 }
 
-/// What is separated by commas.
-fn list(text: &str) -> Vec<String> {
-    text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+/// What is separated by commas, each once.
+pub(super) fn list(text: &str) -> Vec<String> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let mut seen = HashSet::new();
+    items.filter(|item| seen.insert(*item)).map(findable).collect()
+}
+
+/// A text to look for: databases cannot even be asked for one with a NUL in it.
+fn findable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
 }
 
 /// Recordings that a call names.
@@ -79,9 +86,9 @@ fn query(params: &Params<'_>, tenant: Option<&str>, most: u64) -> RecordingQuery
     }
     for (name, value) in meta(params) {
         // Servers write the names of metadata in lower case, whatever a `create` had.
-        for key in [name.to_owned(), name.to_lowercase()] {
-            let values = q.meta.entry(key).or_default();
-            values.extend(list(value).into_iter().filter(|value| !values.contains(value)).collect::<Vec<_>>());
+        let keys = HashSet::from([findable(name), findable(&name.to_lowercase())]);
+        for key in keys {
+            q.meta.entry(key).or_default().extend(list(value));
         }
     }
     let number = |name: &str| params.present(name).and_then(|text| text.trim().parse::<u64>().ok());
@@ -201,7 +208,7 @@ impl BbbService {
 
 /// One that is there, and not deleted.
 async fn recording(all: &Recordings, id: &str, tenant: Option<&str>) -> Result<Option<Recording>, Fault> {
-    let found = all.of_tenant(&[id.to_owned()], tenant).await.map_err(|e| away(&e))?;
+    let found = all.of_tenant(&[findable(id)], tenant).await.map_err(|e| away(&e))?;
     Ok(found.into_iter().find(is_shown))
 }
 

@@ -8,7 +8,7 @@ use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::admin::{error, text};
-use super::{BbbService, RequestHead, fault, json as answer};
+use super::{BbbService, RequestHead, fault, json as answer, recordings};
 use crate::api::{Fault, Params};
 use crate::recordings::{
     Ask, ImportError, ImportFigures, ImportOutcome, ImportReport, Importer, KeepError, PlaybackGate, Recording,
@@ -119,10 +119,7 @@ impl BbbService {
 
 impl RecordingDesk {
     async fn list(&self, params: &Params<'_>, tenant: Option<String>) -> Result<Response<Bytes>, KeepError> {
-        let list = |name: &str| -> Vec<String> {
-            let given = params.present(name).unwrap_or_default();
-            given.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()
-        };
+        let list = |name: &str| params.present(name).map(recordings::list).unwrap_or_default();
         let mut query = RecordingQuery {
             prefixes: list("recordID"),
             meeting_ids: list("meetingID"),

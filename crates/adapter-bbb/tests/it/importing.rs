@@ -21,6 +21,7 @@ mod outages;
 mod refusals;
 mod space;
 mod spool;
+mod tracks;
 
 pub(crate) use space::Small;
 

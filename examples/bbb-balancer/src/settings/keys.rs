@@ -126,6 +126,7 @@ keys! {
         database_url URL ["DATABASE_URL"] "" "Keep the index of recordings in Postgres, in Scalelite's tables: postgresql://USER:PASSWORD@HOST/DATABASE; otherwise in a file in data_dir" => Url;
         db_disabled BOOL ["DB_DISABLED"] "false" "Use no database, whatever database_url is";
         db_connection_retry_count N ["DB_CONNECTION_RETRY_COUNT"] "3" "How often something is tried again when the connection to the database breaks";
+        database_indexes BOOL ["BALANCER_DATABASE_INDEXES"] "true" "Add indexes to that database beside Scalelite's, by which long lists come quickly";
         get_recordings_api_filtered BOOL ["GET_RECORDINGS_API_FILTERED"] "false" "Refuse getRecordings without meetingID or recordID";
         recording_spool_dir DIR ["RECORDING_SPOOL_DIR"] "/var/bigbluebutton/spool" "Where archives of recordings arrive; imported when the folder is there";
         recording_work_dir DIR ["RECORDING_WORK_DIR"] "/var/bigbluebutton/recording/scalelite" "Where they are unpacked: best on the file system of the next two";

@@ -130,12 +130,13 @@ pub(super) fn store(r: &mut Reader<'_>, notices: &mut Vec<String>) -> Store {
 pub(super) fn recordings(r: &mut Reader<'_>, store: &Store) -> Recordings {
     let read = |text: &str| if text.is_empty() { Ok(None) } else { PostgresOptions::from_url(text).map(Some) };
     let (database, retries) = (r.with("database_url", read).flatten(), r.number("db_connection_retry_count", 0, 100));
+    let indexes = r.switch("database_indexes");
     let (without, off) = (r.switch("db_disabled"), r.switch("recording_disabled"));
     let folder = r.found("data_dir");
     let at = match (database, store) {
         _ if off => RecordingsAt::Nowhere,
         (Some(mut options), _) if !without => {
-            options.retries = retries;
+            (options.retries, options.indexes) = (retries, indexes);
             RecordingsAt::Postgres(Box::new(options))
         }
         (_, Store::Memory) => RecordingsAt::Memory,

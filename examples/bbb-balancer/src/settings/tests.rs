@@ -270,7 +270,8 @@ fn recordings_are_kept_where_the_environment_says() {
     assert_eq!(at(&[redis, url, ("RECORDING_DISABLED", "true")]), "Nowhere");
     assert_eq!(at(&[redis, url, ("DB_DISABLED", "true")]), "Unset");
     let found = at(&[url, ("DB_CONNECTION_RETRY_COUNT", "1")]);
-    for part in ["Postgres(", "postgres db:5432/scalelite", "connections: 9", "retries: 1"] {
+    assert!(at(&[url, ("BALANCER_DATABASE_INDEXES", "false")]).contains("indexes: false"));
+    for part in ["Postgres(", "postgres db:5432/scalelite", "connections: 9", "retries: 1", "indexes: true"] {
         assert!(found.contains(part) && !found.contains("geheim"), "{part} in {found}");
     }
     assert!(!read(&[], &[], "").unwrap().recordings.filtered);

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use super::archive::{Manifest, unpack};
 use super::metadata::{MAX_METADATA, describe};
 use super::spool::{self, Stamp, UNPACKED};
-use super::{FilesError, ImportError, Importer, MetadataError};
+use super::{FilesError, ImportError, Importer, MetadataError, uploads};
 use crate::recordings::index::TENANT_KEY;
 use crate::recordings::record::{Recording, RecordingState};
 use crate::recordings::tree::{io_error, is_name};
@@ -18,11 +18,11 @@ use crate::store::tenant_meeting_id;
 
 /// A format of a recording, unpacked.
 #[derive(Debug)]
-struct Found {
+pub(super) struct Found {
     recording: Recording,
-    format: String,
-    folder: PathBuf,
-    files: Arc<Manifest>,
+    pub(super) format: String,
+    pub(super) folder: PathBuf,
+    pub(super) files: Arc<Manifest>,
 }
 
 /// An archive, unpacked and looked through.
@@ -112,7 +112,11 @@ impl Importer {
         let before = known.clone();
         let others: Vec<String> = known.iter().flat_map(|known| &known.formats).map(|f| f.format.clone()).collect();
         for found in formats {
-            self.trees.take_in(&found.folder, &found.files, published, &found.format, record_id).await?;
+            let files = match known {
+                Some(_) => uploads::keep(&self.trees, record_id, found).await?,
+                None => found.files.clone(),
+            };
+            self.trees.take_in(&found.folder, &files, published, &found.format, record_id).await?;
         }
         let stored = self.index.import(&wanted).await?;
         let there: BTreeSet<&str> =

@@ -113,7 +113,7 @@ async fn columns(client: &Client) -> Result<Vec<String>, Error> {
     let text = "SELECT table_name || '.' || column_name FROM information_schema.columns \
                 WHERE table_schema = ANY (current_schemas(false))";
     let rows = client.query_typed(text, &[]).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
 /// Adds indexes without which nothing can be imported, as a partial restore loses them.
@@ -145,7 +145,7 @@ async fn lacking(client: &Client) -> Result<Vec<(&'static str, &'static str, &'s
                 WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL \
                   AND s.nspname = ANY (current_schemas(false)) GROUP BY i.indexrelid, t.relname";
     let rows = client.query_typed(text, &[]).await?;
-    let there: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    let there = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
     let is_there = |table: &str, columns: &str| there.iter().any(|known| *known == format!("{table} {columns}"));
     Ok(UNIQUE.into_iter().filter(|(table, columns, _)| !is_there(table, columns)).collect())
 }
@@ -163,7 +163,7 @@ async fn behind(client: &Client) -> Result<Vec<String>, Error> {
         each.join(" UNION ALL ")
     );
     match client.query_typed(&text, &[]).await {
-        Ok(rows) => Ok(rows.iter().map(|row| row.get(0)).collect()),
+        Ok(rows) => rows.iter().map(|row| row.try_get(0)).collect(),
         // Whoever may not look at them reads all the same.
         Err(e) if e.as_db_error().is_some() => {
             tracing::warn!(error = %e, "the sequences of the tables of recordings cannot be looked at");
@@ -195,18 +195,26 @@ async fn missing(client: &Client) -> Result<Vec<&'static str>, Error> {
     if !has_table(client, "schema_migrations").await? {
         return Ok(all.collect());
     }
-    let rows = client.query_typed("SELECT version FROM schema_migrations", &[]).await?;
-    let noted: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    // Other programs keep numbers in a table of this name.
+    let rows = client.query_typed("SELECT coalesce(version::text, '') FROM schema_migrations", &[]).await?;
+    let noted = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
     Ok(all.filter(|version| !noted.iter().any(|known| known == version)).collect())
 }
 
 /// Whether these steps can be made in what is there.
 async fn fits(client: &Client, missing: &[&str]) -> Result<Result<(), String>, Error> {
+    let strange =
+        |table| format!("it has a table {table} that is not Scalelite's; name another database in DATABASE_URL");
     let first = STEPS.first().map_or("", |(version, _)| *version);
     if missing.contains(&first) && has_table(client, "recordings").await? {
-        return Ok(Err(
-            "it has a table recordings that is not Scalelite's; name another database in DATABASE_URL".into()
-        ));
+        return Ok(Err(strange("recordings")));
+    }
+    // Rails notes texts there, and nothing else.
+    let others = "SELECT EXISTS (SELECT FROM information_schema.columns WHERE table_name = 'schema_migrations' \
+                  AND table_schema = ANY (current_schemas(false)) \
+                  AND (column_name <> 'version' OR data_type NOT IN ('character varying', 'text')))";
+    if client.query_typed_one(others, &[]).await?.try_get(0)? {
+        return Ok(Err(strange("schema_migrations")));
     }
     if missing.contains(&TENANTS.1) && !missing.contains(&TENANTS.0) {
         let why = "its tables are those of an older Scalelite, with tenants in them; bring it up to date first: \
@@ -221,6 +229,5 @@ async fn has_table(client: &Client, name: &str) -> Result<bool, Error> {
     let text = format!(
         "SELECT EXISTS (SELECT FROM pg_tables WHERE tablename = '{name}' AND schemaname = ANY (current_schemas(false)))"
     );
-    let row = client.query_typed_one(&text, &[]).await?;
-    Ok(row.get(0))
+    client.query_typed_one(&text, &[]).await?.try_get(0)
 }

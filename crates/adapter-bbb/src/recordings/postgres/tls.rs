@@ -170,17 +170,23 @@ pub(super) struct To {
 
 impl TlsConnect<Socket> for To {
     type Stream = Stream;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Stream>> + Send>>;
+    type Error = Disagreed;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, Disagreed>> + Send>>;
 
     fn connect(self, socket: Socket) -> Self::Future {
         Box::pin(async move {
             let name = ServerName::try_from(self.host);
-            let name = name.map_err(|_| io::Error::other("its host is no name that a certificate can be for"))?;
-            self.connector.connect(name, socket).await.map(Stream)
+            let name =
+                name.map_err(|_| Disagreed(io::Error::other("its host is no name that a certificate can be for")))?;
+            self.connector.connect(name, socket).await.map(Stream).map_err(Disagreed)
         })
     }
 }
+
+/// The two do not come to speak TLS.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Disagreed(io::Error);
 
 /// A connection that nobody reads along.
 pub(super) struct Stream(RustlsStream<Socket>);
@@ -215,9 +221,15 @@ impl AsyncWrite for Stream {
     }
 }
 
+/// Whether the two did not come to speak TLS, though the server can.
+pub(super) fn has_failed(e: &tokio_postgres::Error) -> bool {
+    std::error::Error::source(e).is_some_and(|below| below.is::<Disagreed>())
+}
+
 /// What is wrong with a certificate or with the way of talking, and what to do; `None` when it is something else.
 pub(super) fn trouble(e: &tokio_postgres::Error) -> Option<String> {
-    let below = std::error::Error::source(e)?.downcast_ref::<io::Error>()?;
+    let below = std::error::Error::source(e)?;
+    let below = below.downcast_ref::<Disagreed>().map_or_else(|| below.downcast_ref::<io::Error>(), |e| Some(&e.0))?;
     let why = below.get_ref()?.downcast_ref::<rustls::Error>()?;
     let said = match why {
         rustls::Error::InvalidCertificate(why) => match why {

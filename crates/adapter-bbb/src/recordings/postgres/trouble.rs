@@ -69,8 +69,20 @@ fn tls_trouble(e: &Error) -> Option<String> {
     None
 }
 
+/// Whether the server lets nobody in who comes so.
+#[cfg(feature = "postgres-tls")]
+pub(super) fn is_login(e: &Error) -> bool {
+    e.code().is_some_and(|code| code.code().starts_with("28"))
+}
+
+/// Whether it lets in only those who come with TLS.
+#[cfg(feature = "postgres-tls")]
+pub(super) fn wants_tls(e: &Error) -> bool {
+    is_login(e) && e.as_db_error().is_some_and(|e| e.message().contains("no encryption"))
+}
+
 /// What went wrong, with what lies below.
-fn words(e: &Error) -> String {
+pub(super) fn words(e: &Error) -> String {
     if let Some(db) = e.as_db_error() {
         return said(db);
     }

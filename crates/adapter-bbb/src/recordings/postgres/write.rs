@@ -221,7 +221,8 @@ impl Work for AddToTenant<'_> {
     async fn on(&self, client: &mut Object) -> Result<u64, Error> {
         let text = format!(
             "INSERT INTO metadata (recording_id, key, value) SELECT r.id, '{TENANT_KEY}', $1 FROM recordings r \
-             WHERE NOT EXISTS (SELECT FROM metadata m WHERE m.recording_id = r.id AND m.key = '{TENANT_KEY}') \
+             WHERE r.state IS DISTINCT FROM 'deleted' \
+               AND NOT EXISTS (SELECT FROM metadata m WHERE m.recording_id = r.id AND m.key = '{TENANT_KEY}') \
              ON CONFLICT DO NOTHING"
         );
         client.execute_typed(&text, &[(&self.0, Type::TEXT)]).await

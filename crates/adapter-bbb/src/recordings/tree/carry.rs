@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::copy::{copy_folder, holds, same_folders};
+use super::copy::{copy_folder, has_all_of, holds, same_folders};
 use super::{Disk, FilesError, INCOMING, OUTGOING, REPLACED, io_error, is_name};
 use crate::recordings::import::Manifest;
 
@@ -22,7 +22,9 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 
 /// Makes what was done to the names in a folder durable.
 pub(super) fn sync_folder(path: &Path) -> Result<(), FilesError> {
-    File::open(path).and_then(|f| f.sync_all()).map_err(|e| io_error(path, &e))
+    // What has no folder in its path is where we are.
+    let folder = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    File::open(folder).and_then(|f| f.sync_all()).map_err(|e| io_error(folder, &e))
 }
 
 fn sync_parent(path: &Path) -> Result<(), FilesError> {
@@ -31,12 +33,16 @@ fn sync_parent(path: &Path) -> Result<(), FilesError> {
 
 fn make_parent(path: &Path) -> Result<(), FilesError> {
     let Some(parent) = path.parent() else { return Ok(()) };
-    if parent.is_dir() {
+    let missing: Vec<&Path> =
+        parent.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.is_dir()).collect();
+    if missing.is_empty() {
         return Ok(());
     }
     // Whatever the process masks: the web server reads it.
     let made = fs::create_dir_all(parent).and_then(|()| fs::set_permissions(parent, fs::Permissions::from_mode(0o755)));
-    made.map_err(|e| io_error(parent, &e))
+    made.map_err(|e| io_error(parent, &e))?;
+    // Each name is as durable as what will be in it.
+    missing.into_iter().rev().try_for_each(sync_parent)
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), FilesError> {
@@ -114,13 +120,18 @@ pub(super) fn settle(path: &Path) -> Result<(), FilesError> {
 }
 
 impl Disk {
-    /// Brings a format into its tree. What is there already stays, and what the other tree has besides goes.
+    /// Brings a format into its tree. What is there already stays, and what the other tree has besides goes when
+    /// nothing is lost by that; of two that differ both stay.
     pub(super) fn put_right(&self, record_id: &str, format: &str, published: bool) -> Result<(), FilesError> {
         let to = self.place(published, format, record_id);
         let from = self.place(!published, format, record_id);
         match (exists(&to), exists(&from)) {
             (true, false) => Ok(()),
-            (true, true) => discard(&from),
+            (true, true) if has_all_of(&to, &from)? => discard(&from),
+            (true, true) => {
+                let why = format!("it differs from {}: `recordings check` tells more", from.display());
+                Err(FilesError::Io { path: to.display().to_string(), why })
+            }
             (false, true) => carry(&from, &to),
             (false, false) => Err(FilesError::Missing { record_id: record_id.to_owned(), format: format.to_owned() }),
         }

@@ -102,10 +102,16 @@ pub(super) fn holds(folder: &Path, files: &Manifest) -> Result<(), FilesError> {
 
 /// Whether two folders hold the same files with the same contents.
 pub(super) fn same_folders(one: &Path, other: &Path) -> Result<bool, FilesError> {
-    same_level(one, other, 0)
+    same_level(one, other, true, 0)
 }
 
-fn same_level(one: &Path, other: &Path, depth: usize) -> Result<bool, FilesError> {
+/// Whether a folder has everything that another one has, with the same contents.
+pub(super) fn has_all_of(folder: &Path, other: &Path) -> Result<bool, FilesError> {
+    same_level(other, folder, false, 0)
+}
+
+/// Whether what is in `one` is the same in `other`, and nothing else is there if they are to be the `same`.
+fn same_level(one: &Path, other: &Path, same: bool, depth: usize) -> Result<bool, FilesError> {
     if depth > MAX_DEPTH {
         return Err(too_deep(one));
     }
@@ -115,23 +121,23 @@ fn same_level(one: &Path, other: &Path, depth: usize) -> Result<bool, FilesError
         all.sort();
         Ok(all)
     };
-    let here = names(one)?;
-    if here != names(other)? {
+    let (here, there) = (names(one)?, names(other)?);
+    if (same && here.len() != there.len()) || here.iter().any(|name| there.binary_search(name).is_err()) {
         return Ok(false);
     }
     for name in here {
         let (a, b) = (one.join(&name), other.join(&name));
         let about = |path: &Path| fs::symlink_metadata(path).map_err(|e| io_error(path, &e));
         let (about_a, about_b) = (about(&a)?, about(&b)?);
-        let same = if about_a.is_dir() && about_b.is_dir() {
-            same_level(&a, &b, depth + 1)?
+        let is_same = if about_a.is_dir() && about_b.is_dir() {
+            same_level(&a, &b, same, depth + 1)?
         } else if about_a.is_file() && about_b.is_file() && about_a.len() == about_b.len() {
             let digest = |path: &Path| digest_of(path).map_err(|e| io_error(path, &e));
             digest(&a)? == digest(&b)?
         } else {
             about_a.is_symlink() && about_b.is_symlink() && fs::read_link(&a).ok() == fs::read_link(&b).ok()
         };
-        if !same {
+        if !is_same {
             return Ok(false);
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::carry::sync_folder;
@@ -20,6 +21,8 @@ pub(super) fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), Files
     let (path, beside) = (folder.join(name), folder.join(format!(".{name}.part")));
     let work = || {
         let mut file = File::create(&beside)?;
+        // Whatever the process masks: the web server reads it.
+        file.set_permissions(fs::Permissions::from_mode(0o644))?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&beside, &path)

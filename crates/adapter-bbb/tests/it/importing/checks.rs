@@ -128,11 +128,22 @@ async fn a_deleted_recording_is_gone_from_both_trees() {
 #[tokio::test]
 async fn publishing_moves_all_formats_or_none() {
     for shelf in shelves_with(&["a"]).await {
-        // There already is fine, in both the source goes.
+        // There already is fine; in both the source goes when nothing is lost by that, and else stays.
         assert!(shelf.keeper.publish("a", true).await.unwrap());
-        std::fs::create_dir_all(shelf.folder.join("unpublished/video/a")).unwrap();
+        let (there, other) = (shelf.folder.join("published/video/a"), shelf.folder.join("unpublished/video/a"));
+        std::fs::create_dir_all(other.join("media")).unwrap();
+        std::fs::copy(there.join("media/1.webm"), other.join("media/1.webm")).unwrap();
         shelf.trees.publish(&shelf.row("a").await, true).await.unwrap();
-        assert!(!shelf.folder.join("unpublished/video/a").exists());
+        assert!(!other.exists());
+        for name in ["media/1.webm", "more"] {
+            std::fs::create_dir_all(other.join("media")).unwrap();
+            std::fs::write(other.join(name), "something else").unwrap();
+            let e = shelf.trees.publish(&shelf.row("a").await, true).await.unwrap_err().to_string();
+            assert!(e.contains("it differs from") && e.contains("`recordings check` tells more"), "{e}");
+            assert_eq!(std::fs::read_to_string(other.join(name)).unwrap(), "something else");
+            std::fs::remove_dir_all(&other).unwrap();
+        }
+        assert!(files_below(&shelf.folder.join("published")) == both_formats("a", 1));
         // In neither is an error, and nothing moves.
         std::fs::rename(shelf.folder.join("published/video"), shelf.folder.join("elsewhere")).unwrap();
         let e = shelf.keeper.publish("a", false).await.unwrap_err();

@@ -1,7 +1,7 @@
 //! A process that imports, publishes and deletes is killed at any moment: nothing is lost, and the next one ends what
 //! it had begun.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,12 +11,12 @@ use super::*;
 use crate::recordings::world::{connect, fresh_database};
 
 pub(crate) const FOLDER: &str = "BALANCER_KILLED_FOLDER";
-pub(crate) const IDS: usize = 6;
+const IDS: usize = 6;
 /// What it notes as it goes.
-pub(crate) const POINTS: [&str; 3] = ["begun", "imported", "deleting"];
+const POINTS: [&str; 3] = ["begun", "imported", "deleting"];
 
 /// The index that the folder names, or one in a file of it.
-pub(crate) async fn open(folder: &Path) -> Arc<dyn RecordingIndex> {
+async fn open(folder: &Path) -> Arc<dyn RecordingIndex> {
     if let Ok(url) = std::fs::read_to_string(folder.join("database")) {
         return Arc::new(PostgresRecordings::new(PostgresOptions::from_url(&url).unwrap()).unwrap());
     }
@@ -61,7 +61,7 @@ pub(crate) async fn imports_and_changes(folder: &Path, trees: RecordingTrees) {
     }
 }
 
-pub(crate) struct Killed(Child);
+struct Killed(Child);
 
 impl Drop for Killed {
     fn drop(&mut self) {
@@ -71,7 +71,7 @@ impl Drop for Killed {
 }
 
 /// Starts it; it has come to this point then.
-pub(crate) fn start(folder: &Path, point: &str, test: &str, more: &[(&str, &str)]) -> Killed {
+fn start(folder: &Path, point: &str, test: &str, more: &[(&str, &str)]) -> Killed {
     let child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(FOLDER, folder)
@@ -106,7 +106,7 @@ fn whole(folder: &Path, id: &str, version: u32) -> bool {
     })
 }
 
-pub(crate) fn archive_is_there(folder: &Path, id: &str, version: u32) -> bool {
+fn archive_is_there(folder: &Path, id: &str, version: u32) -> bool {
     let bytes = packed(&both_formats(id, version));
     [format!("{id}.tar"), format!(".{id}.tar.imported")]
         .iter()
@@ -114,14 +114,14 @@ pub(crate) fn archive_is_there(folder: &Path, id: &str, version: u32) -> bool {
 }
 
 /// The same numbers each time.
-pub(crate) struct Random(u64);
+struct Random(u64);
 
 impl Random {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self(0x9e37_79b9_7f4a_7c15)
     }
 
-    pub(crate) fn below(&mut self, below: u64) -> u64 {
+    fn below(&mut self, below: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below
     }
@@ -138,6 +138,104 @@ async fn settled(server: &PostgresServer, database: &str) {
     }
 }
 
+/// Kills of one place after the other, and what they came to.
+pub(crate) struct Rounds {
+    random: Random,
+    /// Kills end after at most so many microseconds from the point that was come to.
+    within: u64,
+    test: &'static str,
+    pub(crate) round: u32,
+    /// The newest version of each recording.
+    pub(crate) versions: BTreeMap<String, u32>,
+    /// Who is deleted in this round, and whether that was begun.
+    pub(crate) victim: String,
+    pub(crate) deleting: bool,
+    in_spool: u32,
+    half: u32,
+    pub(crate) ends: u32,
+}
+
+impl Rounds {
+    pub(crate) fn new(test: &'static str, within: u64) -> Self {
+        Self {
+            random: Random::new(),
+            within,
+            test,
+            round: 0,
+            versions: BTreeMap::new(),
+            victim: String::new(),
+            deleting: false,
+            in_spool: 0,
+            half: 0,
+            ends: 0,
+        }
+    }
+
+    /// Archives arrive, and the process that works on them is killed. The ids of those that arrived.
+    pub(crate) fn kill(&mut self, folder: &Folder, more: &[(&str, &str)]) -> Vec<String> {
+        self.round += 1;
+        let mut came = Vec::new();
+        for _ in 0..2 {
+            let id = format!("rec-{}", self.random.below(IDS as u64));
+            let version = self.versions.entry(id.clone()).or_default();
+            *version += 1;
+            arrives(folder, &format!("{id}.tar"), &packed(&both_formats(&id, *version)));
+            came.push(id);
+        }
+        self.victim = format!("rec-{}", self.random.below(IDS as u64));
+        folder.put("victim", &self.victim);
+        for name in POINTS {
+            let _ = std::fs::remove_file(folder.join(name));
+        }
+        let point = POINTS[usize::try_from(self.random.below(3)).unwrap()];
+        let child = start(folder, point, self.test, more);
+        // The moment is what the test is about.
+        std::thread::sleep(Duration::from_micros(self.random.below(self.within)));
+        drop(child);
+        self.deleting = folder.join("deleting").exists();
+        came
+    }
+
+    /// Whether this one may be gone.
+    pub(crate) fn may_go(&self, id: &str) -> bool {
+        self.deleting && id == self.victim
+    }
+
+    /// Each of these is in the spool, or `whole` where it is played from.
+    pub(crate) fn nothing_is_lost(&mut self, folder: &Path, there: &[String], whole: impl Fn(&str, u32) -> bool) {
+        for id in there {
+            let version = self.versions[id];
+            let archive = archive_is_there(folder, id, version);
+            self.in_spool += u32::from(archive);
+            assert!(archive || self.may_go(id) || whole(id, version), "round {}: {id} is lost", self.round);
+        }
+    }
+
+    /// The next process ends what the killed one had begun; its index.
+    pub(crate) async fn next(&mut self, folder: &Path, trees: RecordingTrees) -> Arc<dyn RecordingIndex> {
+        let (index, round) = (open(folder).await, self.round);
+        let keeper = RecordingKeeper::new(trees.clone(), index.clone(), Some(folder.join("spool")));
+        self.half += u32::from(!keeper.check().await.unwrap().agrees());
+        let options = ImportOptions::new(folder.join("spool"));
+        let importer = Arc::new(Importer::new(options, trees, index.clone(), Arc::new(NoNews)));
+        for report in importer.import_now(true).await.unwrap() {
+            assert_eq!(report.outcome, ImportOutcome::Imported, "round {round}: {}", report.archive);
+        }
+        assert!(keeper.update().await.unwrap().agrees(), "round {round}");
+        let report = keeper.check().await.unwrap();
+        assert!(report.findings.is_empty() && report.waiting.is_empty(), "round {round}: {report:?}");
+        index
+    }
+
+    pub(crate) fn tell(&self, place: &str) {
+        let Self { round, in_spool, half, ends, .. } = self;
+        println!(
+            "{round} kills, {place}: {in_spool} archives still there, {half} times index and files disagreed until the \
+             next start, {ends} deletions seen, nothing lost"
+        );
+    }
+}
+
 async fn kill_again_and_again(times: u32, server: Option<&PostgresServer>) {
     let folder = Folder::new("kills");
     std::fs::create_dir_all(folder.join("spool")).unwrap();
@@ -148,69 +246,32 @@ async fn kill_again_and_again(times: u32, server: Option<&PostgresServer>) {
     if let Some(server) = server {
         folder.put("database", server.url(&database));
     }
-    let mut versions: HashMap<String, u32> = HashMap::new();
     let mut gone: BTreeSet<String> = BTreeSet::new();
-    let mut random = Random::new();
-    let (mut in_spool, mut half, mut ends) = (0, 0, 0);
-    for round in 0..times {
-        for _ in 0..2 {
-            let id = format!("rec-{}", random.below(IDS as u64));
-            let version = versions.entry(id.clone()).or_default();
-            *version += 1;
-            arrives(&folder, &format!("{id}.tar"), &packed(&both_formats(&id, *version)));
+    let mut rounds = Rounds::new("importing::kills::the_one_that_is_killed", 20_000);
+    for _ in 0..times {
+        for id in rounds.kill(&folder, &[]) {
             gone.remove(&id);
         }
-        let victim = format!("rec-{}", random.below(IDS as u64));
-        folder.put("victim", &victim);
-        for name in POINTS {
-            let _ = std::fs::remove_file(folder.join(name));
-        }
-        let point = POINTS[usize::try_from(random.below(3)).unwrap()];
-        let child = start(&folder, point, "importing::kills::the_one_that_is_killed", &[]);
-        // The moment is what the test is about.
-        std::thread::sleep(Duration::from_micros(random.below(20_000)));
-        drop(child);
         if let Some(server) = server {
             settled(server, &database).await;
         }
-        let deleting = folder.join("deleting").exists();
-        for (id, version) in versions.iter().filter(|(id, _)| !gone.contains(*id)) {
-            let archive = archive_is_there(&folder, id, *version);
-            in_spool += u32::from(archive);
-            let may_go = deleting && *id == victim;
-            assert!(archive || may_go || whole(&folder, id, *version), "round {round}: {id} is lost");
-        }
-        let index = open(&folder).await;
-        let trees = trees(&folder);
-        let keeper = RecordingKeeper::new(trees.clone(), index.clone(), Some(folder.join("spool")));
-        let report = keeper.check().await.unwrap();
-        half += u32::from(!report.agrees());
-        let options = ImportOptions::new(folder.join("spool"));
-        let importer = Arc::new(Importer::new(options, trees, index.clone(), Arc::new(NoNews)));
-        for report in importer.import_now(true).await.unwrap() {
-            assert_eq!(report.outcome, ImportOutcome::Imported, "round {round}: {}", report.archive);
-        }
-        assert!(keeper.update().await.unwrap().agrees(), "round {round}");
-        let report = keeper.check().await.unwrap();
-        assert!(report.findings.is_empty() && report.waiting.is_empty(), "round {round}: {report:?}");
-        for (id, version) in &versions {
-            let row = index.get(id).await.unwrap();
+        let there: Vec<String> = rounds.versions.keys().filter(|id| !gone.contains(*id)).cloned().collect();
+        rounds.nothing_is_lost(&folder, &there, |id, version| whole(&folder, id, version));
+        let (index, round) = (rounds.next(&folder, trees(&folder)).await, rounds.round);
+        for (id, version) in rounds.versions.clone() {
+            let row = index.get(&id).await.unwrap();
             let deleted = row.as_ref().is_none_or(|row| row.state == Some(RecordingState::Deleted));
             if deleted {
-                assert!(gone.contains(id) || (deleting && *id == victim), "round {round}: {id} was not to be deleted");
-                gone.insert(id.clone());
-                ends += 1;
+                assert!(gone.contains(&id) || rounds.may_go(&id), "round {round}: {id} was not to be deleted");
+                gone.insert(id);
+                rounds.ends += 1;
                 continue;
             }
             let tree = if row.unwrap().published { "published" } else { "unpublished" };
-            assert!(whole_in(&folder, tree, id, *version), "round {round}: {id} is not whole in {tree}");
+            assert!(whole_in(&folder, tree, &id, version), "round {round}: {id} is not whole in {tree}");
         }
     }
-    let place = if server.is_some() { "Postgres" } else { "a file" };
-    println!(
-        "{times} kills, index in {place}: {in_spool} archives still there, {half} times index and disk disagreed until the next start, \
-         {ends} deletions seen, nothing lost"
-    );
+    rounds.tell(if server.is_some() { "index in Postgres" } else { "index in a file" });
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -148,6 +148,26 @@ async fn who_waits_for_a_free_connection_in_vain_is_told_what_to_raise() {
     until("the lock is gone", async || index.check().await.is_ok()).await;
 }
 
+/// The server goes on with nothing that nobody waits for any more: its own connections would all be at work in the end.
+#[tokio::test]
+async fn what_took_too_long_ends_at_the_server_too() {
+    let Some(server) = PostgresServer::start() else { return };
+    let mut options = PostgresOptions::from_url(&server.url("scalelite")).unwrap();
+    (options.timeout, options.indexes) = (Duration::from_millis(300), false);
+    super::world::index(&server, "scalelite").check().await.unwrap();
+    let index = PostgresRecordings::new(options).unwrap();
+    index.check().await.unwrap();
+    let mut other = connect(&server, "scalelite").await;
+    let held = other.transaction().await.unwrap();
+    held.batch_execute("LOCK TABLE recordings IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    assert!(index.get("r").await.unwrap_err().is_retryable());
+    let watch = connect(&server, "scalelite").await;
+    let busy = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'bbb-balancer' AND state = 'active'";
+    until("nothing waits for the lock", async || watch.query_one(busy, &[]).await.unwrap().get::<_, i64>(0) == 0).await;
+    held.rollback().await.unwrap();
+    index.check().await.unwrap();
+}
+
 /// Connections that somebody else ends, and a server that is killed, are not noticed once it is there again.
 #[tokio::test]
 async fn ended_connections_and_a_killed_server_are_not_noticed() {

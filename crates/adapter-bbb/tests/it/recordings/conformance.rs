@@ -103,7 +103,14 @@ async fn updates_are_made_to_all_or_to_none() {
         let mut owned = recording("c", "m", 0, true);
         owned.set_meta(TENANT_KEY, "other");
         index.import(&owned).await.unwrap();
+        // Nobody knows whose a deleted one was: it is shown to no other tenant.
+        owned.record_id = "deleted".to_owned();
+        index.import(&owned).await.unwrap();
+        assert!(index.mark_deleted("deleted").await.unwrap(), "{name}");
         assert_eq!(index.add_to_tenant("t").await.unwrap(), 2, "{name}");
+        let mut q = any();
+        q.tenant = Some("t".to_owned());
+        assert_eq!(ids(&*index, &q).await, ["b", "a"], "{name}");
         assert_eq!(index.add_to_tenant("t").await.unwrap(), 0, "{name}");
         assert!(index.update(&strings(&["a"]), Some("t"), &change).await.unwrap(), "{name}");
         assert!(!index.update(&strings(&["a", "c"]), Some("t"), &change).await.unwrap(), "{name}");

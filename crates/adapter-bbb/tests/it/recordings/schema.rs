@@ -190,9 +190,13 @@ async fn an_older_database_is_brought_up_to_date_and_a_strange_one_refused() {
     let with_tenants = scalelite().replace(",('20230627141045')", "");
     let broken = scalelite().replace("processing_time integer", "time integer").replace("processing_time)", "time)");
     let strange = "CREATE TABLE recordings (id int); INSERT INTO recordings VALUES (1)".to_owned();
+    let numbers = "CREATE TABLE schema_migrations (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL); \
+                   INSERT INTO schema_migrations VALUES (7, false)";
     for (name, text, want) in [
         ("tenants", with_tenants, "rake db:migrate"),
-        ("strange", strange, "not Scalelite's"),
+        ("strange", strange, "a table recordings that is not Scalelite's"),
+        // As other programs keep their books.
+        ("numbers", numbers.to_owned(), "a table schema_migrations that is not Scalelite's"),
         ("broken", broken, "playback_formats.processing_time is missing"),
     ] {
         let client = database(&server, name, &text).await;

@@ -188,6 +188,34 @@ async fn logins_over_tls() {
     tried(&server, "127.0.0.1", &own).await.unwrap();
 }
 
+/// Who only prefers TLS does without it where it does not come about, as Postgres' own programs do; nobody else does.
+#[tokio::test]
+async fn who_prefers_tls_goes_on_without_it_when_it_fails() {
+    let Some(mut server) = PostgresServer::start() else { return };
+    let (_, ours) = authority("ours");
+    certified(&mut server, &certificate(&ours, &["localhost"], false));
+    // As an old server has it: no way of talking that is still good for anything.
+    server.restart_with(&["ssl=on", "ssl_max_protocol_version=TLSv1.2", "ssl_ciphers=AES128-SHA"]);
+    for word in ["", "sslmode=allow", "sslmode=prefer"] {
+        let index = index_at(&server, "127.0.0.1", word).unwrap();
+        index.check().await.unwrap();
+        assert_eq!(encrypted(&server).await, 0, "{word}");
+    }
+    let e = tried(&server, "127.0.0.1", "sslmode=require").await.unwrap_err();
+    assert!(e.to_string().contains("it refuses our side of TLS"), "{e}");
+    // One that wants TLS all the same: what is wrong with it is what is said.
+    server.put("pg_hba.conf", "hostssl all all all trust\n");
+    server.restart_with(&["ssl=on", "ssl_max_protocol_version=TLSv1.2", "ssl_ciphers=AES128-SHA"]);
+    let e = tried(&server, "127.0.0.1", "").await.unwrap_err();
+    assert!(e.to_string().contains("it refuses our side of TLS"), "{e}");
+    // One that speaks it, and lets us in only without.
+    server.put("pg_hba.conf", "hostnossl all all all trust\n");
+    server.restart_with(&["ssl=on"]);
+    tried(&server, "127.0.0.1", "").await.unwrap();
+    let e = tried(&server, "127.0.0.1", "sslmode=require").await.unwrap_err();
+    assert!(e.to_string().contains("does it want no TLS? Then say sslmode=disable"), "{e}");
+}
+
 #[test]
 fn files_that_cannot_be_used_are_named() {
     let folder = Folder::new("certificates");
