@@ -237,5 +237,15 @@ async fn balancer(
     };
     section.fact("servers", servers.len().to_string());
     report.sections.push(section);
+    recordings(report, &client).await;
     Some(servers)
+}
+
+/// Whether the index of recordings can be asked; nothing is said where none are kept.
+async fn recordings(report: &mut Report, client: &Client) {
+    let Ok(answer) = client.get(Api::Own, "recordings", &[("limit", "1")]).await else { return };
+    if answer.status.is_server_error() {
+        let fix = "mend the database or the file that it names; meetings go on meanwhile, and archives wait in the spool";
+        report.error("BBB-D34", "recordings", answer.error(), fix);
+    }
 }

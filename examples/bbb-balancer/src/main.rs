@@ -80,7 +80,7 @@ fn carry_out(order: Order) -> Result<Outcome, Failure> {
         Order::Serve(config, flags) => {
             let again = move || settings(config.clone(), flags.clone()).1;
             let settings = again().map_err(|errors| {
-                Failure::failed(format!("the balancer cannot start: {}", errors.join("\nerror: ")))
+                Failure::failed(format!("the balancer cannot start: {}", errors.join("; and ")))
                     .hint("`bbb-balancer check` shows every setting and where it comes from")
             })?;
             logging::start(settings.log_level, settings.log_json);

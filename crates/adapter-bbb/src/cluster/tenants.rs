@@ -53,8 +53,9 @@ impl Known {
 }
 
 impl Cluster {
-    /// All tenants, at most a second old, or a few where there are thousands; while the store is out of reach, as they were read last. One at a time asks a
-    /// store that is slow, and nobody who can do with what was read last waits for him.
+    /// All tenants, at most a second old, or a few where there are thousands; while the store is out of reach, as they
+    /// were read last. One at a time asks a store that is slow, and nobody who can do with what was read last waits for
+    /// him.
     ///
     /// # Errors
     ///

@@ -56,7 +56,9 @@ fn tell_of_unusable(folders: &Folders, bucket: bool) {
 
 /// Tries to write into a folder, or into the one in which it would be made.
 fn writable(folder: &Path) -> io::Result<()> {
-    let there = folder.ancestors().find(|f| f.exists()).unwrap_or(folder);
+    // What has no folder in its path is where we are.
+    let named = |f: &&Path| !f.as_os_str().is_empty();
+    let there = folder.ancestors().filter(named).find(|f| f.exists()).unwrap_or(Path::new("."));
     let probe = there.join(format!(".bbb-balancer-{}", std::process::id()));
     std::fs::File::create_new(&probe)?;
     std::fs::remove_file(probe)
@@ -150,6 +152,7 @@ mod tests {
         assert!(!folder.join("a").exists(), "nothing is made");
         assert!(writable(&file).is_err() && writable(&file.join("below")).is_err());
         assert!(writable(Path::new("/proc/spool")).is_err());
+        assert!(writable(Path::new("not-there-yet")).is_ok() && writable(Path::new("not/there/yet")).is_ok());
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1);
         std::fs::remove_dir_all(&folder).unwrap();
     }

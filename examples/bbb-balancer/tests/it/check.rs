@@ -45,6 +45,8 @@ fn says_what_is_wrong() {
     let ran = run(&["serve"], &[("POLL_INTERVAL", "0"), ("LOADBALANCER_SECRET", SECRET)]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.starts_with("error: the balancer cannot start: poll_interval \"0\""), "{ran:?}");
+    let ran = run(&["serve"], &[("POLL_INTERVAL", "0")]);
+    assert!(ran.err.contains("; and LOADBALANCER_SECRET is not set") && !ran.err.contains("\\n"), "{ran:?}");
 }
 
 #[test]

@@ -206,6 +206,19 @@ fn a_name_that_is_not_served_is_told() {
 }
 
 #[test]
+fn an_index_of_recordings_that_is_away_is_told_of() {
+    let secret = ("LOADBALANCER_SECRET", processes::SECRET);
+    for (database, says) in [(Some("postgresql://u:geheim@127.0.0.1:1/x"), true), (None, false)] {
+        let env: Vec<_> = database.map(|url| ("DATABASE_URL", url)).into_iter().collect();
+        let lb = Balancer::with(&env, &["--memory"]);
+        let ran = run(&["doctor", "--memory", "--url", &format!("http://127.0.0.1:{}", lb.port)], &[secret]);
+        let told = "error BBB-D34: recordings: the index of recordings at postgres 127.0.0.1:1/x cannot be reached";
+        assert!(ran.out.contains(told) == says && ran.out.contains("BBB-D34") == says, "{ran:?}");
+        assert!(!ran.out.contains("geheim"), "{ran:?}");
+    }
+}
+
+#[test]
 fn redis_is_looked_at() {
     let Some((redis, _guard)) = processes::redis() else { return };
     let url = format!("redis://127.0.0.1:{redis}");

@@ -87,7 +87,8 @@ impl PostgresOptions {
     /// Reads a URL such as `postgresql://user:password@host:5432/scalelite`. Without a database in it, that is
     /// `scalelite`. Of Rails' parameters `pool` counts; others that Postgres does not know are passed over.
     ///
-    /// `sslmode` is read as Postgres' own programs read it: `prefer` when it is not there; `require` proves nothing
+    /// `sslmode` is read as Postgres' own programs read it: `prefer` when it is not there, which goes on without TLS when
+    /// it does not come about or the server lets nobody in with it; `require` proves nothing
     /// unless `sslrootcert` names a file of authorities, by which the certificate is checked then; `verify-ca` and
     /// `verify-full` trust the authorities of that file, or the system's without one. `sslcert` and `sslkey` name our
     /// own certificate and its key. All files are in PEM form. What asks for TLS is refused without the feature

@@ -2,6 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
+#[cfg(feature = "postgres-tls")]
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 use std::time::Duration;
 
 use deadpool_postgres::{Connect, Object};
@@ -25,6 +30,9 @@ pub(super) struct Way {
     /// Whether it may be without TLS when it does not come about with it.
     #[cfg(feature = "postgres-tls")]
     gives_in: bool,
+    /// Whether that was told of.
+    #[cfg(feature = "postgres-tls")]
+    told: Arc<AtomicBool>,
 }
 
 type Opened = (Client, JoinHandle<()>);
@@ -40,6 +48,8 @@ impl Way {
             tls: tls::Tls::new(options)?,
             #[cfg(feature = "postgres-tls")]
             gives_in: options.tls.proof == Proof::Whatever,
+            #[cfg(feature = "postgres-tls")]
+            told: Arc::default(),
         })
     }
 
@@ -56,7 +66,9 @@ impl Way {
             plain.ssl_mode(tokio_postgres::config::SslMode::Disable);
             return match plain.connect(NoTls).await {
                 Ok((client, connection)) => {
-                    tracing::warn!(reason = trouble::words(&refused), "the database is reached without TLS");
+                    if !self.told.swap(true, Relaxed) {
+                        tracing::warn!(reason = trouble::words(&refused), "the database is reached without TLS");
+                    }
                     Ok((client, driven(connection)))
                 }
                 // What was wrong with TLS is what has to be mended.
