@@ -245,7 +245,8 @@ async fn balancer(
 async fn recordings(report: &mut Report, client: &Client) {
     let Ok(answer) = client.get(Api::Own, "recordings", &[("limit", "1")]).await else { return };
     if answer.status.is_server_error() {
-        let fix = "mend the database or the file that it names; meetings go on meanwhile, and archives wait in the spool";
+        let fix =
+            "mend the database or the file that it names; meetings go on meanwhile, and archives wait in the spool";
         report.error("BBB-D34", "recordings", answer.error(), fix);
     }
 }
