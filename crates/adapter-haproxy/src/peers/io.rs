@@ -6,6 +6,7 @@ mod error;
 mod fresh;
 mod hear;
 mod judge;
+mod keys;
 mod line;
 mod link;
 mod mirror;

@@ -425,7 +425,8 @@ proptest! {
             loop {
                 pins.clear();
                 let event = quick.advance(&mut pins, now);
-                for pin in pins.iter() {
+                let all = pins.tables().flat_map(|(table, pins)| pins.map(move |pin| (table, pin)));
+                for (of, pin) in all {
                     let Some(PeerEvent::Learned { table, entry, server_key, remaining, .. }) = expected.next() else {
                         panic!("{pin:?} was not told");
                     };
@@ -437,9 +438,8 @@ proptest! {
                         Key::Ipv6(ip) => ip.octets().to_vec(),
                     };
                     let remaining = remaining.map(|left| u32::try_from(left.as_millis()).unwrap());
-                    let server_key = server_key.as_deref();
-                    let server_id = id;
-                    prop_assert_eq!(pin, HeardPin { table, key: &key, server_id, server_key, remaining });
+                    prop_assert_eq!((of, pin.name.map(|name| pins.name(name))), (table, server_key.as_deref()));
+                    prop_assert_eq!(pin, HeardPin { key: &key, server_id: id, name: pin.name, remaining });
                 }
                 match (event, expected.next()) {
                     (None, None) => break,

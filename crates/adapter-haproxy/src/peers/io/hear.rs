@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use super::fresh::{Fresh, Job};
 use super::judge::Told;
 use super::link::Link;
-use super::mirror::{Heard, Word};
+use super::mirror::{Heard, Spot, Word};
 use super::names::NOBODY;
 use super::shelf::Known;
 use super::status::count;
@@ -15,34 +15,25 @@ use crate::peers::session::{HeardPin, HeardPins};
 /// is told what is known instead.
 const MAX_TOLD: u64 = 200_000;
 
-/// How many names of servers are remembered while updates are gone through.
-const RECENT: usize = 8;
-
-/// Names of servers that were told just now, with their numbers.
-type Recent<'h> = Vec<(&'h [u8], u32)>;
+/// The server that a name means: none if it is empty, an error if there are too many servers.
+type Meant = Result<u32, ()>;
 
 impl Known {
-    /// The server that a peer tells of: none if nobody named it, or if it tells of none.
-    fn server<'h>(&mut self, pin: &HeardPin<'h>, recent: &mut Recent<'h>) -> Result<Option<u32>, ()> {
-        let Some(name) = pin.server_key else {
+    /// The server that a peer tells of: none if nobody named it, or if it tells of none. What names mean is remembered.
+    #[inline]
+    fn server(&mut self, pin: &HeardPin<'_>, heard: &HeardPins, meant: &mut [Option<Meant>]) -> Result<Option<u32>, ()> {
+        let Some(name) = pin.name else {
             return match pin.server_id {
                 // Counters of a key that is pinned nowhere.
                 0 => Ok(None),
                 id => self.names.of_id(id).map(Some).ok_or(()),
             };
         };
-        let known = recent.iter().find(|(other, _)| *other == name).map(|(_, server)| *server);
-        let server = match known {
-            Some(server) => server,
-            None if name.is_empty() => return Ok(Some(NOBODY)),
-            None => {
-                let server = std::str::from_utf8(name).ok().and_then(|name| self.names.of_key(name)).ok_or(())?;
-                if recent.len() < RECENT {
-                    recent.push((name, server));
-                }
-                server
-            }
-        };
+        let meant = meant.get_mut(name as usize).ok_or(())?;
+        let server = (*meant.get_or_insert_with(|| match heard.name(name) {
+            [] => Ok(NOBODY),
+            name => std::str::from_utf8(name).ok().and_then(|name| self.names.of_key(name)).ok_or(()),
+        }))?;
         self.names.saw(server, pin.server_id);
         Ok(Some(server))
     }
@@ -54,18 +45,17 @@ impl Link<'_> {
         let Some((line, _)) = self.line() else { return };
         let peer = self.peer;
         let (now, workers) = (self.inner.now(), self.pending.len().max(1));
-        let mut pins = heard.iter().peekable();
-        while let Some(table) = pins.peek().map(|pin| pin.table) {
-            let mut same = std::iter::from_fn(|| pins.next_if(|pin| pin.table == table));
+        for (table, pins) in heard.tables() {
             let Some(desk) = self.desks.get(&table) else {
-                line.updates_in.fetch_add(same.count() as u64, Ordering::Relaxed);
+                line.updates_in.fetch_add(pins.count() as u64, Ordering::Relaxed);
                 continue;
             };
             let (shelf, mut insisted) = (&desk.shelf, Vec::new());
-            let (mut known, mut updates, mut recent) = (shelf.known(), 0, Recent::new());
-            for pin in &mut same {
-                updates += 1;
-                let server = match known.server(&pin, &mut recent) {
+            let mut meant = vec![None; heard.names()];
+            let mut known = shelf.known();
+            let spots: Vec<Spot> = pins.clone().map(|pin| known.mirror.spot(pin.key)).collect();
+            for (pin, spot) in pins.zip(&spots) {
+                let server = match known.server(&pin, heard, &mut meant) {
                     Ok(Some(server)) => server,
                     Ok(None) => continue,
                     Err(()) => {
@@ -74,10 +64,9 @@ impl Link<'_> {
                     }
                 };
                 let ttl = pin.remaining.map_or(desk.ttl, u64::from);
-                let hash = known.mirror.hash(pin.key);
-                let jobs = self.pending.get_mut(hash as usize % workers);
+                let jobs = self.pending.get_mut(spot.hash as usize % workers);
                 let Some(jobs) = jobs else { continue };
-                let heard = known.mirror.hear(hash, pin.key, Word { server, peer: line.bit, ttl, now });
+                let heard = known.mirror.hear(*spot, pin.key, Word { server, peer: line.bit, ttl, now });
                 let renewal = match heard {
                     Heard::Known => continue,
                     Heard::New(row) => {
@@ -111,7 +100,7 @@ impl Link<'_> {
                 }));
             }
             drop(known);
-            line.updates_in.fetch_add(updates, Ordering::Relaxed);
+            line.updates_in.fetch_add(spots.len() as u64, Ordering::Relaxed);
             line.tell_all(insisted.into_iter().map(|row| (shelf.at, row)));
         }
     }

@@ -24,6 +24,8 @@ use crate::trace::{Protocol, Side, Tape};
 const READ: usize = 128 * 1024;
 /// When all of what a peer told was read, unless more came.
 const CATCH_UP: Duration = Duration::from_millis(2);
+/// For how long of its first lesson the store waits.
+const HOLD: Duration = Duration::from_secs(2);
 /// A peer that takes nothing for that long is gone.
 const STALLED: Duration = Duration::from_secs(10);
 /// A peer that was asked for everything and says nothing for that long is told all.
@@ -63,6 +65,8 @@ pub(super) struct Link<'n> {
     asked: bool,
     /// When it begins although the peer has not told everything.
     patience: Option<Instant>,
+    /// How long the store waits for its first lesson to end.
+    held: Option<Instant>,
     /// What it told, not looked at yet.
     heard: HeardPins,
     /// For each of those who ask the store.
@@ -100,6 +104,7 @@ impl<'n> Link<'n> {
             lesson: false,
             asked: false,
             patience: None,
+            held: None,
             heard: HeardPins::default(),
             pending: jobs.iter().map(|_| VecDeque::new()).collect(),
             why: None,
@@ -157,7 +162,8 @@ impl<'n> Link<'n> {
         let mut buffer = vec![0; READ];
         let (mut out, mut sent) = (Vec::new(), 0);
         let mut moved = Instant::now();
-        // While the peer tells more than is read at once the store waits, so that processors are there for hearing it.
+        // While the peer tells everything, or more than is read at once, the store waits, so that processors are there
+        // for hearing it.
         let mut behind = None;
         loop {
             self.hear();
@@ -207,7 +213,8 @@ impl<'n> Link<'n> {
                             tape.heard(bytes);
                         }
                         self.session.feed(bytes, now.into_std());
-                        behind = (len == READ).then(|| now + CATCH_UP);
+                        let lesson = self.session.is_learning() && self.held.is_some_and(|until| now < until);
+                        behind = (lesson || len == READ).then(|| now + CATCH_UP);
                     }
                 },
                 written = writer.write(out.get(sent..).unwrap_or_default()), if writing => match written? {
@@ -323,6 +330,7 @@ impl<'n> Link<'n> {
             let _ = self.session.define(definition.clone());
         }
         self.patience = Some(Instant::now() + PATIENCE);
+        self.held = Some(Instant::now() + HOLD);
         self.inner.tell(NodeEvent::Open { peer: peer.to_owned() });
     }
 

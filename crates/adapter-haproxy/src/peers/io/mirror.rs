@@ -1,10 +1,10 @@
 //! What is known of one table: where each key is, until when, and which peers know it too.
 
-use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 
 use hashbrown::HashTable;
 
+use super::keys::{KeyHash, KeyPlace, Keys};
 use super::names::NOBODY;
 
 /// No server has this number.
@@ -18,7 +18,7 @@ const ASKED: u8 = 2;
 /// One key.
 #[derive(Debug)]
 struct Row {
-    key: Box<[u8]>,
+    key: KeyPlace,
     /// Of the store's binding; what is older does not replace it.
     stamp: u64,
     /// When it ends, in milliseconds of the node's clock.
@@ -90,6 +90,13 @@ pub(super) struct Word {
     pub(super) now: u64,
 }
 
+/// A key's hash, and where it is if it is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    pub(super) hash: u32,
+    at: Option<u32>,
+}
+
 /// Something to be told the store.
 #[derive(Clone, Debug)]
 pub(super) struct Lesson {
@@ -114,18 +121,19 @@ pub(super) struct Pin {
 #[derive(Debug)]
 pub(super) struct Mirror {
     rows: Vec<Row>,
+    keys: Keys,
     free: Vec<u32>,
     /// Half the hash of each key, and its slot: the table grows without looking at keys.
     index: HashTable<(u32, u32)>,
-    hasher: RandomState,
+    hash: KeyHash,
     limit: usize,
     swept: usize,
 }
 
 impl Mirror {
     pub(super) fn new(limit: usize) -> Self {
-        let (rows, free, index) = (Vec::new(), Vec::new(), HashTable::new());
-        Self { rows, free, index, hasher: RandomState::new(), limit: limit.min(u32::MAX as usize), swept: 0 }
+        let (rows, free, index, limit) = (Vec::new(), Vec::new(), HashTable::new(), limit.min(u32::MAX as usize));
+        Self { rows, keys: Keys::default(), free, index, hash: KeyHash::new(), limit, swept: 0 }
     }
 
     /// How many keys are known; those un-pinned count until their time is over.
@@ -138,40 +146,44 @@ impl Mirror {
         self.rows.len()
     }
 
-    /// The hash of a key, among 2^32.
-    pub(super) fn hash(&self, key: &[u8]) -> u32 {
-        (self.hasher.hash_one(key) >> 32) as u32
-    }
-
+    #[inline]
     fn find(&self, hash: u32, key: &[u8]) -> Option<u32> {
-        let is =
-            |&(half, at): &(u32, u32)| half == hash && self.rows.get(at as usize).is_some_and(|row| &*row.key == key);
-        self.index.find(spread(hash), is).map(|&(_, at)| at)
+        let row_is = |at: u32| self.rows.get(at as usize).is_some_and(|row| self.keys.get(row.key) == key);
+        self.index.find(spread(hash), |&(half, at)| half == hash && row_is(at)).map(|&(_, at)| at)
     }
 
     fn find_mut(&mut self, key: &[u8]) -> Option<(u32, &mut Row)> {
-        let at = self.find(self.hash(key), key)?;
+        let at = self.find(self.hash.of(key), key)?;
         self.rows.get_mut(at as usize).map(|row| (at, row))
+    }
+
+    /// Where a key is, for [`hear`](Self::hear). Many that are looked up one after the other, before anything is done
+    /// about them, wait for memory together.
+    #[inline]
+    pub(super) fn spot(&self, key: &[u8]) -> Spot {
+        let hash = self.hash.of(key);
+        Spot { hash, at: self.find(hash, key) }
     }
 
     /// The server of a key and when it ends, if it has not.
     pub(super) fn get(&self, key: &[u8], now: u64) -> Option<(u32, u64)> {
-        let row = self.rows.get(self.find(self.hash(key), key)? as usize)?;
+        let row = self.rows.get(self.find(self.hash.of(key), key)? as usize)?;
         let there = row.until > now && !row.is_on(NOBODY) && !row.is_asked();
         there.then_some((u32::from(row.server), row.until))
     }
 
-    /// A peer told this of a key with this hash.
-    pub(super) fn hear(&mut self, hash: u32, key: &[u8], word: Word) -> Heard {
+    /// A peer told this of a key that was looked up. Since then others may have been added, and none removed.
+    pub(super) fn hear(&mut self, spot: Spot, key: &[u8], word: Word) -> Heard {
         let Word { server, peer, ttl, now } = word;
         let until = now.saturating_add(ttl);
-        let Some(row) = self.find(hash, key).and_then(|at| self.rows.get_mut(at as usize)) else {
+        let at = spot.at.or_else(|| self.find(spot.hash, key));
+        let Some(row) = at.and_then(|at| self.rows.get_mut(at as usize)) else {
             if server == NOBODY {
                 return Heard::Differs;
             }
-            let server = number(server);
-            let row = Row { key: key.into(), stamp: 0, until, knows: peer, stored: 0, server, state: HELD | ASKED };
-            return self.insert(hash, row).map_or(Heard::Differs, Heard::New);
+            let (place, server) = (KeyPlace::default(), number(server));
+            let row = Row { key: place, stamp: 0, until, knows: peer, stored: 0, server, state: HELD | ASKED };
+            return self.insert(spot.hash, key, row).map_or(Heard::Differs, Heard::New);
         };
         if !row.is_on(server) {
             return Heard::Differs;
@@ -185,11 +197,12 @@ impl Mirror {
         Heard::Stale
     }
 
-    /// A slot of its own; none if there is no room.
-    fn insert(&mut self, hash: u32, row: Row) -> Option<u32> {
+    /// A slot of its own for a key and what is known of it; none if there is no room.
+    fn insert(&mut self, hash: u32, key: &[u8], mut row: Row) -> Option<u32> {
         if self.len() >= self.limit {
             return None;
         }
+        row.key = self.keys.add(key)?;
         let at = match self.free.pop() {
             Some(at) => {
                 *self.rows.get_mut(at as usize)? = row;
@@ -212,14 +225,14 @@ impl Mirror {
         }
         let Pin { server, stamp, until, knows, stored } = pin;
         let (stored, server) = (if stored { seconds(now) } else { 0 }, number(server));
-        let row = Row { key: key.into(), stamp, until, knows, stored, server, state: 0 };
-        self.insert(self.hash(key), row).map(Some).ok_or(())
+        let row = Row { key: KeyPlace::default(), stamp, until, knows, stored, server, state: 0 };
+        self.insert(self.hash.of(key), key, row).map(Some).ok_or(())
     }
 
     /// The key in a slot that is [new](Heard::New), and whether the store is still to be asked.
     pub(super) fn held(&self, at: u32) -> Option<(&[u8], u64, bool)> {
         let row = self.rows.get(at as usize).filter(|row| !row.is_free())?;
-        Some((&row.key, row.until, row.is_asked()))
+        Some((self.keys.get(row.key), row.until, row.is_asked()))
     }
 
     /// The store has this for a slot that was [new](Heard::New), which nobody holds any more. Which peers know it then,
@@ -252,7 +265,8 @@ impl Mirror {
         let key = std::mem::take(&mut row.key);
         row.server = FREE;
         row.state = 0;
-        let hash = self.hash(&key);
+        let hash = self.hash.of(self.keys.get(key));
+        self.keys.remove(key);
         if let Ok(slot) = self.index.find_entry(spread(hash), |&(_, other)| other == at) {
             slot.remove();
         }
@@ -311,7 +325,7 @@ impl Mirror {
         for (at, row) in (slots.start..).zip(rows) {
             if row.knows & peer == 0 && row.until > now && !row.is_free() && !row.is_asked() {
                 row.knows |= peer;
-                if !tell(&row.key, u32::from(row.server), row.until) {
+                if !tell(self.keys.get(row.key), u32::from(row.server), row.until) {
                     return at + 1;
                 }
             }
@@ -319,19 +333,21 @@ impl Mirror {
         end
     }
 
-    /// Removes what has ended among the next so many slots; tells the keys that the store has not heard of, up to so
-    /// many.
+    /// Removes what has ended among the next so many slots, and gathers the keys that stay; tells the keys that the store
+    /// has not heard of, up to so many.
     pub(super) fn sweep(&mut self, slots: usize, now: u64, most: usize, waiting: &mut Vec<Lesson>) {
         for _ in 0..slots.min(self.rows.len()) {
             let at = self.swept % self.rows.len();
             self.swept = at + 1;
-            let Some(row) = self.rows.get(at) else { continue };
+            let Some(row) = self.rows.get_mut(at) else { continue };
             if row.is_free() || row.state != 0 {
                 continue;
             }
             if row.until > now {
+                row.key = self.keys.gather(row.key);
                 if row.stored == 0 && !row.is_on(NOBODY) && waiting.len() < most {
-                    waiting.push(Lesson { key: row.key.clone(), server: row.server.into(), until: row.until });
+                    let key = self.keys.get(row.key).into();
+                    waiting.push(Lesson { key, server: row.server.into(), until: row.until });
                 }
             } else if let Ok(at) = u32::try_from(at) {
                 self.remove(at);
@@ -342,7 +358,7 @@ impl Mirror {
     /// All keys that have a server.
     pub(super) fn all(&self, now: u64) -> impl Iterator<Item = (&[u8], u32, u64)> {
         let there = move |row: &&Row| !row.is_free() && !row.is_on(NOBODY) && row.until > now && !row.is_asked();
-        self.rows.iter().filter(there).map(|row| (&*row.key, u32::from(row.server), row.until))
+        self.rows.iter().filter(there).map(|row| (self.keys.get(row.key), u32::from(row.server), row.until))
     }
 }
 

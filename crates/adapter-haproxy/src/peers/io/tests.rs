@@ -62,7 +62,7 @@ fn pin(server: u32, stamp: u64, until: u64) -> Pin {
 }
 
 fn heard(mirror: &mut Mirror, key: &[u8], server: u32, peer: u64, ttl: u64, now: u64) -> Heard {
-    mirror.hear(mirror.hash(key), key, Word { server, peer, ttl, now })
+    mirror.hear(mirror.spot(key), key, Word { server, peer, ttl, now })
 }
 
 fn told(mirror: &mut Mirror, peer: u64, now: u64) -> Vec<(Vec<u8>, u32)> {
