@@ -21,7 +21,12 @@ type Meant = Result<u32, ()>;
 impl Known {
     /// The server that a peer tells of: none if nobody named it, or if it tells of none. What names mean is remembered.
     #[inline]
-    fn server(&mut self, pin: &HeardPin<'_>, heard: &HeardPins, meant: &mut [Option<Meant>]) -> Result<Option<u32>, ()> {
+    fn server(
+        &mut self,
+        pin: &HeardPin<'_>,
+        heard: &HeardPins,
+        meant: &mut [Option<Meant>],
+    ) -> Result<Option<u32>, ()> {
         let Some(name) = pin.name else {
             return match pin.server_id {
                 // Counters of a key that is pinned nowhere.

@@ -24,8 +24,8 @@ use crate::trace::{Protocol, Side, Tape};
 const READ: usize = 128 * 1024;
 /// When all of what a peer told was read, unless more came.
 const CATCH_UP: Duration = Duration::from_millis(2);
-/// For how long of its first lesson the store waits.
-const HOLD: Duration = Duration::from_secs(2);
+/// For how long of its lesson the store waits.
+const HOLD: Duration = PATIENCE;
 /// A peer that takes nothing for that long is gone.
 const STALLED: Duration = Duration::from_secs(10);
 /// A peer that was asked for everything and says nothing for that long is told all.
@@ -167,7 +167,8 @@ impl<'n> Link<'n> {
         let mut behind = None;
         loop {
             self.hear();
-            if behind.is_none() {
+            self.held = self.held.filter(|_| self.session.is_learning());
+            if behind.is_none() && self.held.is_none() {
                 self.hand_over();
             }
             self.fill(out.len() - sent);
@@ -200,7 +201,7 @@ impl<'n> Link<'n> {
             let writing = sent < out.len();
             let stalled = writing.then(|| moved + STALLED);
             let deadline = self.session.deadline().map(Instant::from_std);
-            let deadline = [deadline, stalled, self.patience, behind].into_iter().flatten().min();
+            let deadline = [deadline, stalled, self.patience, behind, self.held].into_iter().flatten().min();
             let waiting = self.pending.iter().position(|jobs| !jobs.is_empty());
             let wake = self.line().map(|(line, _)| &line.wake);
             tokio::select! {
@@ -213,8 +214,7 @@ impl<'n> Link<'n> {
                             tape.heard(bytes);
                         }
                         self.session.feed(bytes, now.into_std());
-                        let lesson = self.session.is_learning() && self.held.is_some_and(|until| now < until);
-                        behind = (lesson || len == READ).then(|| now + CATCH_UP);
+                        behind = (len == READ).then(|| now + CATCH_UP);
                     }
                 },
                 written = writer.write(out.get(sent..).unwrap_or_default()), if writing => match written? {
@@ -233,6 +233,7 @@ impl<'n> Link<'n> {
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     self.session.tick(Instant::now().into_std());
                     behind = None;
+                    self.held = self.held.filter(|until| Instant::now() < *until);
                     if stalled.is_some_and(|at| at <= Instant::now()) {
                         return Err(io::Error::new(io::ErrorKind::TimedOut, "it reads nothing"));
                     }
@@ -241,7 +242,7 @@ impl<'n> Link<'n> {
                     }
                 }
                 () = woken(wake), if wake.is_some() => {}
-                permit = reserve(self.jobs, waiting), if waiting.is_some() && behind.is_none() => {
+                permit = reserve(self.jobs, waiting), if waiting.is_some() && behind.is_none() && self.held.is_none() => {
                     let job = waiting.and_then(|at| self.pending.get_mut(at)?.pop_front());
                     if let (Some(permit), Some(job)) = (permit, job) {
                         permit.send(job);

@@ -152,7 +152,7 @@ fn a_store_that_hangs_loses_no_connection() {
         assert!(node.status().peers[0].updates_in >= ROOMS as u64);
         // Nobody takes for granted what the store has not said.
         assert_eq!((node.table().learned, node.pins().len()), (0, 0));
-        assert!(store.claims.load(Ordering::SeqCst) > 0);
+        until("the store is asked", 20, || store.claims.load(Ordering::SeqCst) > 0);
         // Both go on talking, and what is placed meanwhile is heard.
         let heard = node.status().peers[0].updates_in;
         let home = lb.home("meanwhile");
