@@ -7,7 +7,7 @@ use adapter_bbb::ServerState;
 use adapter_bbb::testing::{MeetingSpec, Mode};
 use tokio::time::{Instant, timeout};
 
-use crate::stage::{PATIENCE, Stage, options, patient};
+use crate::stage::{PATIENCE, Stage, patient};
 
 /// Meetings `runs`, `empty` and `over` on the first server, the last of which has ended there; then the order.
 async fn ordered(state: ServerState) -> (Stage, crate::stage::Process) {
