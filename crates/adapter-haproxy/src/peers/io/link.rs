@@ -24,7 +24,8 @@ use crate::trace::{Protocol, Side, Tape};
 const READ: usize = 128 * 1024;
 /// When all of what a peer told was read, unless more came.
 const CATCH_UP: Duration = Duration::from_millis(2);
-/// For how long of its lesson the store waits.
+/// The same within its lesson, and for how long of that the store waits at most.
+const LULL: Duration = Duration::from_millis(100);
 const HOLD: Duration = PATIENCE;
 /// A peer that takes nothing for that long is gone.
 const STALLED: Duration = Duration::from_secs(10);
@@ -167,8 +168,10 @@ impl<'n> Link<'n> {
         let mut behind = None;
         loop {
             self.hear();
-            self.held = self.held.filter(|_| self.session.is_learning());
-            if behind.is_none() && self.held.is_none() {
+            if !self.session.is_learning() && self.held.take().is_some() {
+                behind = None;
+            }
+            if behind.is_none() {
                 self.hand_over();
             }
             self.fill(out.len() - sent);
@@ -201,7 +204,7 @@ impl<'n> Link<'n> {
             let writing = sent < out.len();
             let stalled = writing.then(|| moved + STALLED);
             let deadline = self.session.deadline().map(Instant::from_std);
-            let deadline = [deadline, stalled, self.patience, behind, self.held].into_iter().flatten().min();
+            let deadline = [deadline, stalled, self.patience, behind].into_iter().flatten().min();
             let waiting = self.pending.iter().position(|jobs| !jobs.is_empty());
             let wake = self.line().map(|(line, _)| &line.wake);
             tokio::select! {
@@ -214,7 +217,9 @@ impl<'n> Link<'n> {
                             tape.heard(bytes);
                         }
                         self.session.feed(bytes, now.into_std());
-                        behind = (len == READ).then(|| now + CATCH_UP);
+                        let lesson = self.held.is_some_and(|until| now < until);
+                        let lull = if lesson { LULL } else { CATCH_UP };
+                        behind = (lesson || len == READ).then(|| now + lull);
                     }
                 },
                 written = writer.write(out.get(sent..).unwrap_or_default()), if writing => match written? {
@@ -233,7 +238,6 @@ impl<'n> Link<'n> {
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     self.session.tick(Instant::now().into_std());
                     behind = None;
-                    self.held = self.held.filter(|until| Instant::now() < *until);
                     if stalled.is_some_and(|at| at <= Instant::now()) {
                         return Err(io::Error::new(io::ErrorKind::TimedOut, "it reads nothing"));
                     }
@@ -242,7 +246,7 @@ impl<'n> Link<'n> {
                     }
                 }
                 () = woken(wake), if wake.is_some() => {}
-                permit = reserve(self.jobs, waiting), if waiting.is_some() && behind.is_none() && self.held.is_none() => {
+                permit = reserve(self.jobs, waiting), if waiting.is_some() && behind.is_none() => {
                     let job = waiting.and_then(|at| self.pending.get_mut(at)?.pop_front());
                     if let (Some(permit), Some(job)) = (permit, job) {
                         permit.send(job);
