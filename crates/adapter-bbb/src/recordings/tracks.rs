@@ -145,6 +145,7 @@ fn put(tracks: &mut Vec<Track>, track: Track) {
 }
 
 /// The tracks of a list that were sent by a call; none when it is no list.
+#[cfg(feature = "recordings")]
 pub(super) fn uploaded(list: &[u8]) -> Vec<Track> {
     let mut all: Vec<Track> = serde_json::from_slice(list).unwrap_or_default();
     all.retain(|t| t.source == UPLOAD && is_language(&t.lang));
@@ -152,6 +153,7 @@ pub(super) fn uploaded(list: &[u8]) -> Vec<Track> {
 }
 
 /// A list with these tracks in it; what is no list is none.
+#[cfg(feature = "recordings")]
 pub(super) fn with_uploaded(list: Option<&[u8]>, uploaded: Vec<Track>) -> Vec<u8> {
     let mut all: Vec<Track> = list.and_then(|list| serde_json::from_slice(list).ok()).unwrap_or_default();
     uploaded.into_iter().for_each(|track| put(&mut all, track));
