@@ -124,10 +124,11 @@ impl Draft {
             // An error means that the sender is gone, which is a stop as well.
             async move { drop(stopping.wait_for(|stop| *stop).await) }
         };
-        let mut tasks: JoinSet<Result<(), String>> = JoinSet::new();
         let taken = |what: &str, e| Failure::failed(what).cause(e).hint(format!("{what} names another address"));
         let mut shared = http::Shared::new(&settings, parts.clone(), node.clone());
+        // First all addresses, then the work: where one of them is taken, none is held.
         let placers: Vec<_> = parts.iter().filter_map(|part| part.placer.clone()).collect();
+        let mut spoe_server = None;
         if !placers.is_empty() {
             let spoe = settings.spoe.clone().unwrap_or_default();
             let patience = spoe.patience.get();
@@ -138,15 +139,9 @@ impl Draft {
             }
             let address = spoe.address().map_err(Failure::failed)?;
             let server = AgentServer::bind(&address, options, Arc::new(placers)).await;
-            let server = server.map_err(|e| taken("spoe.listen", e))?;
-            tracing::info!(address = %server.address(), "HAProxy may ask where rooms belong");
-            shared.spoe = Some(server.counters());
-            let until = until(&stopping);
-            tasks.spawn(async move {
-                server.run(until).await;
-                Ok(())
-            });
+            spoe_server = Some(server.map_err(|e| taken("spoe.listen", e))?);
         }
+        let mut agent_server = None;
         if let Some(agent) = &settings.agent {
             let options = AgentCheckOptions::default().with_anywhere(agent.anywhere);
             let mut server = AgentCheckServer::new(options, Arc::new(Agents::new(&parts)));
@@ -155,6 +150,19 @@ impl Draft {
             }
             let address = agent.address().map_err(Failure::failed)?;
             let address = server.listen(&address).await.map_err(|e| taken("agent.listen", e))?;
+            agent_server = Some((server, address));
+        }
+        let mut tasks: JoinSet<Result<(), String>> = JoinSet::new();
+        if let Some(server) = spoe_server {
+            tracing::info!(address = %server.address(), "HAProxy may ask where rooms belong");
+            shared.spoe = Some(server.counters());
+            let until = until(&stopping);
+            tasks.spawn(async move {
+                server.run(until).await;
+                Ok(())
+            });
+        }
+        if let Some((server, address)) = agent_server {
             tracing::info!(%address, "HAProxy may check what its servers can take");
             shared.agent = Some(server.counters());
             let until = until(&stopping);
