@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use balancer_core::{
-    Admin, Ask, Backend, BackendId, Balancer, Claim, Decision, Filter, Health, Outcome, RouteError, StickKey, Token,
-    Want, random,
+    Admin, Ask, Backend, BackendId, Balancer, Binding, Claim, Decision, Filter, Health, Outcome, RouteError, StickKey,
+    Token, Want, random,
 };
 use tokio::time::Instant;
 
@@ -71,8 +71,12 @@ impl Placed {
 /// has for the room: a room that the stick table here does not know is bound there, not placed. `at` is when HAProxy
 /// asked: a question that is older than HAProxy's patience has been decided by HAProxy already, and is left alone; it
 /// was read late by an agent that hung. A claim that was won too late for an answer is taken back. Both clocks must
-/// agree within that patience, so run the agent on HAProxy's host or keep their clocks together. Where `home` and the
-/// stick table disagree, the stick table wins, and a conflict is counted.
+/// agree within that patience, so run the agent on HAProxy's host or keep their clocks together.
+///
+/// Where `home` and the stick table disagree, the stick table wins, and a conflict is counted. But where one answer for a
+/// new room is all that was ever said of it, and `home` is elsewhere, that answer was not heard (HAProxy had just cut
+/// off an agent that it found down) or not followed (`option redispatch`): the first person is at `home`, so the room is
+/// bound there. Explanations are how that is known; an agent that keeps none lets the stick table win.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -182,9 +186,10 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
             return false;
         }
         let Some(bound) = self.balancer.find_now(told.room) else { return false };
-        if !self.keep(&bound.backend, told.home) {
+        if self.is_elsewhere(&bound.backend, told.home) != Some(false) {
             return false;
         }
+        self.tally.kept.fetch_add(1, Relaxed);
         reply.push_set(&self.server, bound.backend.as_str().as_bytes());
         if let Some(number) = self.remember(|explained, most| explained.push_known(most, told.room, bound.backend)) {
             reply.push_set(&self.why, Decimal::of(number).digits());
@@ -265,34 +270,62 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
     async fn known(&self, wish: &Wish) -> Option<Placed> {
         // The balancer has its own rule for a stick table that cannot be asked.
         match (self.balancer.find(&wish.room).await.ok()?, wish.home()) {
-            (Some(bound), home) => self.keep(&bound.backend, home).then(|| Placed::on(bound.backend, Outcome::Sticky)),
+            (Some(bound), home) => self.keep(wish, bound, home).await,
             (None, Some(home)) => Box::pin(self.adopt(wish, home)).await,
             (None, None) => None,
         }
     }
 
-    /// Counts a room that stays on its server; `false` where that takes nobody.
-    fn keep(&self, server: &BackendId, home: Option<Home<'_>>) -> bool {
-        let elsewhere = |server: &B| home.is_some_and(|home| !self.is_home(server, home));
-        let Some(conflict) = self.balancer.pool().serving(server, elsewhere) else { return false };
-        if conflict {
+    /// Whether HAProxy has a room elsewhere than on this server; `None` where that takes nobody.
+    fn is_elsewhere(&self, server: &BackendId, home: Option<Home<'_>>) -> Option<bool> {
+        self.balancer.pool().serving(server, |server| home.is_some_and(|home| !self.is_home(server, home)))
+    }
+
+    /// A room stays on its server; `None` where that takes nobody.
+    async fn keep(&self, wish: &Wish, bound: Binding, home: Option<Home<'_>>) -> Option<Placed> {
+        if self.is_elsewhere(&bound.backend, home)? {
+            if let Some(home) = home
+                && self.was_not_heard(&wish.room, &bound.backend)
+                && let Some(placed) = Box::pin(self.follow(wish, &bound, home)).await
+            {
+                return Some(placed);
+            }
             self.tally.conflicts.fetch_add(1, Relaxed);
         }
         self.tally.kept.fetch_add(1, Relaxed);
-        true
+        Some(Placed::on(bound.backend, Outcome::Sticky))
     }
 
-    /// Binds a room where HAProxy has put it.
-    async fn adopt(&self, wish: &Wish, home: Home<'_>) -> Option<Placed> {
+    /// Whether all that was ever said of a room is that it is new, and there.
+    fn was_not_heard(&self, room: &StickKey, server: &BackendId) -> bool {
+        matches!(&*self.explanations(room), [only] if only.outcome == Outcome::New && only.server.as_ref() == Some(server))
+    }
+
+    /// The server that HAProxy has a room on, if it may be there.
+    fn server_at(&self, home: Home<'_>) -> Option<BackendId> {
         let pool = self.balancer.pool();
         let member = match home {
             Home::Name(name) => pool.member(name)?,
             Home::Number(_) => pool.members().into_iter().find(|member| self.is_home(member.backend(), home))?,
         };
-        if member.admin() == Admin::Maint || member.health() == Health::Dead {
-            return None;
-        }
-        let id = member.backend().id().clone();
+        let may = member.admin() != Admin::Maint && member.health() != Health::Dead;
+        may.then(|| member.backend().id().clone())
+    }
+
+    /// Binds a room where HAProxy has put it instead.
+    async fn follow(&self, wish: &Wish, bound: &Binding, home: Home<'_>) -> Option<Placed> {
+        let id = self.server_at(home)?;
+        let want = Want { backend: id.clone(), token: Token(random()) };
+        let rebound = self.balancer.store().rebind(&wish.room, bound, &want, self.options.ttl).await;
+        matches!(rebound, Ok(Claim::Won(_))).then(|| {
+            self.tally.adopted.fetch_add(1, Relaxed);
+            Placed::on(id, Outcome::Adopted)
+        })
+    }
+
+    /// Binds a room where HAProxy has put it.
+    async fn adopt(&self, wish: &Wish, home: Home<'_>) -> Option<Placed> {
+        let id = self.server_at(home)?;
         let want = Want { backend: id.clone(), token: Token(random()) };
         match self.balancer.store().claim(&wish.room, &want, self.options.ttl).await {
             Ok(Claim::Won(_)) => {

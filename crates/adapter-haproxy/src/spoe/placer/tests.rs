@@ -135,6 +135,36 @@ async fn tags_are_needed_and_regions_preferred() {
     assert_eq!(told(&placer, message("x", &[("tags", Value::string("us,eu"))])).await, None);
 }
 
+/// What is said is not always heard.
+#[tokio::test]
+async fn who_did_not_hear_where_a_new_room_is_has_it_where_they_put_it() {
+    let number = |name: &str| match name {
+        "mm1" => 1,
+        "mm2" => 2,
+        _ => 33,
+    };
+    let other = |name: &str| if name == "mm1" { "mm2" } else { "mm1" };
+    let placer = placer(PlacerOptions::default());
+    let home = |name: &str| [("home", Value::Int64(number(name)))];
+    let first = told(&placer, message("a", &[])).await.unwrap().0;
+    let there = other(&first);
+    for _ in 0..2 {
+        assert_eq!(told(&placer, message("a", &home(there))).await.unwrap().0, there);
+        assert_eq!(told(&placer, message("a", &[])).await.unwrap().0, there);
+    }
+    assert_eq!((placer.counts().adopted, placer.counts().conflicts), (1, 0));
+    assert_eq!(placer.explanations(&StickKey::new("a").unwrap())[1].outcome, Outcome::Adopted);
+    // Once it was said again, somebody may have heard it.
+    let first = told(&placer, message("b", &[])).await.unwrap().0;
+    assert_eq!(told(&placer, message("b", &home(&first))).await.unwrap().0, first);
+    assert_eq!(told(&placer, message("b", &home(other(&first)))).await.unwrap().0, first);
+    assert_eq!((placer.counts().adopted, placer.counts().conflicts), (1, 1));
+    // Nobody is sent where nobody may be.
+    let first = told(&placer, message("c", &[])).await.unwrap().0;
+    placer.balancer().pool().set_admin(&other(&first).into(), Admin::Maint).unwrap();
+    assert_eq!(told(&placer, message("c", &home(other(&first)))).await.unwrap().0, first);
+}
+
 #[tokio::test]
 async fn rooms_that_haproxy_placed_stay_where_they_are() {
     let placer = placer(PlacerOptions::default());
@@ -207,8 +237,9 @@ async fn what_is_answered_at_once_is_what_would_be_answered() {
             (message("a", &home(33)), false),
             (message("a", &[]), !decisions),
             (message("a", &home(33)), true),
-            (message("a", &home(1)), true),
-            (message("a", &[("home", Value::string("mm1"))]), true),
+            // Where HAProxy has it elsewhere, there is more to look at.
+            (message("a", &home(1)), false),
+            (message("a", &[("home", Value::string("mm1"))]), false),
             (message("a", &[("at", Value::Int64(999_000))]), false),
             (message("b", &home(2)), false),
             (message("b", &[("tags", Value::string("nobody"))]), !decisions),
