@@ -30,6 +30,8 @@ const RETURN: u32 = 135;
 const _: () = assert!(RELOAD < DRAIN && DRAIN < ADDED && ADDED < DEATH && DEATH < RETURN && RETURN < MINUTES);
 /// How long anything may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long rooms may be found on two servers at the end.
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// A room server, and what became of it.
 struct Member {
@@ -270,8 +272,20 @@ impl Play {
         Ok(())
     }
 
-    /// Rooms that the control loop finds on two servers now.
+    /// Rooms that the control loop finds on two servers at the end. A look may fall between a change and what HAProxy
+    /// tells of it, so it is taken again for a while.
     async fn splits(&self) -> usize {
+        let end = Instant::now() + SETTLING;
+        loop {
+            let found = self.splits_now().await;
+            if found == 0 || Instant::now() >= end {
+                return found;
+            }
+            tokio::time::sleep(self.step).await;
+        }
+    }
+
+    async fn splits_now(&self) -> usize {
         let rooms = (0..self.members.len()).flat_map(|at| {
             let name = self.members[at].server.name().to_owned();
             self.live_rooms(at).into_iter().map(move |room| (name.clone(), room))
