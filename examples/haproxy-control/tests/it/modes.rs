@@ -162,6 +162,8 @@ fn what_contradicts_the_store_is_found_or_put_right() {
             let site = Site::start(&binary, &Wish::of(mode, if mode == "peers" { 2 } else { 1 }));
             let home = site.home(1, "algebra");
             site.until("it is known", |site| site.status()["rooms"] == 1);
+            // The first answer was heard: somebody else was told the same.
+            assert_eq!(site.home(1, "algebra"), home);
             let (other, id) = if home == "mm2" { ("mm3", 3) } else { ("mm2", 2) };
             // A table that says otherwise, as of somebody who came later. A number alone changes no name.
             std::thread::sleep(std::time::Duration::from_millis(20));
