@@ -203,14 +203,12 @@ fn recorded(files: &[std::path::PathBuf], room: Option<&str>, settings: FocusSet
     let room = room.map(str::to_owned).or(own).ok_or_else(|| {
         Failure::failed("there is no presence of a bridge in the files").hint("record what the room sends, as it comes")
     })?;
-    let mut pool = Pool::new(&room, settings)?;
+    let mut pool = Pool::recorded(&room, settings)?;
     for (number, (_, stanza)) in stanzas.iter().enumerate() {
         if let Some(bad) = pool.seen(stanza).into_iter().find(|it| it.kind == Kind::Unreadable) {
             return Err(Failure::failed(format!("presence {} cannot be read", number + 1)).cause(bad.text));
         }
     }
-    // What was recorded counts as just heard.
-    pool.link = Link::Up;
     Ok(pool)
 }
 

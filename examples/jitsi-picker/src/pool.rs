@@ -127,7 +127,8 @@ impl Figures {
 #[derive(Debug)]
 pub(crate) struct Pool {
     room: String,
-    began: Instant,
+    /// When its clock began; the clock of what was recorded stands still.
+    began: Option<Instant>,
     checked: Instant,
     /// What a focus would know.
     pub(crate) table: BridgeTable,
@@ -164,7 +165,7 @@ impl Pool {
         let began = Instant::now();
         Ok(Self {
             room: room.to_lowercase(),
-            began,
+            began: Some(began),
             checked: began,
             table,
             link: Link::Connecting,
@@ -173,9 +174,14 @@ impl Pool {
         })
     }
 
+    /// No bridges yet; whatever is taken in counts as just heard, so that the same records give the same answers.
+    pub(crate) fn recorded(room: &str, settings: FocusSettings) -> Result<Self, Failure> {
+        Ok(Self { began: None, link: Link::Up, ..Self::new(room, settings)? })
+    }
+
     /// The time on the clock of the table.
     pub(crate) fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.began.map_or(Duration::ZERO, |began| began.elapsed())
     }
 
     /// The bridges in the order of the focus, each with what it says besides.
