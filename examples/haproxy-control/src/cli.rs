@@ -10,7 +10,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::plan::Change;
 
-pub(crate) use api::{ApiArgs, ApplyArgs, DrainArgs, ExplainArgs, OrderArgs, SplitsArgs, StatusArgs};
+pub(crate) use api::{ApiArgs, ApplyArgs, DrainArgs, ExplainArgs, OrderArgs, StatusArgs};
 pub(crate) use run::{ReplayArgs, RunArgs, RunMode};
 
 const EXAMPLES: &str = "\
@@ -106,7 +106,7 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  haproxy-control splits\n\n\
         Tables and maps of all processes, the store, and the servers, where [ask] says how, are asked.\n\
         Ends with 0 when there are none, with 1 when there are, with 4 when there are none but not all could be asked.")]
-    Splits(SplitsArgs),
+    Splits(ApiArgs),
     /// Give a server no new rooms; wait until it has none left
     #[command(after_help = "Examples:\n  haproxy-control drain edumeet2\n  \
         haproxy-control drain edumeet2 --wait --deadline 2h\n  haproxy-control drain edumeet2 --move-rooms --wait\n\n\

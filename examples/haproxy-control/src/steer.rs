@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::call::call;
-use crate::cli::{ApiArgs, DrainArgs, ExplainArgs, OrderArgs, Output, SplitsArgs, StatusArgs};
+use crate::cli::{ApiArgs, DrainArgs, ExplainArgs, OrderArgs, Output, StatusArgs};
 use crate::settings::Settings;
 use console::{Cell, Exit, Failure, Outcome, counted, printable, table};
 
@@ -111,14 +111,14 @@ pub(crate) async fn status(args: &StatusArgs) -> Result<Outcome, Failure> {
     let api = Api::of(&args.api)?;
     loop {
         let all = statuses(&api).await?;
-        let text = match (args.output, &all[..]) {
+        let text = match (args.api.output, &all[..]) {
             (Output::Table, all) => all.iter().map(show::status).collect::<Vec<_>>().join("\n"),
             (Output::Json, [status]) => format!("{status:#}\n"),
             (Output::Json, all) => format!("{:#}\n", json!({ "backends": all })),
         };
         let Some(every) = args.watch else { return Ok(Outcome::done(text)) };
         let mut out = std::io::stdout().lock();
-        let clear = if out.is_terminal() && args.output == Output::Table { "\u{1b}[H\u{1b}[2J" } else { "" };
+        let clear = if out.is_terminal() && args.api.output == Output::Table { "\u{1b}[H\u{1b}[2J" } else { "" };
         if write!(out, "{clear}{text}").and_then(|()| out.flush()).is_err() {
             // Whoever read us has enough.
             return Ok(Outcome::done(""));
@@ -152,7 +152,7 @@ fn text_of(value: &Value) -> Option<String> {
 /// No controller that answers.
 pub(crate) async fn explain(args: &ExplainArgs) -> Result<Outcome, Failure> {
     let report = Api::of(&args.api)?.get("/v1/rooms", &[("room", &args.room)]).await?;
-    Ok(Outcome::done(match args.output {
+    Ok(Outcome::done(match args.api.output {
         Output::Table => show::room(&report),
         Output::Json => format!("{report:#}\n"),
     }))
@@ -163,8 +163,8 @@ pub(crate) async fn explain(args: &ExplainArgs) -> Result<Outcome, Failure> {
 /// # Errors
 ///
 /// No controller that answers.
-pub(crate) async fn splits(args: &SplitsArgs) -> Result<Outcome, Failure> {
-    let found = Api::of(&args.api)?.get("/v1/splits", &[]).await?;
+pub(crate) async fn splits(args: &ApiArgs) -> Result<Outcome, Failure> {
+    let found = Api::of(args)?.get("/v1/splits", &[]).await?;
     let text = match args.output {
         Output::Table => show::splits(&found),
         Output::Json => format!("{found:#}\n"),
@@ -200,10 +200,10 @@ async fn would(api: &Api, server: &str, order: &str, output: Output) -> Result<O
 pub(crate) async fn order(args: &OrderArgs, order: &str) -> Result<Outcome, Failure> {
     let api = Api::of(&args.api)?;
     if args.dry_run {
-        return would(&api, &args.server, order, args.output).await;
+        return would(&api, &args.server, order, args.api.output).await;
     }
     let told = api.post("/v1/servers", &[("server", &args.server), ("order", order)]).await?;
-    Ok(Outcome::done(match args.output {
+    Ok(Outcome::done(match args.api.output {
         Output::Table => format!("OK {} {order}\n", printable(&args.server)),
         Output::Json => format!("{told:#}\n"),
     }))
@@ -218,7 +218,7 @@ pub(crate) async fn drain(args: &DrainArgs) -> Result<Outcome, Failure> {
     let api = Api::of(&args.api)?;
     let order = if args.move_rooms { "maint" } else { "drain" };
     if args.dry_run {
-        return would(&api, &args.server, order, args.output).await;
+        return would(&api, &args.server, order, args.api.output).await;
     }
     api.post("/v1/servers", &[("server", &args.server), ("order", order)]).await?;
     let began = Instant::now();
@@ -229,7 +229,7 @@ pub(crate) async fn drain(args: &DrainArgs) -> Result<Outcome, Failure> {
         let obeyed = left["order"].is_string() && left["in_force"] == true;
         let empty = obeyed && left["empty"] == true && (!args.move_rooms || left["idle"] == 0);
         if !args.wait || empty {
-            let text = match args.output {
+            let text = match args.api.output {
                 Output::Json => format!("{left:#}\n"),
                 Output::Table if empty => format!("OK {} is empty\n", printable(&args.server)),
                 Output::Table => format!("OK {} is to drain: {}\n", printable(&args.server), show::left(&left)),
@@ -241,7 +241,7 @@ pub(crate) async fn drain(args: &DrainArgs) -> Result<Outcome, Failure> {
         }
         ordered |= left["order"].is_string();
         let line = show::left(&left);
-        if line != said && args.output == Output::Table {
+        if line != said && args.api.output == Output::Table {
             // Nobody is left to be told.
             let _ = writeln!(std::io::stderr().lock(), "{}: {line}", printable(&args.server));
             said = line;
@@ -250,7 +250,7 @@ pub(crate) async fn drain(args: &DrainArgs) -> Result<Outcome, Failure> {
         match args.deadline.map(|deadline| began + deadline.get()) {
             Some(end) if next > end => {
                 sleep_until(end).await;
-                return Ok(Outcome::done(match args.output {
+                return Ok(Outcome::done(match args.api.output {
                     Output::Json => format!("{left:#}\n"),
                     Output::Table => show::remaining(&left),
                 })

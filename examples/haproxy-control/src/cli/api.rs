@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Kind, Output};
 use crate::settings::Span;
 
-/// Where the controller is.
+/// Where the controller is, and how what it says is printed.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ApiArgs {
     /// The controller's address [default: 127.0.0.1:9466, or http.listen of --config]
@@ -28,6 +28,9 @@ pub(crate) struct ApiArgs {
         help_heading = "Controller"
     )]
     pub(crate) token: Option<String>,
+    /// How to print
+    #[arg(short, long, value_enum, default_value = "table")]
+    pub(crate) output: Output,
 }
 
 /// What `status` shows.
@@ -38,9 +41,6 @@ pub(crate) struct StatusArgs {
     pub(crate) watch: Option<u64>,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Output,
 }
 
 /// Which room.
@@ -50,19 +50,6 @@ pub(crate) struct ExplainArgs {
     pub(crate) room: String,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Output,
-}
-
-/// How `splits` prints.
-#[derive(Args, Debug)]
-pub(crate) struct SplitsArgs {
-    #[command(flatten)]
-    pub(crate) api: ApiArgs,
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Output,
 }
 
 /// Which server.
@@ -75,9 +62,6 @@ pub(crate) struct OrderArgs {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Output,
 }
 
 /// What `drain` does.
@@ -99,9 +83,6 @@ pub(crate) struct DrainArgs {
     pub(crate) dry_run: bool,
     #[command(flatten)]
     pub(crate) api: ApiArgs,
-    /// How to print
-    #[arg(short, long, value_enum, default_value = "table")]
-    pub(crate) output: Output,
 }
 
 /// What `apply` does.
