@@ -75,8 +75,9 @@ impl Placed {
 ///
 /// Where `home` and the stick table disagree, the stick table wins, and a conflict is counted. But where one answer for a
 /// new room is all that was ever said of it, and `home` is elsewhere, that answer was not heard (HAProxy had just cut
-/// off an agent that it found down) or not followed (`option redispatch`): the first person is at `home`, so the room is
-/// bound there. Explanations are how that is known; an agent that keeps none lets the stick table win.
+/// off an agent that it found down) or not followed (`option redispatch`); where there was no opinion at all, a claim
+/// went through that was thought lost. The first person is at `home`, so the room is bound there. Explanations are how
+/// that is known; an agent that keeps none lets the stick table win.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -296,9 +297,12 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         Some(Placed::on(bound.backend, Outcome::Sticky))
     }
 
-    /// Whether all that was ever said of a room is that it is new, and there.
+    /// Whether nobody can have been sent to a room's server by what was said: at most once, when it was new.
     fn was_not_heard(&self, room: &StickKey, server: &BackendId) -> bool {
-        matches!(&*self.explanations(room), [only] if only.outcome == Outcome::New && only.server.as_ref() == Some(server))
+        let all = self.explanations(room);
+        let mut told = all.iter().filter(|said| said.server.is_some());
+        let once = told.next().is_none_or(|said| said.outcome == Outcome::New && said.server.as_ref() == Some(server));
+        !all.is_empty() && once && told.next().is_none()
     }
 
     /// The server that HAProxy has a room on, if it may be there.

@@ -154,11 +154,19 @@ async fn who_did_not_hear_where_a_new_room_is_has_it_where_they_put_it() {
     }
     assert_eq!((placer.counts().adopted, placer.counts().conflicts), (1, 0));
     assert_eq!(placer.explanations(&StickKey::new("a").unwrap())[1].outcome, Outcome::Adopted);
+    // Nothing was said, and a claim that was thought lost went through.
+    placer.balancer().pool().replace([]).unwrap();
+    assert_eq!(told(&placer, message("lost", &[])).await, None);
+    placer.balancer().pool().replace(servers()).unwrap();
+    let want = Want { backend: "mm1".into(), token: Token(7) };
+    placer.balancer().store().claim(&StickKey::new("lost").unwrap(), &want, Duration::from_secs(60)).await.unwrap();
+    assert_eq!(told(&placer, message("lost", &home("mm3"))).await.unwrap().0, "mm3");
+    assert_eq!((placer.counts().adopted, placer.counts().conflicts), (2, 0));
     // Once it was said again, somebody may have heard it.
     let first = told(&placer, message("b", &[])).await.unwrap().0;
     assert_eq!(told(&placer, message("b", &home(&first))).await.unwrap().0, first);
     assert_eq!(told(&placer, message("b", &home(other(&first)))).await.unwrap().0, first);
-    assert_eq!((placer.counts().adopted, placer.counts().conflicts), (1, 1));
+    assert_eq!((placer.counts().adopted, placer.counts().conflicts), (2, 1));
     // Nobody is sent where nobody may be.
     let first = told(&placer, message("c", &[])).await.unwrap().0;
     placer.balancer().pool().set_admin(&other(&first).into(), Admin::Maint).unwrap();
