@@ -59,6 +59,13 @@ impl fmt::Debug for PostgresRecordings {
     }
 }
 
+impl Drop for PostgresRecordings {
+    /// Whoever still waits to add indexes ends.
+    fn drop(&mut self) {
+        self.pool.close();
+    }
+}
+
 /// Something to do over one connection, which may have to be done again over another.
 #[async_trait]
 trait Work: Sync {

@@ -1,10 +1,21 @@
 //! Indexes of our own beside Scalelite's, by which long lists are found quickly.
 
+use std::time::Duration;
+
 use deadpool_postgres::Pool;
+use tokio::time::sleep;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
 
 /// So many characters of a value are indexed: whole ones may be longer than an index takes.
 pub(super) const BEGINNING: usize = 64;
+
+/// We give up sooner than the database looks for deadlocks (`deadlock_timeout`, one second unless changed).
+const PATIENCE: &str = "SET lock_timeout = '500ms'";
+/// The first pause before another try; each further one is twice as long.
+const PAUSE: Duration = Duration::from_secs(1);
+/// An index that was begun and given up costs each write something.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Their names, and what they are on.
 const OURS: [(&str, &str, &str); 3] = [
@@ -17,17 +28,33 @@ const OURS: [(&str, &str, &str); 3] = [
 ];
 
 /// Adds what is missing of them, over a connection of its own, while everything else goes on.
+///
+/// Whoever else is at work on the tables has the right of way: a migration that waits for one of them, while we wait for
+/// its end, would be ended by the database.
 pub(super) async fn add(pool: Pool) {
-    let Ok(object) = pool.get().await else { return };
-    // It counts no longer among those that calls share.
-    let client = deadpool_postgres::Object::take(object);
-    match add_missing(&client).await {
-        Ok(0) => {}
-        Ok(added) => tracing::info!(added, "indexes were added to the tables of recordings: long lists are quicker"),
-        Err(e) => {
+    let mut pause = PAUSE;
+    loop {
+        let Ok(object) = pool.get().await else { return };
+        // It counts no longer among those that calls share.
+        let client = deadpool_postgres::Object::take(object);
+        let e = match add_missing(&client).await {
+            Ok(0) => return,
+            Ok(added) => {
+                tracing::info!(added, "indexes were added to the tables of recordings: long lists are quicker");
+                return;
+            }
+            Err(e) => e,
+        };
+        drop(client);
+        let in_the_way = [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED];
+        if !e.code().is_some_and(|code| in_the_way.contains(code)) {
             let why = e.as_db_error().map_or_else(|| e.to_string(), |e| e.message().to_owned());
             tracing::info!(reason = why, "the tables of recordings get no indexes of ours: long lists are slower");
+            return;
         }
+        tracing::debug!(?pause, "indexes of ours wait for others who are at work on the tables of recordings");
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -37,6 +64,7 @@ async fn add_missing(client: &Client) -> Result<usize, Error> {
     if !turn.try_get::<_, bool>(0)? {
         return Ok(0);
     }
+    client.batch_execute(PATIENCE).await?;
     let mut added = 0;
     for (name, table, columns) in OURS {
         let known = format!(

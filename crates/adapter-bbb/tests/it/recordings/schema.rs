@@ -217,7 +217,11 @@ async fn a_database_that_is_made_anew_is_used_again() {
     let index = index(&server, "scalelite");
     index.import(&recording("r", "m", 0, true)).await.unwrap();
     let client = connect(&server, "scalelite").await;
-    client.batch_execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await.unwrap();
+    // The database may end it in favour of an index that is being made.
+    crate::stage::until("nothing is left", async || {
+        client.batch_execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public").await.is_ok()
+    })
+    .await;
     assert!(index.get("r").await.is_err());
     assert_eq!(index.get("r").await.unwrap(), None);
     index.import(&recording("r", "m", 0, true)).await.unwrap();
@@ -323,4 +327,27 @@ async fn indexes_of_our_own_are_added_beside_theirs() {
     options.indexes = false;
     adapter_bbb::PostgresRecordings::new(options).unwrap().check().await.unwrap();
     assert_eq!(ours(&bare).await, "");
+}
+
+/// A migration that meets our indexes half made is not ended by the database; the indexes come when it is done.
+#[tokio::test]
+async fn indexes_of_our_own_make_way_for_migrations() {
+    let Some(server) = PostgresServer::start() else { return };
+    let client = database(&server, "theirs", &scalelite()).await;
+    let beside = connect(&server, "theirs").await;
+    // Whoever writes keeps an index waiting.
+    client.batch_execute("BEGIN; UPDATE recordings SET name = 'Lesson'").await.unwrap();
+    let index = index(&server, "theirs");
+    index.check().await.unwrap();
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY balancer%' \
+                 AND wait_event_type = 'Lock'";
+    let count = async |text: &str| beside.query_one(text, &[]).await.unwrap().get::<_, i64>(0);
+    crate::stage::until("an index waits", async || count(waits).await == 1).await;
+    // From then on the database would look for a deadlock no more for the index, only for the migration.
+    let lately = format!("{waits} AND query_start > clock_timestamp() - interval '1100 ms'");
+    crate::stage::until("it waits no longer, or long", async || count(&lately).await == 0).await;
+    client.batch_execute("ALTER TABLE recordings ADD COLUMN more text; COMMIT").await.unwrap();
+    let ours = "SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+                WHERE c.relname LIKE 'balancer%' AND i.indisvalid";
+    crate::stage::until("they are there", async || count(ours).await == 3).await;
 }
