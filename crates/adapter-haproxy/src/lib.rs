@@ -51,6 +51,7 @@
 //! | Stick tables, heard and taught as a peer | [`peers`]: [`PeerSession`](peers::PeerSession), [`TableDefinition`](peers::TableDefinition), [`Entry`](peers::Entry), and with the feature `peers` `PeerNode` and `PeerStickStore` |
 //! | Requests steered as an agent | [`spoe`]: [`AgentSession`](spoe::AgentSession), [`Action`](spoe::Action), and with the feature `agents` `AgentServer`, `Placer` |
 //! | Agent checks | [`AgentReply`], [`AgentOrders`], and with the feature `agents` `AgentCheckServer`, `PoolAgent` |
+//! | Where agents listen, also one after another | with the feature `agents` `ListenSocket` |
 //! | From what runs to what is wanted, shown first | [`reconcile`]: [`plan`](reconcile::plan), [`Wanted`](reconcile::Wanted), [`Running`](reconcile::Running), [`Plan`](reconcile::Plan), and with the feature `runtime` `Client::apply`, `ReloadGate` |
 //! | Rooms kept where they are, whatever happens: by a map, as an agent (SPOE) or as a peer | with the feature `control`: `control::Control`, `control::Mode` |
 //! | Conversations with HAProxy, kept in a file and played against the decoders | [`trace`]: [`Recorder`](trace::Recorder), [`TraceReader`](trace::TraceReader), [`Replay`](trace::Replay) |
@@ -117,7 +118,7 @@ pub use doctor::{
     RuleInfo, explain_log, haproxy_listeners, listener_clashes, nginx_listeners,
 };
 #[cfg(feature = "agents")]
-pub use listen::{ListenAddress, ListenError};
+pub use listen::{ListenAddress, ListenError, ListenSocket};
 #[cfg(any(feature = "agents", feature = "peers"))]
 pub use reach::is_local_peer;
 pub use room::{

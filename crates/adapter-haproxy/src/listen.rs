@@ -5,6 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use thiserror::Error;
@@ -118,25 +119,47 @@ enum Kind {
     Unix(UnixListener),
 }
 
-/// A socket that takes connections; its file is removed when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Listener {
+struct Bound {
     kind: Kind,
     address: ListenAddress,
     anywhere: bool,
 }
 
-impl Listener {
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if let ListenAddress::Unix(path) = &self.address {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// An address that is listened at, as long as any clone of it is held: by an agent that takes connections, and by whoever
+/// gives it to the next agent, with other settings. Between the two connections wait, and nobody is refused.
+///
+/// It belongs to the tokio runtime where it was bound. The file of a unix socket is removed with the last clone.
+#[derive(Clone, Debug)]
+pub struct ListenSocket(Arc<Bound>);
+
+impl ListenSocket {
     /// Listens; at public addresses, and to them, only if `anywhere`. A socket file that nobody listens at any more is
     /// replaced.
-    pub(crate) async fn bind(address: &ListenAddress, anywhere: bool) -> Result<Self, ListenError> {
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`] when the address is taken, not to be had, or public.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves nothing behind.
+    pub async fn bind(address: &ListenAddress, anywhere: bool) -> Result<Self, ListenError> {
         address.check(anywhere)?;
         let refused = |source| ListenError::Bind { address: address.clone(), source };
-        match address {
+        let (kind, address) = match address {
             ListenAddress::Tcp(wanted) => {
                 let listener = TcpListener::bind(wanted).await.map_err(refused)?;
                 let address = ListenAddress::Tcp(listener.local_addr().map_err(refused)?);
-                Ok(Self { kind: Kind::Tcp(listener), address, anywhere })
+                (Kind::Tcp(listener), address)
             }
             ListenAddress::Unix(path) => {
                 let bound = match UnixListener::bind(path) {
@@ -145,13 +168,15 @@ impl Listener {
                     }
                     other => other,
                 };
-                Ok(Self { kind: Kind::Unix(bound.map_err(refused)?), address: address.clone(), anywhere })
+                (Kind::Unix(bound.map_err(refused)?), address.clone())
             }
-        }
+        };
+        Ok(Self(Arc::new(Bound { kind, address, anywhere })))
     }
 
-    pub(crate) fn address(&self) -> &ListenAddress {
-        &self.address
+    /// Where, with the port that was taken.
+    pub fn address(&self) -> &ListenAddress {
+        &self.0.address
     }
 
     /// The next connection. Where the system is out of descriptors it waits a little.
@@ -159,7 +184,7 @@ impl Listener {
     /// Dropping the future loses no connection.
     pub(crate) async fn accept(&self) -> (Box<dyn Duplex>, Option<SocketAddr>) {
         loop {
-            let accepted: io::Result<(Box<dyn Duplex>, _)> = match &self.kind {
+            let accepted: io::Result<(Box<dyn Duplex>, _)> = match &self.0.kind {
                 Kind::Tcp(listener) => listener.accept().await.and_then(|(stream, from)| {
                     stream.set_nodelay(true)?;
                     Ok((Box::new(stream) as Box<dyn Duplex>, Some(from)))
@@ -168,18 +193,10 @@ impl Listener {
             };
             match accepted {
                 // A host that is reached by a private address may pass on what comes from elsewhere.
-                Ok((_, Some(from))) if !self.anywhere && !is_local_peer(from.ip()) => {}
+                Ok((_, Some(from))) if !self.0.anywhere && !is_local_peer(from.ip()) => {}
                 Ok(connection) => return connection,
                 Err(_) => sleep(Duration::from_millis(20)).await,
             }
-        }
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let ListenAddress::Unix(path) = &self.address {
-            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -221,10 +238,10 @@ mod tests {
     async fn public_addresses_are_refused_unless_asked_for() {
         for text in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
             let address: ListenAddress = text.parse().unwrap();
-            let refused = Listener::bind(&address, false).await.unwrap_err().to_string();
+            let refused = ListenSocket::bind(&address, false).await.unwrap_err().to_string();
             assert!(refused.contains("is public") && refused.contains("password"), "{refused}");
         }
-        let open = Listener::bind(&"0.0.0.0:0".parse().unwrap(), true).await.unwrap();
+        let open = ListenSocket::bind(&"0.0.0.0:0".parse().unwrap(), true).await.unwrap();
         assert!(matches!(open.address(), ListenAddress::Tcp(at) if at.port() > 0));
     }
 
@@ -234,10 +251,13 @@ mod tests {
         let address = ListenAddress::Unix(folder.join("a.sock"));
         // Left behind: bound, and closed without a word to the file system.
         drop(std::os::unix::net::UnixListener::bind(folder.join("a.sock")).unwrap());
-        let first = Listener::bind(&address, false).await.unwrap();
-        let error = Listener::bind(&address, false).await.unwrap_err();
+        let first = ListenSocket::bind(&address, false).await.unwrap();
+        let error = ListenSocket::bind(&address, false).await.unwrap_err();
         assert!(matches!(error, ListenError::Bind { .. }), "{error}");
+        let second = first.clone();
         drop(first);
+        assert!(folder.join("a.sock").exists());
+        drop(second);
         assert!(!folder.join("a.sock").exists());
     }
 }

@@ -20,6 +20,7 @@ mod metrics;
 mod part;
 mod probes;
 mod service;
+mod sockets;
 mod stores;
 
 use service::{Draft, Kept, Next};
@@ -88,7 +89,7 @@ async fn serve(
     // From here on SIGHUP ends nothing any more.
     let mut hangups = signal(SignalKind::hangup()).ok();
     let mut kept = Kept::open(&settings, recorder)?;
-    let mut service = Draft::new(&settings, &kept)?.start().await?;
+    let mut service = Draft::new(&settings, &kept)?.start(&mut kept).await?;
     notify.ready(&driving(&settings));
     let mut stop = std::pin::pin!(console::signalled());
     let mut alive = std::pin::pin!(alive(&notify));
@@ -110,9 +111,10 @@ async fn serve(
                 let mut told = String::new();
                 match Next::read(path, mode, &settings, &kept) {
                     Ok(None) => tracing::info!("the settings were read again: nothing has changed"),
-                    Ok(Some(next)) => {
+                    Ok(Some(mut next)) => {
                         service.end().await;
-                        match next.draft.start().await {
+                        kept.make_way(&next.kept);
+                        match next.draft.start(&mut next.kept).await {
                             Ok(started) => {
                                 service = started;
                                 (settings, kept) = (next.settings, next.kept);
@@ -120,7 +122,7 @@ async fn serve(
                             }
                             Err(failure) => {
                                 // What only shows at work, as a socket that cannot be made.
-                                service = Draft::new(&settings, &kept)?.start().await?;
+                                service = Draft::new(&settings, &kept)?.start(&mut kept).await?;
                                 told.push_str(refused(&failure));
                             }
                         }
@@ -133,6 +135,8 @@ async fn serve(
     }
     notify.stopping("places stay in force");
     tracing::info!("stopping: places stay in force");
+    // Who calls now is refused at once, and goes elsewhere.
+    drop(kept);
     service.end().await;
     Ok(Outcome::done(""))
 }

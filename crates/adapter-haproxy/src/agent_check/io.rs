@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::AgentReply;
-use crate::listen::{Duplex, ListenAddress, ListenError, Listener, part};
+use crate::listen::{Duplex, ListenAddress, ListenError, ListenSocket, part};
 use crate::trace::{Protocol, Recorder, Side, Tape};
 
 /// The longest line that is read to learn which server is meant, in bytes.
@@ -107,7 +107,7 @@ enum Whose {
 /// else by its address: what was ordered is remembered for each, so two HAProxys of one host must name themselves, or
 /// have listeners of their own.
 pub struct AgentCheckServer {
-    listeners: Vec<(Listener, Whose)>,
+    listeners: Vec<(ListenSocket, Whose)>,
     options: AgentCheckOptions,
     source: Arc<dyn AgentSource>,
     tally: Arc<Tally>,
@@ -162,6 +162,12 @@ impl AgentCheckServer {
         self.add(address, Whose::Named).await
     }
 
+    /// Takes connections of this socket, as [`listen`](Self::listen) does; who may call was decided when it was bound. Another
+    /// one with other options can go on with a clone of it: HAProxy finds nobody gone.
+    pub fn listen_on(&mut self, socket: ListenSocket) {
+        self.listeners.push((socket, Whose::Named));
+    }
+
     /// Listens for one server, and for one HAProxy if it is given a name.
     ///
     /// # Errors
@@ -181,9 +187,9 @@ impl AgentCheckServer {
     }
 
     async fn add(&mut self, address: &ListenAddress, whose: Whose) -> Result<ListenAddress, ListenError> {
-        let listener = Listener::bind(address, self.options.anywhere).await?;
-        let address = listener.address().clone();
-        self.listeners.push((listener, whose));
+        let socket = ListenSocket::bind(address, self.options.anywhere).await?;
+        let address = socket.address().clone();
+        self.listeners.push((socket, whose));
         Ok(address)
     }
 

@@ -17,7 +17,7 @@ use super::hello::Disconnect;
 use super::reply::Reply;
 use super::session::AgentOptions;
 use super::status::Status;
-use crate::listen::{Duplex, ListenAddress, ListenError, Listener, part};
+use crate::listen::{Duplex, ListenAddress, ListenError, ListenSocket, part};
 use crate::trace::{Protocol, Recorder, Side};
 
 mod connection;
@@ -248,13 +248,13 @@ struct Shared {
 /// # }
 /// ```
 pub struct AgentServer {
-    listener: Listener,
+    socket: ListenSocket,
     shared: Arc<Shared>,
 }
 
 impl fmt::Debug for AgentServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AgentServer").field("address", self.listener.address()).finish_non_exhaustive()
+        f.debug_struct("AgentServer").field("address", self.socket.address()).finish_non_exhaustive()
     }
 }
 
@@ -273,14 +273,19 @@ impl AgentServer {
         options: AgentServerOptions,
         answer: Arc<dyn Answer>,
     ) -> Result<Self, ListenError> {
-        let listener = Listener::bind(address, options.anywhere).await?;
+        Ok(Self::on(ListenSocket::bind(address, options.anywhere).await?, options, answer))
+    }
+
+    /// Takes connections of this socket once it [runs](Self::run); who may call was decided when it was bound. An agent
+    /// with other options can go on with a clone of it: HAProxy finds nobody gone.
+    pub fn on(socket: ListenSocket, options: AgentServerOptions, answer: Arc<dyn Answer>) -> Self {
         let running = Arc::new(Semaphore::new(options.running));
-        Ok(Self { listener, shared: Arc::new(Shared { options, answer, counters: Arc::default(), running }) })
+        Self { socket, shared: Arc::new(Shared { options, answer, counters: Arc::default(), running }) }
     }
 
     /// Where it listens, with the port that was taken.
     pub fn address(&self) -> &ListenAddress {
-        self.listener.address()
+        self.socket.address()
     }
 
     /// What it has done so far; stays readable while it runs and afterwards.
@@ -295,7 +300,7 @@ impl AgentServer {
     ///
     /// Dropping the future closes all connections at once; queries that wait then cost HAProxy its timeout.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
-        let Self { listener, shared } = self;
+        let Self { socket, shared } = self;
         let places = Arc::new(Semaphore::new(shared.options.connections));
         let (leave, leaving) = watch::channel(false);
         let mut connections = JoinSet::new();
@@ -304,7 +309,7 @@ impl AgentServer {
             tokio::select! {
                 () = &mut shutdown => break,
                 _ = connections.join_next(), if !connections.is_empty() => {}
-                (stream, from) = listener.accept() => {
+                (stream, from) = socket.accept() => {
                     shared.counters.accepted();
                     match Arc::clone(&places).try_acquire_owned() {
                         Ok(place) => {
@@ -316,7 +321,7 @@ impl AgentServer {
                 }
             }
         }
-        drop(listener);
+        drop(socket);
         let _ = leave.send(true);
         let Shared { options, .. } = &*shared;
         let grace = options.processing.saturating_add(options.write).saturating_add(Duration::from_secs(1));

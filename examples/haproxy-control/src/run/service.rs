@@ -1,7 +1,6 @@
 //! The control loops, what HAProxy asks, and the API as one thing that is started, ended, and put in the place of another
 //! one.
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use adapter_haproxy::control::Mode;
 use adapter_haproxy::peers::{NodeEvent, PeerNode};
 use adapter_haproxy::spoe::{AgentServer, AgentServerOptions};
 use adapter_haproxy::trace::Recorder;
-use adapter_haproxy::{AgentCheckOptions, AgentCheckServer, ListenAddress};
+use adapter_haproxy::{AgentCheckOptions, AgentCheckServer};
 use console::Failure;
 use tokio::net::TcpListener;
 use tokio::sync::broadcast::Receiver;
@@ -20,6 +19,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::agent::Agents;
 use super::part::Part;
+use super::sockets::{Sockets, asked_at};
 use super::stores::Stores;
 use super::{follow, http};
 use crate::cli::RunMode;
@@ -34,6 +34,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(super) struct Kept {
     stores: Stores,
     listener: Option<Arc<std::net::TcpListener>>,
+    sockets: Sockets,
     /// Where what is said is kept.
     recorder: Option<Recorder>,
 }
@@ -41,7 +42,13 @@ pub(super) struct Kept {
 impl Kept {
     /// Opens the stores, and the address to listen at.
     pub(super) fn open(settings: &Settings, recorder: Option<Recorder>) -> Result<Self, Failure> {
-        Ok(Self { stores: Stores::open(settings, Stores::default())?, listener: listen(settings)?, recorder })
+        let stores = Stores::open(settings, Stores::default())?;
+        Ok(Self { stores, listener: listen(settings)?, sockets: Sockets::default(), recorder })
+    }
+
+    /// Lets go of the addresses that the next settings do not keep: they may want another one of the same port.
+    pub(super) fn make_way(&mut self, next: &Self) {
+        self.sockets = next.sockets.clone();
     }
 }
 
@@ -54,27 +61,6 @@ fn listen(settings: &Settings) -> Result<Option<Arc<std::net::TcpListener>>, Fai
     bound.map_err(|e| {
         Failure::failed(format!("{at} cannot be listened at")).cause(e).hint("http.listen names another address")
     })
-}
-
-/// Where HAProxy asks, with the name of the setting.
-fn asked_at(settings: &Settings) -> Result<Vec<(&'static str, SocketAddr)>, Failure> {
-    let mut all = Vec::new();
-    let tcp = |address| match address {
-        ListenAddress::Tcp(at) => Some(at),
-        _ => None,
-    };
-    if settings.uses(Mode::Spoe) {
-        let spoe = settings.spoe.clone().unwrap_or_default();
-        all.extend(tcp(spoe.address().map_err(Failure::failed)?).map(|at| ("spoe.listen", at)));
-    }
-    if settings.uses(Mode::Peers) {
-        let peers = settings.peers.clone().unwrap_or_default();
-        all.extend(peers.address().map_err(Failure::failed)?.map(|at| ("peers.listen", at)));
-    }
-    if let Some(agent) = &settings.agent {
-        all.extend(tcp(agent.address().map_err(Failure::failed)?).map(|at| ("agent.listen", at)));
-    }
-    Ok(all)
 }
 
 /// What settings describe, not yet at work.
@@ -111,12 +97,12 @@ impl Draft {
         Ok(Self { settings: settings.clone(), parts, node, listener, recorder: kept.recorder.clone() })
     }
 
-    /// Sets it to work.
+    /// Sets it to work; addresses where HAProxy asks are held among what is kept.
     ///
     /// # Errors
     ///
     /// An address where HAProxy is to ask that is taken.
-    pub(super) async fn start(self) -> Result<Service, Failure> {
+    pub(super) async fn start(self, kept: &mut Kept) -> Result<Service, Failure> {
         let Self { settings, parts, node, listener, recorder } = self;
         let (stop, stopping) = watch::channel(false);
         let until = |stopping: &watch::Receiver<bool>| {
@@ -124,36 +110,18 @@ impl Draft {
             // An error means that the sender is gone, which is a stop as well.
             async move { drop(stopping.wait_for(|stop| *stop).await) }
         };
-        let taken = |what: &str, e| Failure::failed(what).cause(e).hint(format!("{what} names another address"));
         let mut shared = http::Shared::new(&settings, parts.clone(), node.clone());
         // First all addresses, then the work: where one of them is taken, none is held.
-        let placers: Vec<_> = parts.iter().filter_map(|part| part.placer.clone()).collect();
-        let mut spoe_server = None;
-        if !placers.is_empty() {
+        kept.sockets.bind(&settings).await?;
+        let mut tasks: JoinSet<Result<(), String>> = JoinSet::new();
+        if let Some(socket) = kept.sockets.spoe() {
             let spoe = settings.spoe.clone().unwrap_or_default();
-            let patience = spoe.patience.get();
-            let mut options =
-                AgentServerOptions::default().with_processing(patience * 4 / 5).with_anywhere(spoe.anywhere);
+            let mut options = AgentServerOptions::default().with_processing(spoe.patience.get() * 4 / 5);
             if let Some(recorder) = &recorder {
                 options = options.with_recorder(recorder.clone());
             }
-            let address = spoe.address().map_err(Failure::failed)?;
-            let server = AgentServer::bind(&address, options, Arc::new(placers)).await;
-            spoe_server = Some(server.map_err(|e| taken("spoe.listen", e))?);
-        }
-        let mut agent_server = None;
-        if let Some(agent) = &settings.agent {
-            let options = AgentCheckOptions::default().with_anywhere(agent.anywhere);
-            let mut server = AgentCheckServer::new(options, Arc::new(Agents::new(&parts)));
-            if let Some(recorder) = &recorder {
-                server = server.with_recorder(recorder.clone());
-            }
-            let address = agent.address().map_err(Failure::failed)?;
-            let address = server.listen(&address).await.map_err(|e| taken("agent.listen", e))?;
-            agent_server = Some((server, address));
-        }
-        let mut tasks: JoinSet<Result<(), String>> = JoinSet::new();
-        if let Some(server) = spoe_server {
+            let placers: Vec<_> = parts.iter().filter_map(|part| part.placer.clone()).collect();
+            let server = AgentServer::on(socket, options, Arc::new(placers));
             tracing::info!(address = %server.address(), "HAProxy may ask where rooms belong");
             shared.spoe = Some(server.counters());
             let until = until(&stopping);
@@ -162,8 +130,13 @@ impl Draft {
                 Ok(())
             });
         }
-        if let Some((server, address)) = agent_server {
-            tracing::info!(%address, "HAProxy may check what its servers can take");
+        if let Some(socket) = kept.sockets.agent() {
+            let mut server = AgentCheckServer::new(AgentCheckOptions::default(), Arc::new(Agents::new(&parts)));
+            if let Some(recorder) = &recorder {
+                server = server.with_recorder(recorder.clone());
+            }
+            tracing::info!(address = %socket.address(), "HAProxy may check what its servers can take");
+            server.listen_on(socket);
             shared.agent = Some(server.counters());
             let until = until(&stopping);
             tasks.spawn(async move {
@@ -285,6 +258,7 @@ impl Next {
         if settings.http.listen != before.http.listen {
             kept.listener = listen(&settings)?;
         }
+        kept.sockets = kept.sockets.wanted(&settings)?;
         let held = asked_at(before)?;
         for (what, at) in asked_at(&settings)? {
             // Ours are free as soon as we end, also where another address of the same port is wanted; what is somebody

@@ -103,9 +103,12 @@ struct Running {
 
 impl Running {
     async fn start(options: AgentServerOptions) -> Self {
+        Self::on(ListenSocket::bind(&"127.0.0.1:0".parse().unwrap(), false).await.unwrap(), options)
+    }
+
+    fn on(socket: ListenSocket, options: AgentServerOptions) -> Self {
         let echo = Arc::new(Echo::default());
-        let local = "127.0.0.1:0".parse().unwrap();
-        let server = AgentServer::bind(&local, options, echo.clone()).await.unwrap();
+        let server = AgentServer::on(socket, options, echo.clone());
         let ListenAddress::Tcp(address) = *server.address() else { panic!() };
         let (counters, (stop, stopped)) = (server.counters(), oneshot::channel());
         let task = tokio::spawn(server.run(async {
@@ -216,6 +219,24 @@ async fn an_agent_that_ends_answers_first_and_says_so() {
     agent.task.await.unwrap();
     assert_eq!(agent.counters.read().open, 0);
     assert!(TcpStream::connect(agent.address).await.is_err());
+}
+
+#[tokio::test]
+async fn who_calls_between_two_agents_of_a_socket_is_answered_by_the_second() {
+    let options = AgentServerOptions::default().with_processing(Duration::from_secs(20));
+    let socket = ListenSocket::bind(&"127.0.0.1:0".parse().unwrap(), false).await.unwrap();
+    let first = Running::on(socket.clone(), options.clone());
+    let mut haproxy = first.greeted().await;
+    first.stop.send(()).unwrap();
+    assert_eq!(haproxy.farewell().await, Some(Status::NORMAL));
+    drop(haproxy);
+    first.task.await.unwrap();
+    let mut between = Haproxy::new(TcpStream::connect(first.address).await.unwrap());
+    let second = Running::on(socket, options);
+    between.greet().await;
+    between.send(&[ask(1, "a")]).await;
+    assert_eq!(between.next().await, Some(answered(1, "a")));
+    assert_eq!((first.counters.read().accepted, second.counters.read().accepted), (1, 1));
 }
 
 #[tokio::test]
