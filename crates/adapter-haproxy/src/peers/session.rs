@@ -308,11 +308,12 @@ impl PeerSession {
     fn learn(&mut self, update: &Update) -> Result<(), PeersError> {
         let desk = self.desk.and_then(|id| self.desks.get_mut(&id)).ok_or(PeersFault::NoTable)?;
         let entry = Entry::decode(&desk.definition, &update.body)?;
-        desk.last = update.id.unwrap_or_else(|| desk.last.wrapping_add(1));
         let server_key = match entry.get(DataType::SERVER_KEY) {
             Some(Datum::Name(name)) => self.heard.resolve(name)?,
             _ => None,
         };
+        // What cannot be taken is not acknowledged.
+        desk.last = update.id.unwrap_or_else(|| desk.last.wrapping_add(1));
         let table = desk.definition.id();
         self.unacknowledged.insert(table);
         self.events.push_back(PeerEvent::Learned {

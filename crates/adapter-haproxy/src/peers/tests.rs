@@ -207,6 +207,11 @@ fn what_is_refused() {
         assert_eq!(messages(&a.take_output()).last(), Some(&Message::Error(complaint)), "{}", hex(&bytes));
         assert!(a.is_over());
     }
+    // What was taken before is acknowledged, and nothing else.
+    let (mut a, _) = pair(now);
+    a.receive(&[update(&[0]), vec![10, 0x81, 5, 1, b'r', 1, 1, 5]].concat(), now);
+    let ack = Message::Ack { table: 1, update: 1 };
+    assert_eq!(messages(&a.take_output()), [Message::Error(Complaint::Protocol), ack]);
     let (mut a, _) = pair(now);
     a.receive(&[7, 1, 7, 200, 2, 1, 2, 0, 9, 10, 0x99, 0], now); // newer than we are
     assert!(a.is_open());
