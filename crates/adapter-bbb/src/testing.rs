@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use balancer_core::WallClock;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 mod calls;
 mod connection;
@@ -48,7 +48,7 @@ pub use outside::FakeHook;
 pub use state::{FakeState, LoggedRequest};
 
 use hold::{Gate, Stage};
-use listen::{BACKLOG, Listening, Port, Shared, listen};
+use listen::{BACKLOG, Listening, Shared, keep, listen};
 
 /// How a fake is started.
 #[derive(Clone, Default)]
@@ -136,7 +136,10 @@ pub enum Meetings {
 /// Dropping it closes the port and cuts every connection.
 pub struct FakeBbb {
     shared: Arc<Shared>,
-    port: tokio::sync::Mutex<Port>,
+    /// What listens while the port is open.
+    port: tokio::sync::Mutex<Option<Listening>>,
+    /// Keeps the port for as long as the fake lives: an outgoing connection of somebody else could get it otherwise.
+    _kept: Option<TcpSocket>,
 }
 
 impl fmt::Debug for FakeBbb {
@@ -160,19 +163,20 @@ impl FakeBbb {
     /// Dropping the future opens nothing.
     pub async fn start(options: FakeOptions) -> Result<Self, FakeError> {
         let failed = |source| FakeError::Listen { port: options.port, source };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port)).await.map_err(failed)?;
-        let port = listener.local_addr().map_err(failed)?.port();
+        let kept = keep((Ipv4Addr::LOCALHOST, options.port).into()).map_err(failed)?;
+        let addr = kept.local_addr().map_err(failed)?;
+        let listener = keep(addr).and_then(|socket| socket.listen(BACKLOG)).map_err(failed)?;
         let seed = RandomState::new().build_hasher().finish();
-        let shared = Arc::new(Shared::new(options, port, seed));
-        let port = tokio::sync::Mutex::new(Port::Open(listen(listener, Arc::clone(&shared))));
-        Ok(Self { shared, port })
+        let shared = Arc::new(Shared::new(options, addr.port(), seed));
+        let port = tokio::sync::Mutex::new(Some(listen(listener, Arc::clone(&shared))));
+        Ok(Self { shared, port, _kept: Some(kept) })
     }
 
     /// A fake without a port: calls are put to it by [`Self::perform`]. The same seed gives the same passwords.
     #[must_use]
     pub fn without_port(options: FakeOptions, seed: u64) -> Self {
         let port = options.port;
-        Self { shared: Arc::new(Shared::new(options, port, seed)), port: tokio::sync::Mutex::new(Port::Closed) }
+        Self { shared: Arc::new(Shared::new(options, port, seed)), port: tokio::sync::Mutex::new(None), _kept: None }
     }
 
     /// Carries out one call at once and returns its document; a redirect returns where it leads to. Modes, delays and
@@ -245,7 +249,7 @@ impl FakeBbb {
     ///
     /// # Errors
     ///
-    /// [`FakeError::Listen`] when the port was closed, could not be kept, and somebody else has taken it meanwhile.
+    /// [`FakeError::Listen`] when somebody else listens at the port meanwhile.
     ///
     /// # Cancel safety
     ///
@@ -330,14 +334,9 @@ impl FakeBbb {
     /// The port is closed even when the future is dropped, only perhaps later.
     pub async fn stop(&self) {
         let mut port = self.port.lock().await;
-        match std::mem::replace(&mut *port, Port::Closed) {
-            Port::Open(Listening { stop, task }) => {
-                drop(stop);
-                if let Ok(Some(kept)) = task.await {
-                    *port = Port::Kept(kept);
-                }
-            }
-            other => *port = other,
+        if let Some(Listening { stop, task }) = port.take() {
+            drop(stop);
+            let _ = task.await;
         }
     }
 
@@ -345,7 +344,7 @@ impl FakeBbb {
     ///
     /// # Errors
     ///
-    /// [`FakeError::Listen`] when somebody else has taken the port meanwhile.
+    /// [`FakeError::Listen`] as in [`Self::set_mode`].
     ///
     /// # Cancel safety
     ///
@@ -362,16 +361,11 @@ impl FakeBbb {
 
     async fn open(&self) -> Result<(), FakeError> {
         let mut port = self.port.lock().await;
-        let bound = match std::mem::replace(&mut *port, Port::Closed) {
-            Port::Kept(socket) => socket.listen(BACKLOG),
-            Port::Closed => TcpListener::bind((Ipv4Addr::LOCALHOST, self.shared.port)).await,
-            open @ Port::Open(_) => {
-                *port = open;
-                return Ok(());
-            }
-        };
-        let listener = bound.map_err(|source| FakeError::Listen { port: self.shared.port, source })?;
-        *port = Port::Open(listen(listener, Arc::clone(&self.shared)));
+        if port.is_none() {
+            let bound = keep(self.addr()).and_then(|socket| socket.listen(BACKLOG));
+            let listener = bound.map_err(|source| FakeError::Listen { port: self.shared.port, source })?;
+            *port = Some(listen(listener, Arc::clone(&self.shared)));
+        }
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The open port: accepts connections, counts them, and ends them together.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -53,26 +54,19 @@ impl Shared {
 /// The open port and its connections.
 pub(super) struct Listening {
     pub(super) stop: oneshot::Sender<()>,
-    pub(super) task: JoinHandle<Option<TcpSocket>>,
+    pub(super) task: JoinHandle<()>,
 }
 
-/// The port as its fake keeps it.
-pub(super) enum Port {
-    Open(Listening),
-    /// Bound, so that no outgoing connection gets it meanwhile, and not listened at: who connects is refused.
-    Kept(TcpSocket),
-    Closed,
+/// Binds an address without listening there: who connects is refused, nobody else gets the port, and one may listen
+/// beside it.
+pub(super) fn keep(addr: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    Ok(socket)
 }
 
-/// Binds an address without listening there.
-fn keep(addr: SocketAddr) -> Option<TcpSocket> {
-    let socket = TcpSocket::new_v4().ok()?;
-    socket.set_reuseaddr(true).ok()?;
-    socket.bind(addr).ok()?;
-    Some(socket)
-}
-
-/// Serves the port until the sender of `stop` is gone or used, and keeps it bound then.
+/// Serves the port until the sender of `stop` is gone or used.
 pub(super) fn listen(listener: TcpListener, shared: Arc<Shared>) -> Listening {
     let (stop, mut stopped) = oneshot::channel();
     let task = tokio::spawn(async move {
@@ -98,11 +92,8 @@ pub(super) fn listen(listener: TcpListener, shared: Arc<Shared>) -> Listening {
                 }
             }
         }
-        let addr = listener.local_addr();
         drop(listener);
-        let kept = addr.ok().and_then(keep);
         connections.shutdown().await;
-        kept
     });
     Listening { stop, task }
 }

@@ -335,14 +335,17 @@ async fn indexes_of_our_own_make_way_for_migrations() {
     let Some(server) = PostgresServer::start() else { return };
     let client = database(&server, "theirs", &scalelite()).await;
     let beside = connect(&server, "theirs").await;
-    // Whoever writes keeps an index waiting.
-    client.batch_execute("BEGIN; UPDATE recordings SET name = 'Lesson'").await.unwrap();
+    // Whoever writes keeps an index waiting. That one gives up long before the database looks for a deadlock; here it
+    // has more time for that, in which everybody may stand still for a while.
+    client.batch_execute("SET deadlock_timeout = '20s'; BEGIN; UPDATE recordings SET name = 'Lesson'").await.unwrap();
     let index = index(&server, "theirs");
     index.check().await.unwrap();
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX CONCURRENTLY balancer%' \
                  AND wait_event_type = 'Lock'";
     let count = async |text: &str| beside.query_one(text, &[]).await.unwrap().get::<_, i64>(0);
-    crate::stage::until("an index waits", async || count(waits).await == 1).await;
+    let begun = "SELECT count(*) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+                 WHERE c.relname LIKE 'balancer%' AND NOT i.indisvalid";
+    crate::stage::until("an index is begun", async || count(begun).await == 1).await;
     // From then on the database would look for a deadlock no more for the index, only for the migration.
     let lately = format!("{waits} AND query_start > clock_timestamp() - interval '1100 ms'");
     crate::stage::until("it waits no longer, or long", async || count(&lately).await == 0).await;

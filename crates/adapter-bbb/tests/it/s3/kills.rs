@@ -7,6 +7,8 @@ use crate::importing::format_files;
 use crate::importing::kills::{FOLDER, Rounds, imports_and_changes};
 
 const VARIABLE: &str = "BALANCER_KILLED_BUCKET";
+/// What a killed one leaves is taken over after this time; nobody alive stands still for so long.
+const LEASE: Duration = Duration::from_secs(5);
 
 /// What the process that is killed is told.
 fn told(o: &BucketOptions) -> String {
@@ -21,7 +23,7 @@ async fn the_one_that_is_killed() {
     let Ok(told) = std::env::var(VARIABLE) else { return };
     let told: Vec<_> = told.split(' ').collect();
     let mut o = BucketOptions::new(S3Server::BUCKET, told[0], Secret::new(told[1]));
-    (o.endpoint, o.prefix, o.lease) = (Some(told[2].to_owned()), told[3].to_owned(), Duration::from_millis(800));
+    (o.endpoint, o.prefix, o.lease) = (Some(told[2].to_owned()), told[3].to_owned(), LEASE);
     let trees = RecordingTrees::in_bucket(bucket(&o), Path::new(&folder).join("work"));
     imports_and_changes(Path::new(&folder), trees).await;
 }
@@ -29,7 +31,7 @@ async fn the_one_that_is_killed() {
 async fn kill_again_and_again(times: u32) {
     let Some(server) = S3Server::shared() else { return };
     let mut o = options(server);
-    o.lease = Duration::from_millis(800);
+    o.lease = LEASE;
     let bucket = bucket(&o);
     let folder = Folder::new("s3-kills");
     std::fs::create_dir_all(folder.join("spool")).unwrap();

