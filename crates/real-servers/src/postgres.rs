@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use crate::{Folder, free_port};
 
@@ -17,6 +18,9 @@ pub struct PostgresServer {
     /// Settings besides those that every server has, as `name=value`.
     settings: Vec<String>,
 }
+
+/// How long a server may take to start again.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The server that tests share while any of them uses it.
 static SHARED: Mutex<Weak<PostgresServer>> = Mutex::new(Weak::new());
@@ -181,7 +185,10 @@ impl PostgresServer {
     /// When it does not start.
     pub fn resume(&mut self) {
         // The processes of a killed one may not all be gone at once.
-        assert!((0..20).any(|_| self.run()), "postgres does not start again");
+        let deadline = Instant::now() + PATIENCE;
+        while !self.run() {
+            assert!(Instant::now() < deadline, "postgres does not start again");
+        }
     }
 
     /// Sends a signal to the server and all its processes: `STOP`, `CONT`.

@@ -52,7 +52,11 @@ async fn what_is_wrong_is_named_with_its_remedy() {
             "the access key is refused: HTTP 403 (InvalidAccessKeyId",
             "check its id, its secret",
         ),
-        (changed(&|o| o.bucket = "nowhere".to_owned()), "there is no such bucket: HTTP 404", "make it, or name another"),
+        (
+            changed(&|o| o.bucket = "nowhere".to_owned()),
+            "there is no such bucket: HTTP 404",
+            "make it, or name another",
+        ),
         (
             changed(&|o| o.endpoint = Some(format!("http://127.0.0.1:{nobody}"))),
             "refuses connections",
