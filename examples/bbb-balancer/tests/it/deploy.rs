@@ -55,7 +55,8 @@ fn the_service_manager_is_told() {
         .env("BIND", format!("127.0.0.1:{port}"))
         .env("BALANCER_DATA_DIR", folder.0.join("data"))
         .env("NOTIFY_SOCKET", &path)
-        .env("WATCHDOG_USEC", "200000")
+        // Twice in that time, and some ten words wait for whoever does not listen: the last one is to find room.
+        .env("WATCHDOG_USEC", "2000000")
         .stdout(Stdio::null())
         .spawn()
         .unwrap();

@@ -9,6 +9,7 @@ use adapter_bbb::testing::{FakeBbb, FakeOptions, MeetingSpec};
 
 use crate::import::Redis;
 use crate::processes::{self, free_port, http, signed, until};
+use crate::run;
 use guide::Guide;
 use recordings::Recordings;
 
@@ -223,6 +224,12 @@ fn play_and_import(recordings: &Recordings, guide: &mut Guide, front: &FrontEnd<
     assert!(listed.contains("<recordID>old-1<") && listed.contains("<course>7</course>"), "{listed}");
     // At the start as well: what waits comes in.
     until("the archive is imported", || (!recordings.has("spool/new-1.tar")).then_some(()));
+    // And is done with what else is there: who imports meanwhile is told to wait.
+    let url = format!("http://127.0.0.1:{}", front.port);
+    until("no import is under way", || {
+        let ran = run(&["recordings", "import"], &[("BALANCER_URL", &url), ("BALANCER_SECRET", SECRET)]);
+        (!ran.err.contains("still under way")).then_some(())
+    });
     let told = guide.follow_to("5. Recordings", &[0, 1, 0]);
     assert!(told.contains("old-1") && told.contains("Of old"), "{told}");
     assert!(told.contains("bad-1.tar: KEPT in the spool: "), "{told}");

@@ -104,6 +104,8 @@ async fn a_real_balancer_stays_as_it_is() {
         for n in 0..6 {
             assert!(lb.create(&format!("m{n}")).contains("SUCCESS"));
         }
+        // What they add to the loads is shown some time later, unless it is measured.
+        lb.poll();
         let url = format!("http://127.0.0.1:{}", lb.port);
         let run = |args: &[&str]| crate::run(args, &[("BALANCER_URL", &url), ("BALANCER_SECRET", SECRET)]);
         let seen = || {
