@@ -13,14 +13,14 @@
 //!   number and the reverse, loads stand in the set of their state, and no key is left of a removed server. Looked at
 //!   by one script, hence at one moment.
 //! - **Nothing acknowledged is lost.** A meeting whose create was answered with success, and whose server was not
-//!   disturbed since 4 s before that create, is bound to that server, is listed there, and joins lead there. A server
+//!   disturbed since some seconds ([`world::Times::margin`]) before that create, is bound to that server, is listed there, and joins lead there. A server
 //!   counts as disturbed while it is killed, stopped, misbehaves or is removed; being cordoned, and whatever happens to
 //!   Redis or a balancer, excuses nothing.
 //! - **One way.** A join through either balancer leads to the same server.
 //! - **No second copy.** A copy of a meeting on an undisturbed server that is not its home is a *stray*: left there by
 //!   a create or an end that was under way when the server, Redis or a balancer failed. Nobody is in it (joins are not
 //!   followed to the servers here), hence the balancer finds it by a poll and ends it;
-//!   it may be seen for [`check::stray_limit`] after the last disturbance of that server and of Redis and the last
+//!   it may be seen for [`world::Times::stray_limit`] after the last disturbance of that server and of Redis and the last
 //!   request about it, no longer.
 //! - **Every callback arrives.** Statistics that a server told a balancer, and that were acknowledged, arrive at least
 //!   once at the front-end that the meeting's create named, which refuses one in five when it comes first. Looked
@@ -50,7 +50,7 @@ mod world;
 
 use model::{Chance, Model};
 use turn::Queue;
-use world::World;
+use world::{Times, World};
 
 /// How long, how many, by which chance.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +60,7 @@ pub(crate) struct Plan {
     meetings: usize,
     servers: usize,
     lanes: usize,
+    times: Times,
 }
 
 /// A run: what is tested, and what is known of it.
@@ -82,20 +83,20 @@ fn seed() -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_while_everything_fails() {
-    run(Plan { seconds: 8, seed: seed(), meetings: 100, servers: 6, lanes: 4 }).await;
+    run(Plan { seconds: 8, seed: seed(), meetings: 100, servers: 6, lanes: 4, times: Times::PATIENT }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "five minutes: cargo xtask soak"]
 async fn long_soak() {
     let seconds = setting("SOAK_SECONDS").unwrap_or(300);
-    run(Plan { seconds, seed: seed(), meetings: 1_000, servers: 8, lanes: 6 }).await;
+    run(Plan { seconds, seed: seed(), meetings: 1_000, servers: 8, lanes: 6, times: Times::SHORT }).await;
 }
 
 async fn run(plan: Plan) {
     println!("\nsoak: {plan:?}");
     let folder = std::env::temp_dir().join(format!("bbb-balancer-soak-{}-{}", std::process::id(), plan.seed));
-    let Some(world) = World::start(plan.servers, &folder).await else { return };
+    let Some(world) = World::start(plan.servers, plan.times, &folder).await else { return };
     let soak = Arc::new(Soak { plan, world, model: Model::new(plan.meetings) });
     let mut chance = Chance::new(plan.seed);
     let end = Instant::now() + Duration::from_secs(plan.seconds);

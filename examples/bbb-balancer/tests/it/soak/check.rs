@@ -8,18 +8,10 @@ use balancer_core::RedisReply;
 use super::Soak;
 use super::model::{State, name};
 use super::turn::ask;
-use super::world::{CALL_TIME, POLL, lock};
+use super::world::{POLL, lock};
 
-/// A server counts as undisturbed for a create begun so long after its last disturbance: until then, calls that
-/// waited at it may still be carried out.
-const MARGIN: Duration = Duration::from_secs(4);
-
-/// How long a copy of a meeting may be left on a server that is not its home, after that server or Redis was disturbed
-/// or the meeting asked for: the balancer's own grace for young bindings (twice the time of a call and 5 s), and some
-/// polls.
-pub(super) fn stray_limit() -> Duration {
-    CALL_TIME * 2 + Duration::from_secs(5) + POLL * 5
-}
+/// So long an undisturbed server may take to list its meetings.
+const LISTED: Duration = Duration::from_secs(10);
 
 /// Everything that is out of step in Redis, and the server of every meeting, in one step.
 pub(super) const STEP: &str = "
@@ -101,7 +93,7 @@ impl Soak {
         let mut lists = Lists::new();
         let asked = self.world.servers.iter().map(|s| async move {
             let since = s.calm.since()?;
-            let list = s.meetings().await;
+            let list = s.meetings(LISTED).await;
             (s.calm.since() == Some(since)).then_some((s.port, list))
         });
         for found in join_all(asked).await.into_iter().flatten() {
@@ -109,7 +101,7 @@ impl Soak {
                 (port, Some(list)) => {
                     lists.insert(port, list.into_iter().collect());
                 }
-                (port, None) => println!("note: server {port} is undisturbed and lists nothing within 5 s"),
+                (port, None) => println!("note: server {port} is undisturbed and lists nothing within {LISTED:?}"),
             }
         }
         lists
@@ -123,7 +115,7 @@ impl Soak {
     /// before): it must have it now.
     fn firm(&self, state: State) -> Option<u16> {
         let State::Alive { since, home: Some(home) } = state else { return None };
-        self.calm_since(home).filter(|calm| *calm + MARGIN < since).map(|_| home)
+        self.calm_since(home).filter(|calm| *calm + self.world.times.margin() < since).map(|_| home)
     }
 
     /// What must hold at any time, of the meetings nobody asks for.
@@ -173,12 +165,12 @@ impl Soak {
         let redis = self.world.redis.calm.since();
         let (Some(server), Some(redis)) = (self.calm_since(port), redis) else { return };
         let quiet = server.max(redis).max(last).elapsed();
-        if quiet > stray_limit() {
+        if quiet > self.world.times.stray_limit() {
             let what =
                 format!("{} runs on {port} and is bound to {home:?}, {quiet:?} after the last disturbance", name(n));
             self.model.violate(Some(n), &what);
         } else if let State::Ended { since } = state
-            && server + MARGIN < since
+            && server + self.world.times.margin() < since
         {
             self.model.count("strays", "of ended meetings, on an undisturbed server");
         }
@@ -211,7 +203,7 @@ impl Soak {
     /// Waits until everything is seen to be whole: every server online for both balancers, no copy astray, Redis in
     /// step. What does not become so in time is a violation.
     pub(super) async fn settle(&self) {
-        let end = Instant::now() + stray_limit() * 3;
+        let end = Instant::now() + self.world.times.stray_limit() * 3;
         let mut whole: Option<Instant> = None;
         loop {
             let mut left = Vec::new();
@@ -235,7 +227,7 @@ impl Soak {
             }
             if left.is_empty() {
                 // Still so when whatever the balancers had under way is over.
-                if whole.get_or_insert_with(Instant::now).elapsed() > CALL_TIME {
+                if whole.get_or_insert_with(Instant::now).elapsed() > self.world.times.call() {
                     return;
                 }
             } else {

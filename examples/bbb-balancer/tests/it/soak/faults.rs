@@ -179,7 +179,7 @@ async fn of_process(soak: &Soak, fault: Fault, at: usize, lasts: Duration) {
         ServerSlow => "0 slow 700".to_owned(),
         ServerCuts => "0 cut".to_owned(),
         CreatesCut => "0 cut-create".to_owned(),
-        CreatesLate => "0 late-create 4000".to_owned(),
+        CreatesLate => format!("0 late-create {}", soak.world.times.late().as_millis()),
         _ => String::new(),
     };
     match (fault, process.as_mut()) {

@@ -6,8 +6,8 @@ use adapter_bbb::{Algorithm, Params, signed_url};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Nothing may take longer than this: twice what the slowest create may take by its own limits.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// Nothing may take longer than this: twice what the slowest create may take by its own limits, and more.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answer {

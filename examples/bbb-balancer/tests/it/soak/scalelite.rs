@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 use balancer_core::{RedisLink, RedisOptions};
 
-use super::check::{STEP, join_all, stray_limit, words};
-use super::http::Answer;
+use super::check::{STEP, join_all, words};
+use super::http::{Answer, PATIENCE};
 use super::model::Chance;
-use super::world::{Server, World, lock};
+use super::world::{Server, Times, World, lock};
 use super::{seed, setting};
 use writer::Writer;
 
@@ -185,7 +185,7 @@ impl Stage {
 
     async fn copies(&self) -> BTreeMap<String, BTreeSet<u16>> {
         let mut copies: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
-        let lists = join_all(self.world.servers.iter().map(|s| async move { (s.port, s.meetings().await) })).await;
+        let lists = join_all(self.world.servers.iter().map(|s| async move { (s.port, s.meetings(PATIENCE).await) })).await;
         for (port, list) in lists {
             for id in list.expect("a server lists its meetings") {
                 copies.entry(id).or_default().insert(port);
@@ -216,7 +216,7 @@ impl Stage {
             for (id, on) in now.iter().filter(|(_, on)| on.len() > 1) {
                 self.count("looks", "second copies seen".to_owned());
                 let since = *copies.entry(id.clone()).or_insert_with(Instant::now);
-                if since.elapsed() > stray_limit() * 2 {
+                if since.elapsed() > self.world.times.stray_limit() * 2 {
                     self.violate(format!("{id} has run on {on:?} for {:?}", since.elapsed()));
                 }
             }
@@ -241,7 +241,7 @@ impl Stage {
         for s in &self.world.servers {
             self.world.set_state(s, "enable").await;
         }
-        let end = Instant::now() + stray_limit() * 3;
+        let end = Instant::now() + self.world.times.stray_limit() * 3;
         loop {
             self.poll_all().await;
             let (mut bad, homes) = self.redis_state().await;
@@ -268,9 +268,10 @@ impl Stage {
 async fn run(plan: Plan) {
     println!("\nscalelite: {plan:?}");
     let folder = std::env::temp_dir().join(format!("bbb-balancer-scalelite-{}-{}", std::process::id(), plan.seed));
-    let Some(world) = World::start(plan.servers, &folder).await else { return };
+    let Some(world) = World::start(plan.servers, Times::PATIENT, &folder).await else { return };
     let url = format!("redis://127.0.0.1:{}", world.redis.port());
-    let link = RedisLink::new(RedisOptions::from_url(&url).unwrap().connections(1)).unwrap();
+    let options = RedisOptions::from_url(&url).unwrap().connections(1).response_timeout(PATIENCE);
+    let link = RedisLink::new(options).unwrap();
     let began = Instant::now();
     let mut chance = Chance::new(plan.seed);
     let mut writer = Writer::new(link, Chance::new(chance.next()));

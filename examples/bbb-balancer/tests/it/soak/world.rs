@@ -16,9 +16,52 @@ use super::http::{Answer, Lost, PATIENCE, http, signed};
 use crate::processes::{Guard, free_port};
 
 pub(super) const SECRET: &str = "soak-secret";
-/// `CONNECT_TIMEOUT` and `RESPONSE_TIMEOUT` of the balancers together.
-pub(super) const CALL_TIME: Duration = Duration::from_millis(2_500);
 pub(super) const POLL: Duration = Duration::from_secs(1);
+/// So long somebody may stand still on a busy machine without anybody having disturbed him.
+const BUSY: Duration = Duration::from_secs(3);
+
+/// `CONNECT_TIMEOUT`, `RESPONSE_TIMEOUT` and `REDIS_POOL_TIMEOUT` of the balancers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    connect: Duration,
+    response: Duration,
+    store: Duration,
+}
+
+impl Times {
+    /// Calls run out of time often.
+    pub(super) const SHORT: Self = Self::of(500, 2_000, 2_000);
+    /// Only calls that are meant to run out of time do, on a busy machine as well.
+    pub(super) const PATIENT: Self = Self::of(1_000, 5_000, 8_000);
+
+    const fn of(connect_ms: u64, response_ms: u64, store_ms: u64) -> Self {
+        let [connect, response] = [Duration::from_millis(connect_ms), Duration::from_millis(response_ms)];
+        Self { connect, response, store: Duration::from_millis(store_ms) }
+    }
+
+    /// Both together: one call.
+    pub(super) fn call(self) -> Duration {
+        self.connect + self.response
+    }
+
+    /// A create that is carried out so late has been given up by whoever sent it.
+    pub(super) fn late(self) -> Duration {
+        self.call() + Duration::from_millis(1_500)
+    }
+
+    /// A server counts as undisturbed for a create begun so long after its last disturbance: until then, calls that
+    /// waited at it may still be carried out.
+    pub(super) fn margin(self) -> Duration {
+        self.late() + BUSY
+    }
+
+    /// How long a copy of a meeting may be left on a server that is not its home, after that server or Redis was
+    /// disturbed or the meeting asked for: the balancer's own grace for young bindings (twice the time of a call and
+    /// 5 s), some polls, and what a busy machine adds to each of them.
+    pub(super) fn stray_limit(self) -> Duration {
+        self.call() * 2 + Duration::from_secs(5) + POLL * 5 + BUSY * 3
+    }
+}
 
 pub(super) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
     m.lock().unwrap_or_else(PoisonError::into_inner)
@@ -29,8 +72,10 @@ pub(super) fn lock<T>(m: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct Calm(Mutex<(Option<String>, Instant)>);
 
 impl Calm {
+    /// At the beginning nothing waits anywhere: as if it had been calm for long.
     fn new() -> Self {
-        Self(Mutex::new((None, Instant::now())))
+        let now = Instant::now();
+        Self(Mutex::new((None, now.checked_sub(Duration::from_secs(60)).unwrap_or(now))))
     }
 
     pub(super) fn disturb(&self, how: &str) {
@@ -63,9 +108,9 @@ impl Server {
     }
 
     /// The meetings the server lists itself.
-    pub(super) async fn meetings(&self) -> Option<Vec<String>> {
+    pub(super) async fn meetings(&self, within: Duration) -> Option<Vec<String>> {
         let path = signed("/bigbluebutton/api", "getMeetings", &[], FAKE_SECRET);
-        let answer = http(self.port, &path, None, Duration::from_secs(5)).await.ok()?;
+        let answer = http(self.port, &path, None, within).await.ok()?;
         let list = adapter_bbb::meetings(answer.body.as_bytes()).ok()?;
         Some(list.iter().map(|m| m.id.to_string()).collect())
     }
@@ -184,11 +229,12 @@ pub(super) struct World {
     pub(super) removed: Mutex<Vec<String>>,
     pub(super) folder: PathBuf,
     pub(super) front_end: FrontEnd,
+    pub(super) times: Times,
 }
 
 impl World {
     /// `None`: there is no redis-server.
-    pub(super) async fn start(servers: usize, folder: &Path) -> Option<Self> {
+    pub(super) async fn start(servers: usize, times: Times, folder: &Path) -> Option<Self> {
         if let Err(e) = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status() {
             assert!(std::env::var_os("CI").is_none(), "redis-server is missing: {e}");
             eprintln!("SKIPPED: redis-server is not installed (apt-get install redis-server)");
@@ -201,12 +247,14 @@ impl World {
         let process = tokio::sync::Mutex::new(None);
         let redis = Redis { port, folder: folder.to_owned(), process, link, calm: Calm::new() };
         redis.start().await;
+        let Times { connect, response, store } = times;
+        let [connect, response, store] = [connect, response, store].map(|time| time.as_secs_f64().to_string());
         let env = [
             ("REDIS_URL", url.as_str()),
-            ("REDIS_POOL_TIMEOUT", "2"),
+            ("REDIS_POOL_TIMEOUT", store.as_str()),
             ("POLL_INTERVAL", "1"),
-            ("CONNECT_TIMEOUT", "0.5"),
-            ("RESPONSE_TIMEOUT", "2"),
+            ("CONNECT_TIMEOUT", connect.as_str()),
+            ("RESPONSE_TIMEOUT", response.as_str()),
             ("URL_HOST", "127.0.0.1"),
             ("BALANCER_CALLBACK_ALLOW", "127.0.0.0/8"),
         ];
@@ -216,14 +264,15 @@ impl World {
             b.start().await;
         }
         let servers = (0..servers).map(|_| {
-            let fakes = Fakes::start(&[0]);
-            let port = fakes.ports[0];
+            // It is killed and comes back at its port, which nobody else gets meanwhile.
+            let port = free_port();
+            let fakes = Fakes::start(&[port]);
             let process = tokio::sync::Mutex::new(Some(fakes));
             Server { port, process, id: Mutex::default(), calm: Calm::new() }
         });
         let (ids, removed) = (Mutex::default(), Mutex::default());
         let servers = servers.collect();
-        let world = Self { redis, balancers, servers, ids, removed, folder: folder.to_owned(), front_end };
+        let world = Self { redis, balancers, servers, ids, removed, folder: folder.to_owned(), front_end, times };
         for s in &world.servers {
             world.add(s).await;
         }
