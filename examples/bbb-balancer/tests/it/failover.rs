@@ -29,7 +29,8 @@ async fn stage(
         fakes.push(FakeBbb::start(FakeOptions::new(format!("s{n}"))).await.unwrap());
     }
     let (all, ids) = block_in_place(|| {
-        let all: Vec<Balancer> = (0..processes).map(|_| Balancer::start(redis, &interval.as_secs().to_string())).collect();
+        let all: Vec<Balancer> =
+            (0..processes).map(|_| Balancer::start(redis, &interval.as_secs().to_string())).collect();
         let ids = fakes.iter().map(|f| all[0].add(&f.base(), f.secret())).collect();
         until("the polls are divided", || {
             let known = all.iter().all(|b| b.status()["processes"] == processes);

@@ -18,7 +18,7 @@ use crate::haproxy::Installed;
 use console::Failure;
 
 /// How long it may take to start.
-const START: Duration = Duration::from_secs(10);
+const START: Duration = Duration::from_secs(30);
 /// How long it may take to end before it is killed.
 const END: Duration = Duration::from_secs(3);
 /// How often HAProxy looks after a server. In earnest it does so every two seconds and more.

@@ -1,6 +1,7 @@
 //! People who come to a lesson, stay, and come again when they are cut off.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,22 +25,47 @@ pub(super) struct Stage {
     /// How often each of them asks for the room beside the connection.
     pub(super) polls: Duration,
     ledger: Mutex<Ledger>,
+    /// How many are on their way in.
+    coming: AtomicUsize,
 }
 
 impl Stage {
     pub(super) fn new(kind: DemoKind, address: SocketAddr, polls: Duration) -> Self {
-        Self { kind, address, polls, ledger: Mutex::default() }
+        Self { kind, address, polls, ledger: Mutex::default(), coming: AtomicUsize::new(0) }
     }
 
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// How many have not been in their room yet.
+    pub(super) fn coming(&self) -> usize {
+        self.coming.load(Relaxed)
+    }
+}
+
+/// Somebody who is on the way in.
+#[derive(Debug)]
+pub(super) struct Coming(Arc<Stage>);
+
+impl Coming {
+    pub(super) fn new(stage: Arc<Stage>) -> Self {
+        stage.coming.fetch_add(1, Relaxed);
+        Self(stage)
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.coming.fetch_sub(1, Relaxed);
+    }
 }
 
 /// One of the people of a room, until the lesson ends.
-pub(super) async fn attend(stage: Arc<Stage>, room: String, seat: usize, mut ended: watch::Receiver<bool>) {
+pub(super) async fn attend(coming: Coming, room: String, seat: usize, mut ended: watch::Receiver<bool>) {
+    let stage = Arc::clone(&coming.0);
     let stay = async {
-        let mut turn = seat;
+        let (mut turn, mut coming) = (seat, Some(coming));
         loop {
             let asked = Instant::now();
             let joined = Visitor::join(stage.address, &target(stage.kind, &room, seat, Way::Join)).await;
@@ -52,6 +78,7 @@ pub(super) async fn attend(stage: Arc<Stage>, room: String, seat: usize, mut end
                 }
             };
             stage.ledger().met(&room, visitor.server(), asked);
+            drop(coming.take());
             loop {
                 tokio::select! {
                     () = visitor.cut() => break,

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use super::farm::Farm;
 use super::morning::{Lesson, MINUTES, clock, morning};
-use super::people::{Stage, attend};
+use super::people::{Coming, Stage, attend};
 use super::report::{Report, ServerRow};
 use super::steward::Steward;
 use super::{Teller, failed};
@@ -29,9 +29,9 @@ const DEATH: u32 = 100;
 const RETURN: u32 = 135;
 const _: () = assert!(RELOAD < DRAIN && DRAIN < ADDED && ADDED < DEATH && DEATH < RETURN && RETURN < MINUTES);
 /// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How long rooms may be found on two servers at the end.
-const SETTLING: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long rooms may be found on two servers at the end, and people where nobody is said to be.
+const SETTLING: Duration = Duration::from_secs(15);
 
 /// A room server, and what became of it.
 struct Member {
@@ -53,6 +53,8 @@ struct Play {
     step: Duration,
     minute: u32,
     drained: Option<usize>,
+    /// Since when it is said to be empty and is not.
+    doubted: Option<Instant>,
     dead: Option<usize>,
 }
 
@@ -84,6 +86,7 @@ pub(super) async fn play(args: &DemoArgs, haproxy: Installed) -> Result<Outcome,
         step,
         minute: 0,
         drained: None,
+        doubted: None,
         dead: None,
     };
     play.tell(&format!("{} rooms open until 11:00, on 3 servers", play.lessons.len()));
@@ -91,9 +94,11 @@ pub(super) async fn play(args: &DemoArgs, haproxy: Installed) -> Result<Outcome,
         play.happen().await?;
         play.come_and_go();
         tokio::time::sleep(play.step).await;
+        play.all_in().await?;
         play.look();
         play.minute += 1;
     }
+    play.until_drained().await;
     let splits = play.splits().await;
     let report = play.report(release, began.elapsed(), splits);
     let out = match args.output {
@@ -146,10 +151,33 @@ impl Play {
                 end.send_replace(true);
             }
             for (seat, _) in lesson.people.iter().enumerate().filter(|(_, at)| **at == self.minute) {
-                self.people.spawn(attend(Arc::clone(&self.stage), lesson.room.clone(), seat, end.subscribe()));
+                let coming = Coming::new(Arc::clone(&self.stage));
+                self.people.spawn(attend(coming, lesson.room.clone(), seat, end.subscribe()));
             }
         }
         while self.people.try_join_next().is_some() {}
+    }
+
+    /// The clock waits for whoever has not come in yet: on a busy host HAProxy may stand still for many of its minutes.
+    async fn all_in(&mut self) -> Result<(), Failure> {
+        let end = Instant::now() + PATIENCE;
+        while self.stage.coming() > 0 {
+            if Instant::now() > end {
+                return Err(Failure::timed_out("waited in vain for people to come in"));
+            }
+            tokio::time::sleep(self.step).await;
+            self.look();
+        }
+        Ok(())
+    }
+
+    /// Waits until the server that is drained is empty, and no longer than for anything else.
+    async fn until_drained(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        while self.drained.is_some_and(|at| self.members[at].state == "draining") && Instant::now() < end {
+            tokio::time::sleep(self.step).await;
+            self.look();
+        }
     }
 
     /// Looks who is where, on the servers themselves.
@@ -162,8 +190,12 @@ impl Play {
         let Some(member) = self.drained.and_then(|at| self.members.get_mut(at)) else { return };
         let name = member.server.name().to_owned();
         if member.state == "draining" && self.steward.is_empty(&name) {
-            member.state = "drained";
             let people = member.server.people();
+            // Their server may hear later than HAProxy that they have gone.
+            if people > 0 && self.doubted.get_or_insert_with(Instant::now).elapsed() < SETTLING {
+                return;
+            }
+            member.state = "drained";
             if people > 0 {
                 self.stage.ledger().broken(format!("{name} is said to be empty, and {people} people are there"));
             }

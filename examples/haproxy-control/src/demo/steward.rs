@@ -15,7 +15,7 @@ use console::Failure;
 /// How often it looks. In earnest it does so every second.
 const EVERY: Duration = Duration::from_millis(100);
 /// How long it may take to take over, and to carry an order out.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A control loop under way; it ends when dropped.
 #[derive(Debug)]

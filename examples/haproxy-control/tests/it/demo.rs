@@ -135,7 +135,8 @@ fn interrupted_it_leaves_nothing() {
         assert!(playing.left().len() >= 2);
         assert!(Command::new("kill").arg(signal).arg(playing.0.id().to_string()).status().unwrap().success());
         assert_eq!(playing.0.wait().unwrap().code(), Some(1), "{signal}");
-        assert_eq!(lines.next().unwrap(), "error: interrupted");
+        // It may have told of something else before it heard.
+        assert!(lines.any(|line| line == "error: interrupted"), "{signal}");
         playing.nothing_is_left();
     }
 }

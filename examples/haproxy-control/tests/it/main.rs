@@ -86,6 +86,6 @@ pub(crate) fn until<T>(what: &str, mut seen: impl FnMut() -> Option<T>) -> T {
             return seen;
         }
         assert!(Instant::now() < end, "{what}: not within a minute");
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(5));
     }
 }

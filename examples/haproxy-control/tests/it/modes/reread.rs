@@ -31,7 +31,7 @@ fn settings_are_read_again_under_people_who_come() {
             let ours = format!("[agent]\nlisten = \"127.0.0.1:{port}\"");
             let wider = format!("[agent]\nanywhere = true\nlisten = \"0.0.0.0:{port}\"");
             let listen = format!("listen = \"127.0.0.1:{}\"\n", site.apis[0]);
-            let tokened = first.replace(&listen, &format!("{listen}token = \"sesame\"\n")).replace("1500ms", "1700ms");
+            let tokened = first.replace(&listen, &format!("{listen}token = \"sesame\"\n")).replace("\"8s\"", "\"9s\"");
             for (turn, settings) in [(1, tokened), (2, first.replace(&ours, &wider))] {
                 site.folder.put(&file, settings);
                 site.signal(0, "-HUP");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// So long after somebody was met at a new server others may still be sent to the dead one.
-const MOVING: Duration = Duration::from_secs(2);
+const MOVING: Duration = Duration::from_secs(10);
 /// The most words about what went wrong.
 const MAX_WORDS: usize = 20;
 
