@@ -163,9 +163,11 @@ impl Site {
                 }
             }
             text.push_str(&format!(
-                "[store]\nurl = \"{}\"\ntimeout = \"4s\"\n[loop]\nevery = \"50ms\"\nlearn = \"50ms\"\n\
+                "[store]\nurl = \"{}\"\ntimeout = \"{}\"\n[loop]\nevery = \"50ms\"\nlearn = \"50ms\"\n\
                  resync = \"1s\"\n[http]\nlisten = \"127.0.0.1:{}\"\n{}",
                 wish.store.replace("FOLDER", &at),
+                // Whoever is not to be waited for long is not waited for long by us either.
+                if wish.patience < 1000 { "300ms" } else { "4s" },
                 site.apis[n],
                 wish.settings
             ));
