@@ -163,8 +163,9 @@ impl<'a> Watching<'a> {
             }
         }
         // Half a step may be worse than none or all of it; its deadline holds.
-        if let Some((_, call)) = self.calling.take() {
-            complain(&call.await.text);
+        if let Some((_, call)) = &mut self.calling {
+            let ended = call.await;
+            self.ended(&ended);
         }
         live.end().await
     }

@@ -207,7 +207,7 @@ pub(crate) struct WatchArgs {
     /// How often to print the table, in seconds
     #[arg(long, default_value = "2", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) every: u64,
-    /// End so many seconds after the room was joined
+    /// End so many seconds after the room was joined, or where only a log is followed, after it was read
     #[arg(long = "for", value_name = "SECONDS")]
     pub(crate) seconds: Option<u64>,
 }

@@ -67,6 +67,10 @@ impl Live {
     pub(crate) async fn next(&mut self) -> Result<Moment, Failure> {
         let end = self.end;
         tokio::select! {
+            // What came and what is due when the time is up is not left out.
+            biased;
+            () = self.signal.as_mut() => Ok(Moment::Over),
+            _ = self.ticks.tick() => Ok(Moment::Tick(self.pool.check())),
             event = self.feed.next() => {
                 let event = event.ok_or_else(|| Failure::failed("the connection ended"))?;
                 let up = self.pool.link == Link::Up;
@@ -81,11 +85,9 @@ impl Live {
                 }
                 Ok(Moment::Told(happened, joined))
             }
-            _ = self.ticks.tick() => Ok(Moment::Tick(self.pool.check())),
             () = async { match end { Some(end) => sleep_until(end).await, None => std::future::pending().await } } => {
                 Ok(Moment::Over)
             }
-            () = self.signal.as_mut() => Ok(Moment::Over),
         }
     }
 

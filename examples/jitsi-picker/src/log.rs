@@ -27,6 +27,8 @@ pub(crate) enum News {
     Line(String),
     /// Something about the file itself.
     File(String),
+    /// What was there at the beginning has been read.
+    Read,
     /// There will be no more.
     End,
 }
@@ -65,6 +67,7 @@ pub(crate) fn follow(path: &Path, start: FollowStart) -> Result<mpsc::Receiver<N
 }
 
 fn piped(tell: &mpsc::Sender<News>) {
+    let _ = tell.blocking_send(News::Read);
     let (mut input, mut lines) = (BufReader::new(std::io::stdin()), LineSplitter::new());
     let (mut chunk, mut open) = (vec![0; 16 * 1024], true);
     while open {
@@ -83,7 +86,7 @@ fn piped(tell: &mpsc::Sender<News>) {
 
 fn grown(mut follower: LogFollower, tell: &mpsc::Sender<News>) {
     let name = follower.path().display().to_string();
-    let mut trouble = String::new();
+    let (mut trouble, mut read) = (String::new(), false);
     while !tell.is_closed() {
         let mut open = true;
         let found = follower.poll(|line| {
@@ -104,6 +107,9 @@ fn grown(mut follower: LogFollower, tell: &mpsc::Sender<News>) {
             trouble = told;
         }
         if !more {
+            if !std::mem::replace(&mut read, true) && tell.blocking_send(News::Read).is_err() {
+                return;
+            }
             std::thread::sleep(LOOK);
         }
     }

@@ -71,12 +71,16 @@ async fn log_alone(args: &WatchArgs, path: &Path) -> Result<Exit, Failure> {
     let (mut screen, mut told) = (Screen::new(args.look.output), Told::default());
     let mut ticks = interval(Duration::from_secs(args.every));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let end = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    // However long it takes to read what there is, all of that counts.
+    let mut end = None;
     let mut signal = std::pin::pin!(console::signalled());
     let mut drawn = 0;
     loop {
         let reading = tokio::select! {
             it = next(&mut news) => {
+                if matches!(it, News::Read) {
+                    end = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
+                }
                 let over = matches!(it, News::End);
                 let reading = screen.news(&it, &mut told);
                 if over {
@@ -121,7 +125,7 @@ impl Screen {
         let happened = match it {
             News::Line(line) => told.line(line),
             News::File(what) => Some(Happening::of(Kind::LogFile, None, what.as_str())),
-            News::End => None,
+            News::Read | News::End => None,
         };
         self.tell(happened.into_iter().collect())
     }

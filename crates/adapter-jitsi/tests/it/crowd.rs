@@ -52,14 +52,14 @@ async fn crowd(size: Size) {
     focus.until("all conferences run", |focus| focus.running() >= size.conferences).await;
     focus.placing("calm", size.sample).await;
 
-    let dead = focus.busiest(size.victims);
+    let dead = focus.busiest(size.victims).await;
     for bridge in &dead {
         focus.kill(bridge, true);
     }
     focus.until("the dead are removed", |focus| focus.ledger.knows_all()).await;
     focus.placing("nobody comes to them", size.sample).await;
 
-    let hot = focus.busiest(size.victims);
+    let hot = focus.busiest(size.victims).await;
     for bridge in &hot {
         focus.ledger.does(Known::Overloaded, bridge);
         focus.jvb(bridge).change(|figures| figures.stress = Some(0.97));
@@ -67,7 +67,7 @@ async fn crowd(size: Size) {
     focus.until("the overloaded are known", |focus| focus.ledger.knows_all()).await;
     focus.placing("nobody comes to them", size.sample).await;
 
-    let drained = focus.busiest(size.victims);
+    let drained = focus.busiest(size.victims).await;
     for bridge in &drained {
         focus.ledger.does(Known::Draining, bridge);
         focus.jvb(bridge).drain(true);
@@ -75,7 +75,7 @@ async fn crowd(size: Size) {
     focus.until("the drained are known", |focus| focus.ledger.knows_all()).await;
     focus.placing("nobody comes to them", size.sample).await;
 
-    let frozen = focus.busiest(size.victims);
+    let frozen = focus.busiest(size.victims).await;
     let others: Vec<String> = focus.ledger.good().filter(|bridge| !frozen.contains(bridge)).cloned().collect();
     let came = |focus: &Focus, to: &[String]| to.iter().map(|bridge| focus.ledger.on(bridge)).sum::<u64>();
     let before = (came(&focus, &frozen), came(&focus, &others));
@@ -89,7 +89,7 @@ async fn crowd(size: Size) {
     let frozen_got = share(came(&focus, &frozen), before.0, frozen.len());
     let others_got = share(came(&focus, &others), before.1, others.len());
 
-    let hung = focus.busiest(size.victims);
+    let hung = focus.busiest(size.victims).await;
     for bridge in &hung {
         focus.ledger.does(Known::Silent, bridge);
         focus.jvb(bridge).hang(true);
@@ -115,7 +115,7 @@ async fn crowd(size: Size) {
         })
         .await;
 
-    let victim = focus.busiest(1).remove(0);
+    let victim = focus.busiest(1).await.remove(0);
     let resyncs = focus.resyncs;
     server.kill();
     focus.kill(&victim, false);
@@ -130,7 +130,7 @@ async fn crowd(size: Size) {
     focus.well("all are well again", size.bridges).await;
 
     for seconds in size.cuts {
-        let victims = focus.busiest(size.victims);
+        let victims = focus.busiest(size.victims).await;
         let (resyncs, cut) = (focus.resyncs, Instant::now());
         proxy.set(Way::Cut);
         focus.until("our own connection is cut", |focus| !focus.connected()).await;

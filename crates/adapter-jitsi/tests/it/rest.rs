@@ -6,7 +6,7 @@ use std::time::Duration;
 use adapter_jitsi::{BridgeFigures, BridgeTable, Evacuation, FocusSettings, HealthOutcome, RestProbe};
 use balancer_core::{Backend, BackendId, HealthProbe, ProbeError, Report};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 struct Target(BackendId, String);
 
@@ -50,7 +50,7 @@ fn answer(status: &str, body: &str) -> String {
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 fn probe() -> RestProbe<Target> {
-    RestProbe::new(|target: &Target| target.1.clone()).with_timeout(Duration::from_secs(5))
+    RestProbe::new(|target: &Target| target.1.clone()).with_timeout(Duration::from_secs(30))
 }
 
 async fn ask(health: &'static str, stats: String) -> Result<Report, ProbeError> {
@@ -113,9 +113,10 @@ async fn silence_and_closed_ports_differ() {
     let target = fake(OK, String::new()).await;
     let silent = probe().with_timeout(Duration::from_millis(200)).probe(&target).await.unwrap_err();
     assert!(matches!(silent, ProbeError::Silent(_)), "{silent:?}");
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    // Bound, so that nobody else gets the port, and not listened at.
+    let closed = TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = closed.local_addr().unwrap().to_string();
     let refused = probe().probe(&Target(BackendId::new("a"), address)).await.unwrap_err();
     assert!(matches!(refused, ProbeError::Refused(_)), "{refused:?}");
     let nowhere = probe().probe(&Target(BackendId::new("a"), "no such host".to_owned())).await.unwrap_err();
@@ -128,17 +129,15 @@ async fn what_a_probe_finds_counts_in_the_table() {
     let body = r#"{"stress_level":0.9,"drain":false,"region":"eu"}"#;
     let told = Arc::new(Mutex::new(BridgeFigures::default()));
     let seen = Arc::clone(&told);
-    let probe = probe()
-        .with_timeout(Duration::from_millis(500))
-        .with_figures(move |_, figures| seen.lock().unwrap().clone_from(figures));
+    let figures = probe().with_figures(move |_, figures| seen.lock().unwrap().clone_from(figures));
     let mut table = BridgeTable::try_new(FocusSettings::default()).unwrap();
-    let well = probe.probe(&fake(OK, answer("200 OK", body)).await).await;
+    let well = figures.probe(&fake(OK, answer("200 OK", body)).await).await;
     table.update(&"jvb1".into(), &told.lock().unwrap().to_stats(), Duration::ZERO).unwrap();
     let view = table.view("jvb1", Duration::ZERO).unwrap();
     assert!(view.overloaded && !view.drain && view.region.as_deref() == Some("eu"), "{view:?}");
-    let ill = probe.probe(&fake(sick, String::new()).await).await;
-    let silent = probe.probe(&fake("", String::new()).await).await;
-    let nowhere = probe.probe(&Target(BackendId::new("a"), "no such host".to_owned())).await;
+    let ill = probe().probe(&fake(sick, String::new()).await).await;
+    let silent = probe().with_timeout(Duration::from_millis(500)).probe(&fake("", String::new()).await).await;
+    let nowhere = probe().probe(&Target(BackendId::new("a"), "no such host".to_owned())).await;
     let outcomes = [&well, &ill, &silent, &nowhere].map(HealthOutcome::of_probe);
     assert_eq!(
         outcomes,

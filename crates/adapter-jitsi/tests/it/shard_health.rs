@@ -1,7 +1,7 @@
 //! How a shard is, by its parts: stand-ins that misbehave.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adapter_jitsi::testing::{Behaviour, Part, ShardStandIn};
 use adapter_jitsi::{Shard, ShardOptions, ShardPart, ShardProbe, Shards, focus_rooms};
@@ -10,7 +10,12 @@ use balancer_core::{
 };
 
 fn probe() -> ShardProbe {
-    ShardProbe::default().with_timeout(Duration::from_millis(300))
+    ShardProbe::default().with_timeout(Duration::from_secs(20))
+}
+
+/// For parts that hang.
+fn hasty() -> ShardProbe {
+    ShardProbe::default().with_timeout(Duration::from_millis(500))
 }
 
 fn shard(id: &str, stand_in: &ShardStandIn) -> Shard {
@@ -39,10 +44,10 @@ async fn a_sound_shard_tells_its_figures() {
     jitsi.change(|focus| focus.debug = false);
     assert_eq!(probe.probe(&target).await.unwrap().facts.len(), 1);
     let focus = target.addresses().focus.clone().unwrap();
-    let closed = focus_rooms(&focus, Duration::from_secs(5)).await.unwrap_err();
+    let closed = focus_rooms(&focus, Duration::from_secs(30)).await.unwrap_err();
     assert!(closed.to_string().contains("status 404"), "{closed}");
     jitsi.change(|focus| focus.debug = true);
-    assert_eq!(focus_rooms(&focus, Duration::from_secs(5)).await.unwrap().keys().len(), 2);
+    assert_eq!(focus_rooms(&focus, Duration::from_secs(30)).await.unwrap().keys().len(), 2);
     // A large one's list is longer than any other answer.
     jitsi.change(|focus| {
         focus.rooms = (0..50_000).map(|n| format!("meeting-of-the-morning-{n}@conference.meet.example")).collect();
@@ -57,7 +62,8 @@ async fn a_sound_shard_tells_its_figures() {
 #[tokio::test]
 async fn each_part_that_fails_is_named() {
     let jitsi = ShardStandIn::start("eu-1").await.unwrap();
-    let (probe, target) = (probe(), shard("eu-1", &jitsi));
+    let (sound, hasty, target) = (probe(), hasty(), shard("eu-1", &jitsi));
+    let end = Instant::now() + Duration::from_secs(60);
     let parts = [
         (Part::Web, ShardPart::Web),
         (Part::Bosh, ShardPart::Bosh),
@@ -68,24 +74,33 @@ async fn each_part_that_fails_is_named() {
     for (told, part) in parts {
         for behaviour in [Behaviour::Fails(503), Behaviour::Hangs, Behaviour::Gone, Behaviour::Garbage] {
             jitsi.behave(told, behaviour);
-            let error = probe.probe(&target).await.unwrap_err();
-            assert!(error.to_string().contains(&format!("{part}: ")), "{part} {behaviour:?}: {error}");
-            assert!(error.answered(), "the others prove our network: {error}");
-            let seen = probe.seen(target.id()).unwrap();
-            let failed: Vec<ShardPart> = seen.parts.iter().filter(|it| it.result.is_err()).map(|it| it.part).collect();
-            assert_eq!(failed, [part], "{behaviour:?}");
+            let probe = if behaviour == Behaviour::Hangs { &hasty } else { &sound };
+            loop {
+                let error = probe.probe(&target).await.unwrap_err();
+                assert!(error.to_string().contains(&format!("{part}: ")), "{part} {behaviour:?}: {error}");
+                let seen = probe.seen(target.id()).unwrap();
+                let failed = seen.parts.iter().filter(|it| it.result.is_err()).map(|it| it.part);
+                let failed: Vec<ShardPart> = failed.collect();
+                // While one hangs, others may be late on a busy machine.
+                if behaviour == Behaviour::Hangs && failed != [part] && Instant::now() < end {
+                    continue;
+                }
+                assert_eq!(failed, [part], "{behaviour:?}");
+                assert!(error.answered(), "the others prove our network: {error}");
+                break;
+            }
             jitsi.behave(told, Behaviour::Well);
-            while probe.probe(&target).await.is_err() {}
+            while sound.probe(&target).await.is_err() {}
             met += 1;
         }
     }
     // Two at once are both named, and silence of all of them is silence.
     jitsi.behave(Part::Web, Behaviour::Fails(500));
     jitsi.change(|focus| focus.stress.clear());
-    let error = probe.probe(&target).await.unwrap_err().to_string();
+    let error = sound.probe(&target).await.unwrap_err().to_string();
     assert!(error.contains("web: ") && error.contains("bridges: ") && error.contains("status 500"), "{error}");
     jitsi.behave_all(Behaviour::Hangs);
-    let silent = probe.probe(&target).await.unwrap_err();
+    let silent = hasty.probe(&target).await.unwrap_err();
     assert!(matches!(silent, ProbeError::Silent(_)), "{silent}");
     println!("shards: {met} failures of single parts, each named");
 }
@@ -101,7 +116,7 @@ async fn health_has_hysteresis_and_rooms_stay_through_a_blip() {
     assert!(shards.place(&room, None).await.is_err(), "nobody is known to be up");
     let probe: Arc<dyn HealthProbe<Shard>> = Arc::new(probe());
     let rules = HealthRules::new(2, 2, Duration::from_secs(60));
-    let options = MonitorOptions::new(rules).timeout(Duration::from_secs(5));
+    let options = MonitorOptions::new(rules).timeout(Duration::from_secs(60));
     let monitor = Monitor::new(Arc::clone(shards.pool()), probe, options);
     monitor.poll_now().await;
     let home = shards.place(&room, None).await.unwrap().shard;

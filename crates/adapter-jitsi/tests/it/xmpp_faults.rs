@@ -7,9 +7,9 @@ use adapter_jitsi::BreweryEvent;
 use super::prosody::{Observer, Prosody, Setup, soon};
 use super::proxy::{Proxy, Way};
 
-async fn disconnected(observer: &mut Observer, limit: Duration) {
+async fn disconnected(observer: &mut Observer) {
     observer
-        .within(limit, "the loss", |event| match event {
+        .until("the loss", |event| match event {
             BreweryEvent::Disconnected { why, .. } => {
                 println!("lost: {why}");
                 Some(())
@@ -33,19 +33,20 @@ async fn cut(server: &Prosody, away: Duration) {
     assert_eq!(observer.resynced().await.present, ["dies", "stays"]);
     let cut = Instant::now();
     proxy.set(Way::Cut);
-    disconnected(&mut observer, Duration::from_secs(10)).await;
+    disconnected(&mut observer).await;
     println!("the cut was noticed after {:?}", cut.elapsed());
+    let lost = Instant::now();
     dies.die();
     let comes = server.bridge("comes");
     soon(comes.joined()).await.unwrap();
-    tokio::time::sleep_until((cut + away).into()).await;
+    tokio::time::sleep_until((lost + away).into()).await;
     for event in observer.came() {
         assert!(matches!(event, BreweryEvent::Refused { .. }), "{event:?}");
     }
     proxy.set(Way::Open);
     let resync = observer.resynced().await;
-    println!("back after {:?}, unheard for {:?}", cut.elapsed(), resync.away);
-    assert!(resync.away.is_some_and(|unheard| unheard + Duration::from_millis(300) >= away), "{resync:?}");
+    println!("back after {:?}, unheard for {:?}", lost.elapsed(), resync.away);
+    assert!(resync.away.is_some_and(|unheard| unheard >= away), "{resync:?}");
     assert_eq!(resync.present, ["comes", "stays"]);
     assert_eq!(resync.added, ["comes"]);
     assert_eq!(resync.missing, ["dies"]);
@@ -81,19 +82,18 @@ async fn a_connection_on_which_nothing_passes_is_noticed_by_a_ping() {
     let mut options = server.options("balancer", "observer");
     options.server = proxy.address.to_string();
     options.login.ping_after = Duration::from_millis(500);
-    options.login.ping_timeout = Duration::from_millis(500);
-    options.login.step_timeout = Duration::from_secs(1);
+    options.login.ping_timeout = Duration::from_secs(5);
     let mut observer = Observer::start(options);
     observer.resynced().await;
     bridge.hang(true);
-    // In silence pings are answered: nothing is lost for several rounds.
+    // In silence pings are answered: nothing is lost, for longer than one may be without an answer.
     let quiet = tokio::time::timeout(
-        Duration::from_secs(3),
+        Duration::from_secs(8),
         observer.until("a loss", |event| matches!(event, BreweryEvent::Disconnected { .. }).then_some(())),
     );
     assert!(quiet.await.is_err(), "lost although pings pass");
     proxy.set(Way::Held);
-    disconnected(&mut observer, Duration::from_secs(10)).await;
+    disconnected(&mut observer).await;
     proxy.set(Way::Open);
     assert_eq!(observer.resynced().await.present, ["jvb1"]);
     observer.stop().await;
@@ -105,14 +105,17 @@ async fn restart(orderly: bool) {
     for bridge in &bridges {
         soon(bridge.joined()).await.unwrap();
     }
-    let mut observer = Observer::start(server.options("balancer", "observer"));
+    let mut options = server.options("balancer", "observer");
+    // However slowly the server goes on from the leaves to the end of our connection.
+    options.patience.hold = Duration::from_secs(20);
+    let mut observer = Observer::start(options);
     assert_eq!(observer.resynced().await.present.len(), 3);
     if orderly {
         server.stop()
     } else {
         server.kill()
     }
-    disconnected(&mut observer, Duration::from_secs(10)).await;
+    disconnected(&mut observer).await;
     server.resume();
     let began = Instant::now();
     let resync = observer.resynced().await;

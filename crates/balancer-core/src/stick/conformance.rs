@@ -24,8 +24,10 @@ use crate::backend::BackendId;
 
 /// A time to live that no case outlives.
 const LONG: Duration = Duration::from_secs(3600);
-/// A time to live that a case waits for: long enough that a busy machine does not outwait it by mistake.
+/// A time to live that a case waits for.
 const SHORT: Duration = Duration::from_secs(1);
+/// How often a case is begun anew when a busy machine has let that pass too early.
+const ROUNDS: usize = 20;
 /// How long a real clock may lag behind.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -236,12 +238,26 @@ async fn a_binding_expires<S: StickStore>(on: &Subject<'_, S>) {
 }
 
 async fn a_hit_extends<S: StickStore>(on: &Subject<'_, S>) {
-    let extended = on.win("extended", "one", 1, SHORT).await;
-    let renewed = on.win("renewed", "one", 2, SHORT).await;
+    let mut met = None;
+    for _ in 0..ROUNDS {
+        let began = Instant::now();
+        let extended = on.win("extended", "one", 1, SHORT).await;
+        let renewed = on.win("renewed", "one", 2, SHORT).await;
+        let found = on.get(&key("extended"), Some(LONG)).await;
+        let lives = on.renew(&key("renewed"), &renewed, LONG).await;
+        if began.elapsed() < SHORT || (found.is_some() && lives) {
+            on.same(&found.as_ref(), &Some(&extended), "a hit is read");
+            on.check(lives, "what is stored can be renewed");
+            met = Some((extended, renewed));
+            break;
+        }
+        // One is over, the other may be: both are free for the next round.
+        on.release(&key("extended"), &extended).await;
+        on.release(&key("renewed"), &renewed).await;
+    }
+    let Some((extended, renewed)) = met else { panic!("{}: the store is too slow to be tested", on.case) };
     let long = on.win("long", "one", 3, LONG).await;
     on.win("looked at", "one", 4, SHORT).await;
-    on.same(&on.get(&key("extended"), Some(LONG)).await.as_ref(), &Some(&extended), "a hit is read");
-    on.check(on.renew(&key("renewed"), &renewed, LONG).await, "what is stored can be renewed");
     on.same(&on.get(&key("long"), Some(SHORT)).await.as_ref(), &Some(&long), "a hit is read");
     on.get(&key("looked at"), None).await;
     on.let_pass().await;

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use balancer_core::{HealthProbe, HttpProbe, ProbeError, Report, TcpProbe};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
-use crate::monitor::{Server, ms, secs};
+use crate::monitor::{Server, secs};
 
 /// A listener that reads the whole request, sends these bytes to everybody and hangs up; ends with the test.
 struct Canned {
@@ -47,7 +47,7 @@ async fn canned(reply: Option<Vec<u8>>) -> Canned {
 }
 
 fn http() -> HttpProbe<Server> {
-    HttpProbe::new(|s: &Server| s.address.clone(), "/up").timeout(secs(10))
+    HttpProbe::new(|s: &Server| s.address.clone(), "/up").timeout(secs(30))
 }
 
 async fn ask(probe: &impl HealthProbe<Server>, reply: &[u8]) -> Result<Report, ProbeError> {
@@ -59,22 +59,24 @@ fn fact(report: &Report, name: &str) -> Option<f64> {
     report.facts.iter().find(|(n, _)| &**n == name).map(|(_, v)| *v)
 }
 
-/// An address where nobody listens.
-async fn deserted() -> Arc<Server> {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    Server::at("gone", &listener.local_addr().unwrap().to_string())
+/// An address where nobody listens, kept from others.
+fn deserted() -> (TcpSocket, Arc<Server>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let server = Server::at("gone", &socket.local_addr().unwrap().to_string());
+    (socket, server)
 }
 
 #[tokio::test]
 async fn tcp_passes_where_somebody_listens() {
     let c = canned(None).await;
-    let report = TcpProbe::new(|s: &Server| s.address.clone()).probe(&c.server).await.unwrap();
+    let report = TcpProbe::new(|s: &Server| s.address.clone()).timeout(secs(30)).probe(&c.server).await.unwrap();
     assert!(fact(&report, "latency_seconds").is_some_and(|l| l >= 0.0));
 }
 
 #[tokio::test]
 async fn nobody_listening_is_a_refusal() {
-    let gone = deserted().await;
+    let (_kept, gone) = deserted();
     let tcp = TcpProbe::new(|s: &Server| s.address.clone()).probe(&gone).await;
     assert!(matches!(tcp, Err(ProbeError::Refused(_))), "{tcp:?}");
     let http = http().probe(&gone).await;
@@ -93,7 +95,7 @@ async fn names_that_do_not_resolve_are_told_apart() {
 #[tokio::test]
 async fn taken_and_never_answered_is_silent() {
     let c = canned(None).await;
-    let r = http().timeout(ms(50)).probe(&c.server).await;
+    let r = http().timeout(secs(5)).probe(&c.server).await;
     let e = r.unwrap_err();
     assert!(matches!(e, ProbeError::Silent(_)) && e.to_string().contains("took the connection"), "{e}");
 }
@@ -155,6 +157,6 @@ async fn endless_headers_end_at_the_limit() {
     while reply.len() < 200_000 {
         reply.extend(b"X-More: and more of it\r\n");
     }
-    let e = tokio::time::timeout(Duration::from_secs(30), ask(&http(), &reply)).await.unwrap().unwrap_err();
+    let e = tokio::time::timeout(Duration::from_secs(60), ask(&http(), &reply)).await.unwrap().unwrap_err();
     assert!(matches!(e, ProbeError::Answer(_)) && e.to_string().contains("longer than 16384"), "{e}");
 }

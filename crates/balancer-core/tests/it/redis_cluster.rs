@@ -12,7 +12,7 @@ use balancer_core::{
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::redis_server::{RedisServer, until};
+use crate::redis_server::{RedisServer, closed_port, patient, until};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SLOTS: u16 = 16384;
@@ -41,7 +41,7 @@ impl Cluster {
     }
 
     fn add(&mut self, args: &[&str]) -> Option<()> {
-        let base = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--appendonly", "no"];
+        let base = ["--cluster-enabled", "yes", "--cluster-node-timeout", "6000", "--appendonly", "no"];
         self.nodes.push(RedisServer::start(&[&base[..], args].concat())?);
         Some(())
     }
@@ -68,7 +68,7 @@ impl Cluster {
 
     /// One node, by itself.
     fn direct(&self, at: usize) -> RedisLink {
-        RedisLink::new(RedisOptions::new("127.0.0.1").port(self.nodes[at].port()).unwrap()).unwrap()
+        RedisLink::new(patient(RedisOptions::new("127.0.0.1").port(self.nodes[at].port()).unwrap())).unwrap()
     }
 
     async fn ask(&self, at: usize, command: &[&str]) -> RedisReply {
@@ -84,7 +84,7 @@ impl Cluster {
     }
 
     fn options(&self) -> RedisOptions {
-        RedisOptions::cluster(self.nodes.iter().map(|node| ("127.0.0.1", node.port())))
+        patient(RedisOptions::cluster(self.nodes.iter().map(|node| ("127.0.0.1", node.port()))))
     }
 
     fn store(&self, namespace: &str) -> RedisStore {
@@ -121,7 +121,7 @@ impl Cluster {
         loop {
             let keys = self.ask(from, &["CLUSTER", "GETKEYSINSLOT", &slot, "1"]).await;
             let Some(key) = keys.as_list().first() else { break };
-            self.ask(from, &["MIGRATE", "127.0.0.1", &port, key.as_str().unwrap(), "0", "5000"]).await;
+            self.ask(from, &["MIGRATE", "127.0.0.1", &port, key.as_str().unwrap(), "0", "30000"]).await;
         }
         for at in [to, from] {
             self.ask(at, &["CLUSTER", "SETSLOT", &slot, "NODE", &id]).await;
@@ -293,7 +293,7 @@ async fn redirections_are_followed() {
     // On a slow machine the time may be over before the first answer.
     let named = waited.to_string().contains("moves to another node");
     assert!(named || waited.kind() == StickErrorKind::Lost, "{waited}");
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(15));
     cluster.end_move(slot, from, to).await;
     assert_eq!(store.claim(&room, &want("one", 1), HOUR).await.unwrap(), Claim::Closed);
     assert!(matches!(store.claim(&room, &want("two", 1), HOUR).await, Ok(Claim::Won(_))));
@@ -345,7 +345,7 @@ async fn a_node_that_is_killed_is_replaced_by_its_replica() {
     }
     // `WAIT` is about the writes of its own connection: one more write over it covers the others.
     let write = ["SET", &format!("failing:{{{shard}}}:last"), "1"].map(str::to_owned).to_vec();
-    let wait = ["WAIT", "1", "10000"].map(str::to_owned).to_vec();
+    let wait = ["WAIT", "1", "20000"].map(str::to_owned).to_vec();
     let waited = cluster.direct(0).pipeline(&[write, wait]).await.unwrap();
     assert_eq!(waited[1].as_int(), Some(1), "the replica has it all");
     let generation = store.link().generation();
@@ -354,7 +354,6 @@ async fn a_node_that_is_killed_is_replaced_by_its_replica() {
     let answer =
         until("the replica takes over", async || store.claim(&rooms[0], &want("two", 2), HOUR).await.ok()).await;
     println!("claims work again {:?} after the kill", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(30));
     assert!(matches!(answer, Claim::Held(binding) if binding.backend == BackendId::from("one")));
     assert_ne!(store.link().generation(), generation);
     assert_eq!(store.count(&"one".into()).await.unwrap(), 20);
@@ -375,23 +374,24 @@ fn slot_of(shard: u8) -> u16 {
 #[tokio::test]
 async fn what_is_no_cluster_and_what_is_one_is_named() {
     let Some(single) = RedisServer::start(&[]) else { return };
-    let link = RedisLink::new(RedisOptions::cluster([("127.0.0.1", single.port())])).unwrap();
+    let link = RedisLink::new(patient(RedisOptions::cluster([("127.0.0.1", single.port())]))).unwrap();
     let error = link.call(&["GET", "a"]).await.unwrap_err();
     assert_eq!(error.kind(), StickErrorKind::Refused);
     assert!(error.to_string().contains("no node of a cluster"), "{error}");
-    let port = crate::redis_server::free_port();
-    let link = RedisLink::new(RedisOptions::cluster([("127.0.0.1", port)]).password("hunter2")).unwrap();
+    let (_closed, port) = closed_port();
+    let link = RedisLink::new(patient(RedisOptions::cluster([("127.0.0.1", port)]).password("hunter2"))).unwrap();
     let error = link.ping().await.unwrap_err();
     assert_eq!(error.kind(), StickErrorKind::Lost);
     let said = format!("{error} {error:?} {link:?}");
     assert!(said.contains(&format!("127.0.0.1:{port}: connection refused")) && !said.contains("hunter2"), "{said}");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = listener.local_addr().unwrap().port();
-    let quick = RedisOptions::cluster([("127.0.0.1", silent)]).response_timeout(Duration::from_secs(1));
+    let quick = RedisOptions::cluster([("127.0.0.1", silent)]).connect_timeout(Duration::from_secs(4));
+    let quick = quick.response_timeout(Duration::from_secs(14));
     let began = Instant::now();
     let error = RedisLink::new(quick).unwrap().ping().await.unwrap_err();
     assert!(error.to_string().contains(&format!("127.0.0.1:{silent}: connected, but no greeting")), "{error}");
-    assert!(began.elapsed() < Duration::from_secs(3));
+    assert!(began.elapsed() < Duration::from_secs(20));
     let Some(cluster) = Cluster::start(3, &[]).await else { return };
     let mut met = 0;
     for at in 0..3 {

@@ -11,7 +11,7 @@ use balancer_core::{
 };
 use tokio::time::Instant;
 
-use crate::redis_server::{RedisServer, free_port, until, words};
+use crate::redis_server::{RedisServer, closed_port, patient, until, words};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SECRET: &str = "hunter2";
@@ -20,7 +20,7 @@ const WATCHWORD: &str = "hunter2-watch";
 /// What a sentinel knows of its master, as it comes over the wire.
 fn known(port: u16) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     write!(stream, "AUTH {WATCHWORD}\r\nSENTINEL MASTER mymaster\r\n").unwrap();
     let (mut text, mut part) = (String::new(), [0; 4096]);
     while !text.contains("parallel-syncs") && !text.contains("-ERR") {
@@ -35,7 +35,8 @@ fn known(port: u16) -> String {
 fn sentinel(master: u16, quorum: usize) -> Option<RedisServer> {
     let mut text = format!("sentinel monitor mymaster 127.0.0.1 {master} {quorum}\n");
     for line in [
-        "sentinel down-after-milliseconds mymaster 1000",
+        // More than a busy machine may let one wait.
+        "sentinel down-after-milliseconds mymaster 6000",
         "sentinel failover-timeout mymaster 5000",
         &format!("sentinel auth-pass mymaster {SECRET}"),
         &format!("sentinel sentinel-pass {WATCHWORD}"),
@@ -88,7 +89,7 @@ impl Watched {
 
 fn options(sentinels: &[RedisServer]) -> RedisOptions {
     let places = sentinels.iter().map(|sentinel| ("127.0.0.1", sentinel.port()));
-    RedisOptions::sentinel("mymaster", places).password(SECRET).sentinel_password(WATCHWORD)
+    patient(RedisOptions::sentinel("mymaster", places).password(SECRET).sentinel_password(WATCHWORD))
 }
 
 fn store(options: RedisOptions) -> RedisStore {
@@ -96,7 +97,8 @@ fn store(options: RedisOptions) -> RedisStore {
 }
 
 fn direct(server: &RedisServer) -> RedisLink {
-    RedisLink::new(RedisOptions::new("127.0.0.1").port(server.port()).unwrap().password(SECRET)).unwrap()
+    let options = RedisOptions::new("127.0.0.1").port(server.port()).unwrap().password(SECRET);
+    RedisLink::new(patient(options)).unwrap()
 }
 
 fn key(name: &str) -> StickKey {
@@ -130,7 +132,7 @@ async fn a_master_that_is_killed_is_replaced() {
     }
     // `WAIT` is about the writes of its own connection: one more write over it covers the others.
     let link = direct(&watched.master);
-    let waited = link.pipeline(&[vec!["SET", "last", "1"], vec!["WAIT", "1", "10000"]]).await.unwrap();
+    let waited = link.pipeline(&[vec!["SET", "last", "1"], vec!["WAIT", "1", "20000"]]).await.unwrap();
     assert_eq!(waited[1].as_int(), Some(1), "the replica has it all");
     let generation = store.link().generation();
     watched.master.stop();
@@ -147,13 +149,18 @@ async fn a_master_that_is_killed_is_replaced() {
     })
     .await;
     println!("claims work again {:?} after the kill, {failed} failed", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     assert!(matches!(answer, Claim::Held(binding) if binding.backend == "one".into()));
     assert_ne!(store.link().generation(), generation);
     assert!(matches!(claim(&store, "new room", "two").await, Ok(Claim::Won(_))));
     assert_eq!(store.count(&"one".into()).await.unwrap(), 50);
     let role = direct(&watched.replica).call(&["ROLE"]).await.unwrap();
     assert_eq!(role.as_list()[0].as_str(), Some("master"));
+    // All have heard of it: as long as one has not, it names the old master.
+    let named = format!("\r\nport\r\n$5\r\n{}\r\n", watched.replica.port());
+    for sentinel in &watched.sentinels {
+        until("the sentinels name the new master", async || known(sentinel.port()).contains(&named).then_some(()))
+            .await;
+    }
     // The old master comes back, at first as one: it is not believed.
     watched.master.resume();
     assert!(matches!(claim(&store, "another room", "two").await, Ok(Claim::Won(_))));
@@ -166,7 +173,7 @@ async fn a_claim_that_a_failover_lost_is_noticed() {
     let store = watched.store();
     let Claim::Won(kept) = claim(&store, "kept", "one").await.unwrap() else { panic!("not won") };
     let link = direct(&watched.master);
-    let waited = link.pipeline(&[vec!["SET", "last", "1"], vec!["WAIT", "1", "10000"]]).await.unwrap();
+    let waited = link.pipeline(&[vec!["SET", "last", "1"], vec!["WAIT", "1", "20000"]]).await.unwrap();
     assert_eq!(waited[1].as_int(), Some(1));
     // From here on the replica hears nothing.
     let deaf = direct(&watched.replica);
@@ -248,21 +255,22 @@ async fn a_master_that_comes_back_is_asked_for_again() {
 async fn what_the_sentinels_say_is_named() {
     let Some(master) = RedisServer::start(&["--requirepass", SECRET]) else { return };
     let (Some(one), Some(two)) = (sentinel(master.port(), 1), sentinel(master.port(), 1)) else { return };
-    let (ports, nobody) = ([one.port(), two.port()], free_port());
+    let (_closed, nobody) = closed_port();
+    let ports = [one.port(), two.port()];
     let places = || ports.into_iter().map(|port| ("127.0.0.1", port));
-    let at = |name: &str| RedisOptions::sentinel(name, places()).password(SECRET).sentinel_password(WATCHWORD);
+    let at = |name: &str| patient(RedisOptions::sentinel(name, places()).password(SECRET).sentinel_password(WATCHWORD));
     let named = |port: u16| format!("127.0.0.1:{port}");
 
     let wrong = claim(&store(at("yourmaster")), "room", "one").await.unwrap_err();
     words(&wrong, StickErrorKind::Refused, &["yourmaster", &named(ports[0]), &named(ports[1]), "sentinel monitor"]);
 
-    let locked = RedisOptions::sentinel("mymaster", places()).password(SECRET);
+    let locked = patient(RedisOptions::sentinel("mymaster", places()).password(SECRET));
     words(
         &claim(&store(locked), "room", "one").await.unwrap_err(),
         StickErrorKind::Refused,
         &["NOAUTH", &named(ports[0])],
     );
-    let locked = RedisOptions::sentinel("mymaster", places()).password(SECRET).sentinel_password("hunter2-no");
+    let locked = at("mymaster").sentinel_password("hunter2-no");
     words(
         &claim(&store(locked), "room", "one").await.unwrap_err(),
         StickErrorKind::Refused,
@@ -282,8 +290,9 @@ async fn what_the_sentinels_say_is_named() {
         StickErrorKind::Lost,
         &["no sentinel answers", &named(nobody)],
     );
-    assert!(began.elapsed() < Duration::from_secs(10));
-    let not = store(RedisOptions::sentinel("mymaster", [("127.0.0.1", master.port())]).sentinel_password(SECRET));
+    assert!(began.elapsed() < Duration::from_secs(20));
+    let not = RedisOptions::sentinel("mymaster", [("127.0.0.1", master.port())]).sentinel_password(SECRET);
+    let not = store(patient(not));
     words(
         &claim(&not, "room", "one").await.unwrap_err(),
         StickErrorKind::Refused,
@@ -295,13 +304,13 @@ async fn what_the_sentinels_say_is_named() {
     let silent = listener.local_addr().unwrap().port();
     let quick = |options: RedisOptions| {
         let options = options.password(SECRET).sentinel_password(WATCHWORD);
-        options.connect_timeout(Duration::from_millis(500)).response_timeout(Duration::from_secs(2))
+        options.connect_timeout(Duration::from_secs(4)).response_timeout(Duration::from_secs(14))
     };
     let began = Instant::now();
     let mute = store(quick(RedisOptions::sentinel("mymaster", [("127.0.0.1", silent)])));
     let error = claim(&mute, "room", "one").await.unwrap_err();
     words(&error, StickErrorKind::Lost, &["no sentinel answers", &named(silent), "no greeting"]);
-    assert!(began.elapsed() < Duration::from_secs(10));
+    assert!(began.elapsed() < Duration::from_secs(20));
     let some = [silent, ports[0], ports[1]].map(|port| ("127.0.0.1", port));
     let some = store(quick(RedisOptions::sentinel("mymaster", some)).namespace("some"));
     assert!(matches!(claim(&some, "room", "one").await, Ok(Claim::Won(_))));
@@ -311,7 +320,7 @@ async fn what_the_sentinels_say_is_named() {
         "redis+sentinel://:{SECRET}@127.0.0.1:{nobody},127.0.0.1:{}/mymaster/1?sentinel_password={WATCHWORD}",
         ports[0]
     );
-    let by_url = store(RedisOptions::from_url(&url).unwrap());
+    let by_url = store(patient(RedisOptions::from_url(&url).unwrap()));
     assert!(matches!(claim(&by_url, "room", "one").await, Ok(Claim::Won(_))));
     assert_eq!(store(at("mymaster")).get(&key("room"), None).await.unwrap(), None, "another database");
 }

@@ -1,18 +1,28 @@
 //! What the tests of Redis share.
 
-#[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
 use std::time::Duration;
 
-use balancer_core::{StickError, StickErrorKind};
+use balancer_core::{RedisOptions, StickError, StickErrorKind};
 pub(crate) use real_servers::{RedisServer, free_port};
-#[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
+use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
-#[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// As patient as servers on a busy machine are slow.
+pub(crate) fn patient(options: RedisOptions) -> RedisOptions {
+    options.connect_timeout(Duration::from_secs(20)).response_timeout(Duration::from_secs(30))
+}
+
+/// A port where nobody listens for as long as the socket lives: it is bound, so that nobody else gets it.
+pub(crate) fn closed_port() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
+}
+
 /// Asks again until there is an answer.
-#[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
 pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let end = Instant::now() + DEADLINE;
     loop {

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::redis_server::{RedisServer, free_port, words};
+use crate::redis_server::{RedisServer, closed_port, patient, until, words};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const SECRET: &str = "hunter2-Ünsafe";
@@ -27,7 +27,7 @@ fn want(backend: &str, token: u64) -> Want {
 }
 
 fn at(port: u16) -> RedisOptions {
-    RedisOptions::new("127.0.0.1").port(port).unwrap()
+    patient(RedisOptions::new("127.0.0.1").port(port).unwrap())
 }
 
 fn store(options: RedisOptions) -> RedisStore {
@@ -105,13 +105,14 @@ async fn passwords_are_used_and_never_shown() {
     assert!(!format!("{right:?}").contains("hunter2"));
     let encoded: String = SECRET.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let by_url = RedisOptions::from_url(&format!("redis://default:{encoded}@127.0.0.1:{}/1", server.port())).unwrap();
-    assert_eq!(store(by_url).get(&key("room"), None).await.unwrap(), None, "another database");
+    assert_eq!(store(patient(by_url)).get(&key("room"), None).await.unwrap(), None, "another database");
 
     let none = claim(&store(at(server.port())), "room", "one").await.unwrap_err();
     words(&none, StickErrorKind::Refused, &["NOAUTH", "set one"]);
     let wrong = claim(&store(at(server.port()).password("hunter2-wrong")), "room", "one").await.unwrap_err();
     words(&wrong, StickErrorKind::Refused, &["wrong", "password", &server.port().to_string()]);
-    let not_there = claim(&store(at(free_port()).password(SECRET)), "room", "one").await.unwrap_err();
+    let (_closed, port) = closed_port();
+    let not_there = claim(&store(at(port).password(SECRET)), "room", "one").await.unwrap_err();
     words(&not_there, StickErrorKind::Lost, &["refused"]);
     let Some(open) = RedisServer::start(&[]) else { return };
     let needless = claim(&store(at(open.port()).password(SECRET)), "room", "one").await.unwrap_err();
@@ -145,13 +146,14 @@ async fn what_the_server_refuses_is_named() {
 
 #[tokio::test]
 async fn nobody_there_is_named_in_time() {
-    let port = free_port();
+    let (_closed, port) = closed_port();
     let began = Instant::now();
     let refused = claim(&store(at(port)), "room", "one").await.unwrap_err();
     words(&refused, StickErrorKind::Lost, &[&format!("127.0.0.1:{port}"), "refused", "loopback only"]);
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(15));
 
-    let unknown = claim(&store(RedisOptions::new("no-such-host.invalid")), "room", "one").await.unwrap_err();
+    let unknown = patient(RedisOptions::new("no-such-host.invalid"));
+    let unknown = claim(&store(unknown), "room", "one").await.unwrap_err();
     words(&unknown, StickErrorKind::Lost, &["no-such-host.invalid:6379", "looked up"]);
 
     let socket = claim(&store(RedisOptions::unix("/nowhere/redis.sock")), "room", "one").await.unwrap_err();
@@ -164,49 +166,48 @@ async fn a_port_that_swallows_everything_is_named_in_time() {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
-    let quick = |options: RedisOptions| {
-        options.connect_timeout(Duration::from_millis(500)).response_timeout(Duration::from_millis(800))
-    };
 
     // The system accepts, nobody answers.
-    let silent = store(quick(at(address.port())));
+    let silent = store(at(address.port()).connect_timeout(Duration::from_secs(5)));
     let began = Instant::now();
     let error = claim(&silent, "room", "one").await.unwrap_err();
     words(&error, StickErrorKind::Lost, &[&address.to_string(), "no greeting", "wrong port"]);
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(20));
 
     // With its queue full the system does not accept either, like a firewall that drops what comes.
     let mut held = Vec::new();
-    while let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_millis(100), TcpStream::connect(address)).await {
+    while let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_secs(2), TcpStream::connect(address)).await {
         held.push(stream);
         assert!(held.len() < 100, "the queue never fills");
     }
+    let silent = store(at(address.port()).connect_timeout(Duration::from_millis(500)));
     let error = claim(&silent, "room", "one").await.unwrap_err();
     words(&error, StickErrorKind::Lost, &[&address.to_string(), "firewall"]);
 
     // Many callers at once wait no longer than one.
     let began = Instant::now();
     let mut tasks = JoinSet::new();
-    for _ in 0..50 {
+    for _ in 0..100 {
         let silent = silent.clone();
         tasks.spawn(async move { claim(&silent, "room", "one").await.unwrap_err() });
     }
     for error in tasks.join_all().await {
         words(&error, StickErrorKind::Lost, &["firewall"]);
     }
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(20), "one after the other takes 50 s");
 }
 
 #[tokio::test]
 async fn a_server_that_falls_silent_is_named_in_time() {
     let Some(server) = RedisServer::start(&[]) else { return };
-    let store = store(at(server.port()).response_timeout(Duration::from_millis(300)));
-    claim(&store, "room", "one").await.unwrap();
-    store.link().call(&["CLIENT", "PAUSE", "60000", "ALL"]).await.unwrap();
+    let quick = store(at(server.port()).response_timeout(Duration::from_millis(500)));
+    let patient = store(at(server.port()));
+    until("a claim is answered", async || claim(&quick, "room", "one").await.ok()).await;
+    patient.link().call(&["CLIENT", "PAUSE", "60000", "ALL"]).await.unwrap();
     let began = Instant::now();
-    let error = claim(&store, "room", "two").await.unwrap_err();
-    words(&error, StickErrorKind::Lost, &[&server.port().to_string(), "no answer within 300ms"]);
-    assert!(began.elapsed() < Duration::from_secs(5));
+    let error = claim(&quick, "room", "two").await.unwrap_err();
+    words(&error, StickErrorKind::Lost, &[&server.port().to_string(), "no answer within"]);
+    assert!(began.elapsed() < Duration::from_secs(20));
 }
 
 #[tokio::test]
@@ -218,6 +219,9 @@ async fn what_is_not_redis_is_named() {
             let mut asked = [0; 64];
             let _ = stream.read(&mut asked).await;
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            // What is unread at the end would take the answer along.
+            let _ = stream.shutdown().await;
+            let _ = stream.read_to_end(&mut Vec::new()).await;
         }
     });
     let error = claim(&store(at(port)), "room", "one").await.unwrap_err();
@@ -230,7 +234,7 @@ async fn unix_sockets_work() {
         return;
     };
     let url = format!("unix://{}/redis.sock?db=2&password={SECRET}", server.folder().display());
-    let store = store(RedisOptions::from_url(&url).unwrap());
+    let store = store(patient(RedisOptions::from_url(&url).unwrap()));
     assert!(matches!(claim(&store, "room", "one").await, Ok(Claim::Won(_))));
     assert!(store.link().warning().is_none());
 }
@@ -281,13 +285,13 @@ async fn a_crowded_shard_is_listed_in_pages() {
 async fn what_has_expired_leaves_the_server() {
     let Some(server) = RedisServer::start(&[]) else { return };
     let store = store(at(server.port()));
-    let deadline = Instant::now() + Duration::from_secs(20);
     store.claim(&key("room"), &want("one", 1), Duration::from_millis(50)).await.unwrap();
     // Only the shard's last stamp stays.
-    while store.link().call(&["DBSIZE"]).await.unwrap().as_int() != Some(1) {
-        assert!(Instant::now() < deadline, "the shard's keys never expire");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("the shard's keys expire", async || {
+        let size = store.link().call(&["DBSIZE"]).await.unwrap();
+        (size.as_int() == Some(1)).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

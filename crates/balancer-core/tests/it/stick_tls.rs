@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use balancer_core::{RedisLink, RedisOptions, RedisStore, StickStore};
 
-use crate::redis_server::{RedisServer, free_port};
+#[cfg(feature = "redis-cluster")]
+use crate::redis_server::until;
+use crate::redis_server::{RedisServer, free_port, patient};
 
 fn openssl(folder: &Path, args: &[&str]) {
     let done = Command::new("openssl").current_dir(folder).args(args).stderr(Stdio::piped()).output().unwrap();
@@ -58,7 +60,14 @@ impl Certificates {
     }
 
     fn options(&self, port: u16) -> RedisOptions {
-        RedisOptions::from_url(&format!("rediss://127.0.0.1:{port}")).unwrap().ca_file(self.path("ca.pem"))
+        patient(RedisOptions::from_url(&format!("rediss://127.0.0.1:{port}")).unwrap()).ca_file(self.path("ca.pem"))
+    }
+
+    /// By this URL; where no TLS is spoken that is waited for.
+    fn quick(&self, url: &str) -> RedisLink {
+        let options = RedisOptions::from_url(url).unwrap().ca_file(self.path("ca.pem"));
+        let options = options.connect_timeout(Duration::from_secs(4)).response_timeout(Duration::from_secs(14));
+        RedisLink::new(options).unwrap()
     }
 }
 
@@ -103,7 +112,7 @@ async fn what_is_wrong_with_a_certificate_is_named() {
     let port = free_port();
     let Some(server) = certificates.server(port) else { return };
     let said = |options: RedisOptions| async {
-        let options = options.connect_timeout(Duration::from_secs(2));
+        let options = options.connect_timeout(Duration::from_secs(5));
         RedisLink::new(options).unwrap().ping().await.unwrap_err().to_string()
     };
     let name = said(certificates.options(port)).await;
@@ -128,10 +137,7 @@ async fn sentinels_and_their_master_are_asked_over_tls() {
         let args: Vec<&str> = args.iter().map(String::as_str).chain(["--tls-replication", "yes"]).collect();
         RedisServer::start_sentinel(&format!("sentinel monitor mymaster 127.0.0.1 {named} 1\n"), &args)
     };
-    let link = |port: u16| {
-        let url = format!("rediss+sentinel://127.0.0.1:{port}/mymaster");
-        RedisLink::new(RedisOptions::from_url(&url).unwrap().ca_file(certificates.path("ca.pem"))).unwrap()
-    };
+    let link = |port: u16| certificates.quick(&format!("rediss+sentinel://127.0.0.1:{port}/mymaster"));
     let Some(running) = sentinel(port) else { return };
     link(watch).ping().await.unwrap();
     // What speaks plainly is refused, sentinel or master.
@@ -151,16 +157,14 @@ async fn the_nodes_of_a_cluster_are_asked_over_tls() {
         let port = free_port();
         let cluster = ["--cluster-enabled", "yes", "--tls-cluster", bus];
         let Some(node) = certificates.server_with(port, &cluster) else { return };
-        let direct = RedisLink::new(RedisOptions::new("127.0.0.1").port(node.port()).unwrap()).unwrap();
+        let direct = RedisLink::new(patient(RedisOptions::new("127.0.0.1").port(node.port()).unwrap())).unwrap();
         direct.call(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await.unwrap();
-        let end = tokio::time::Instant::now() + Duration::from_secs(30);
-        while !direct.call(&["CLUSTER", "INFO"]).await.unwrap().as_str().unwrap().contains("cluster_state:ok") {
-            assert!(tokio::time::Instant::now() < end, "the cluster does not come up");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        let url = format!("rediss+cluster://127.0.0.1:{port}");
-        let options = RedisOptions::from_url(&url).unwrap().ca_file(certificates.path("ca.pem"));
-        let store = RedisStore::new(RedisLink::new(options).unwrap());
+        until("the cluster comes up", async || {
+            let info = direct.call(&["CLUSTER", "INFO"]).await.unwrap();
+            info.as_str().unwrap().contains("cluster_state:ok").then_some(())
+        })
+        .await;
+        let store = RedisStore::new(certificates.quick(&format!("rediss+cluster://127.0.0.1:{port}")));
         // A cluster whose bus is plain names its plain ports, where nothing is said without TLS.
         match store.count(&"nobody".into()).await {
             Ok(count) => assert!(works && count == 0),

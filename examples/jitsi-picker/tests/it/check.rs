@@ -87,7 +87,11 @@ fn ports_are_tried() {
     let file = folder.write("jvb1/sip-communicator.properties", &bridge("jvb1", "0.0.0.0", port, "x"));
     let ran = run(&["check", "--strict", &file], &[]);
     assert_eq!((ran.code, &*ran.out), (0, "nothing is wrong; 1 file of 1 machine; 1 of 1 port answered\n"), "{ran:?}");
-    drop(listener);
+    // Bound, so that nobody else gets it, and not listened at.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = closed.local_addr().unwrap().port();
+    let file = folder.write("jvb1/sip-communicator.properties", &bridge("jvb1", "0.0.0.0", port, "x"));
     let ran = run(&["check", &file], &[]);
     assert_eq!(ran.code, 1, "{ran:?}");
     let want =

@@ -9,11 +9,11 @@ use adapter_haproxy::HaproxyVersion;
 use adapter_haproxy::render::{Bind, JitsiShards, ServerLine, pin_map};
 use adapter_jitsi::testing::ShardStandIn;
 
-use crate::served::{Folder, Picker, Process, free_port, program, stanza};
+use crate::served::{Folder, PATIENCE, Picker, Process, free_port, program, stanza};
 
 fn page(port: u16, method: &str, target: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -34,7 +34,9 @@ async fn haproxy_routes_by_the_pins_that_were_exported() {
     };
     let folder = Folder::new();
     let (eu, us) = (ShardStandIn::start("eu-1").await.unwrap(), ShardStandIn::start("us-1").await.unwrap());
-    let config = format!("{}{}", stanza("eu-1", "eu", &eu), stanza("us-1", "us", &us));
+    // One look at the beginning: a slow answer later would keep new rooms away.
+    let health = "[health]\ninterval = 3600\ntimeout = 30\n";
+    let config = format!("{health}{}{}", stanza("eu-1", "eu", &eu), stanza("us-1", "us", &us));
     let picker = Picker::start(&folder.put("shards.toml", &config), 0);
     let at: u16 = picker.url.rsplit(':').next().unwrap().parse().unwrap();
 
@@ -73,10 +75,10 @@ async fn haproxy_routes_by_the_pins_that_were_exported() {
     let mut command = Command::new(&haproxy);
     let child = command.args(["-db", "-f", &config]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let _running = Process(child);
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + PATIENCE;
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert!(Instant::now() < end, "haproxy does not answer");
-        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(5));
     }
     let mut asked = 0;
     for (n, room) in rooms.iter().enumerate() {

@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
+use crate::served::PATIENCE;
 use crate::{Folder, command, run};
 
 /// Whether there is a Prosody. Under `CI=true` it must be there; elsewhere its absence is said.
@@ -207,7 +208,8 @@ fn logged(env: &[(&str, &str)]) {
         let value: serde_json::Value = serde_json::from_str(&line_of_json).unwrap();
         // The table says that all is under way.
         if value["type"] == "bridges" && !std::mem::replace(&mut written, true) {
-            std::fs::write(&path, line("old") + &line("new")).unwrap();
+            let mut log = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
+            log.write_all(line("new").as_bytes()).unwrap();
         }
         if value["event"] == "log" {
             assert_eq!((written, &value["bridge"]), (true, &"new".into()), "{value}");
@@ -336,7 +338,7 @@ fn cut_off(env: &[(&str, &str)]) {
         }
         let event = line["event"].as_str().unwrap().to_owned();
         if event == "connected" && seen.iter().all(|it| it != "disconnected") {
-            for end in connections.try_recv().unwrap() {
+            for end in connections.recv_timeout(PATIENCE).unwrap() {
                 let _ = end.shutdown(Shutdown::Both);
             }
         } else if event == "connected" {

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{Folder, command, expect, run};
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 
 const GONE: [&str; 4] = [
     "Jicofo 2020-05-09 12:06:16.114 INFOS: [22] org.jitsi.jicofo.xmpp.BaseBrewery.removeInstance().386 Removed brewery instance: b@x/jvb01",

@@ -15,7 +15,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tokio::task::JoinSet;
 
-use crate::served::{Folder, Picker, Redis, free_port, stanza, until};
+use real_servers::RedisServer;
+
+use crate::served::{Folder, PATIENCE, Picker, free_port, stanza, until};
 
 const SHARDS: [(&str, &str); 4] = [("eu-1", "eu"), ("eu-2", "eu"), ("us-1", "us"), ("us-2", "us")];
 /// Requests under way at each picker.
@@ -130,11 +132,28 @@ impl World {
         }
     }
 
+    /// Whether any room was told to be on this shard.
+    fn is_told(&self, shard: usize) -> bool {
+        self.said.iter().any(|said| said.lock().unwrap().iter().any(|it| it.shard == shard))
+    }
+
     /// The two meet each room at about the same time, from both ends of every hundred.
     fn room(&self, picker: usize, next: usize) -> usize {
         match picker {
             0 => next,
             _ => (next / 100 * 100 + 99 - next % 100).min(self.scale.rooms - 1),
+        }
+    }
+
+    /// Where a picker says that a room is. Clients try again.
+    async fn answer(&self, picker: usize, room: usize) -> Option<usize> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.ask(picker, room, Method::GET).await;
+            if answer.is_some() || Instant::now() >= end {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -146,7 +165,7 @@ impl World {
             asking.spawn(async move {
                 let mut answers = Vec::new();
                 for room in (part..world.scale.rooms).step_by(ASKERS) {
-                    answers.push((room, world.ask(0, room, Method::GET).await, world.ask(1, room, Method::GET).await));
+                    answers.push((room, world.answer(0, room).await, world.answer(1, room).await));
                 }
                 answers
             });
@@ -195,13 +214,13 @@ impl World {
 }
 
 async fn pickers(scale: Scale, seed: u64) {
-    let Some(redis) = Redis::start() else { return };
+    let Some(redis) = RedisServer::start(&[]) else { return };
     let began = Instant::now();
     let folder = Folder::new();
     let mut text = format!(
         "store = \"redis://127.0.0.1:{}\"\nstore_timeout = 0.3\ndead_after = 1\n[health]\ninterval = 0.2\n\
-         timeout = 2\nrise = 2\nfall = 2\n",
-        redis.port
+         timeout = 10\nrise = 2\nfall = 2\n",
+        redis.port()
     );
     let mut jitsis = Vec::new();
     for (id, region) in SHARDS {
@@ -223,13 +242,13 @@ async fn pickers(scale: Scale, seed: u64) {
     let (mut dice, mut died, mut kills) = (Dice(seed), BTreeSet::new(), [0; 2]);
     for _ in 0..world.scale.rounds {
         tokio::time::sleep(world.scale.calm).await;
-        redis.process.signal("-STOP");
+        redis.signal("STOP");
         world.paused.store(true, Relaxed);
         tokio::time::sleep(world.scale.pause).await;
         let through = || world.tally.through_pause.load(Relaxed) > 0;
         until("a known room is told without Redis", through).await;
         world.paused.store(false, Relaxed);
-        redis.process.signal("-CONT");
+        redis.signal("CONT");
         tokio::time::sleep(world.scale.calm).await;
 
         let victim = dice.roll(2);
@@ -242,6 +261,7 @@ async fn pickers(scale: Scale, seed: u64) {
         let victim = dice.roll(SHARDS.len());
         let id = SHARDS[victim].0;
         died.insert(victim);
+        until("a room is known there", || world.is_told(victim)).await;
         jitsis[victim].behave_all(Behaviour::Gone);
         let empty = |picker: &Picker| {
             let shard = picker.shard(id);
@@ -258,7 +278,12 @@ async fn pickers(scale: Scale, seed: u64) {
     while callers.join_next().await.is_some() {}
 
     // Now that nothing moves: both of every room, and what is exported.
-    let exported = running[0].as_ref().unwrap().json(&["export"]);
+    let (picker, mut exported) = (running[0].as_ref().unwrap(), serde_json::Value::Null);
+    until("the pins are exported", || {
+        exported = serde_json::from_str(&picker.shards(&["export", "-o", "json"]).out).unwrap_or_default();
+        exported["pins"].is_array()
+    })
+    .await;
     let exported: BTreeMap<String, String> = exported["pins"]
         .as_array()
         .unwrap()

@@ -117,36 +117,6 @@ pub(crate) fn stanza(id: &str, region: &str, stand_in: &ShardStandIn) -> String 
     format!("[[shard]]\nid = \"{id}\"\nregion = \"{region}\"\n{parts}")
 }
 
-/// A Redis of one test; killed when dropped.
-pub(crate) struct Redis {
-    pub(crate) process: Process,
-    pub(crate) port: u16,
-    _folder: Folder,
-}
-
-impl Redis {
-    /// Starts one. `None` when none is installed; under CI that is a failure.
-    pub(crate) fn start() -> Option<Self> {
-        if Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_err() {
-            assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "redis-server is not installed");
-            println!("skipped: redis-server is not installed");
-            return None;
-        }
-        let (folder, port) = (Folder::new(), free_port());
-        let mut child = Command::new("redis-server")
-            .args(["--save", "", "--port", &port.to_string(), "--bind", "127.0.0.1", "--dir"])
-            .arg(&folder.0)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let process = Process(child);
-        assert!(lines.any(|line| line.contains("eady to accept connections")), "redis-server ended");
-        std::thread::spawn(move || lines.for_each(drop));
-        Some(Self { process, port, _folder: folder })
-    }
-}
-
 /// A program at one of these paths, or where the variable says. Under `CI=true` it must be there.
 pub(crate) fn program(variable: &str, places: &[&str]) -> Option<PathBuf> {
     let named = std::env::var_os(variable).map(PathBuf::from);

@@ -4,11 +4,14 @@ use std::time::{Duration, Instant};
 
 use adapter_jitsi::testing::{Behaviour, Part, ShardStandIn};
 
-use crate::served::{Folder, Picker, stanza, until};
+use crate::served::{Folder, PATIENCE, Picker, stanza, until};
 use crate::{command, run};
 
-const HEAD: &str = "dead_after = 1\nregion_groups = [[\"eu\", \"uk\"]]\n[health]\ninterval = 0.1\ntimeout = 2\n\
+const HEAD: &str = "dead_after = 1\nregion_groups = [[\"eu\", \"uk\"]]\n[health]\ninterval = 0.1\ntimeout = 10\n\
                     rise = 2\nfall = 2\n";
+
+/// The time to live of rooms, to be waited for: a busy machine may keep a focus from being asked for a while.
+const TTL: &str = "ttl = 12\n";
 
 /// Three shards, on a store of this kind, and a picker.
 async fn world(store: &str, more: &str) -> (Folder, Vec<ShardStandIn>, Picker) {
@@ -35,7 +38,7 @@ fn call(picker: &Picker, method: &str, target: &str) -> (u16, serde_json::Value)
 fn send(picker: &Picker, method: &str, target: &str, host: &str) -> (u16, serde_json::Value) {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(picker.url.strip_prefix("http://").unwrap()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -72,9 +75,8 @@ async fn rooms_are_placed_explained_planned_and_exported() {
     assert_eq!((status, &answer["error"]), (403, &"browser".into()), "{answer}");
     let (status, answer) = send(&picker, "GET", "/pins", "evil.example:8990");
     assert_eq!((status, &answer["error"]), (421, &"host".into()), "{answer}");
-    for n in 0..20 {
-        assert!(bind(&picker, &format!("r{n}"), "uk").starts_with("eu-"), "the group's");
-    }
+    let homes: Vec<String> = (0..20).map(|n| bind(&picker, &format!("r{n}"), "uk")).collect();
+    assert!(homes.iter().all(|home| home.starts_with("eu-")), "the group's");
 
     let ran = picker.shards(&["explain", "acme/Standup", "--region", "uk"]);
     assert_eq!(ran.code, 0, "{ran:?}");
@@ -94,8 +96,11 @@ async fn rooms_are_placed_explained_planned_and_exported() {
     assert_eq!(picker.json(&["export"])["pins"].as_array().unwrap().len(), 21);
 
     let list = picker.shards(&["list"]);
-    let want = "SHARD   REGION   STATE   HEALTH   WEIGHT   ROOMS\neu-1    eu       ready   up          100      10\n";
-    assert!(list.out.starts_with(want), "{}", list.out);
+    // How they divide depends on when each shard was looked at last.
+    let on = homes.iter().filter(|home| *home == "eu-1").count();
+    let head = "SHARD   REGION   STATE   HEALTH   WEIGHT   ROOMS";
+    let want = format!("{head}\neu-1    eu       ready   up          100   {on:>5}\n");
+    assert!(list.out.starts_with(&want), "{}", list.out);
     let (status, metrics) = call(&picker, "GET", "/metrics");
     let metrics = metrics.as_str().unwrap();
     assert_eq!(status, 200);
@@ -114,12 +119,16 @@ async fn rooms_are_placed_explained_planned_and_exported() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shards_drain_die_and_return() {
-    let (folder, jitsis, picker) = world("file:FOLDER/rooms", "ttl = 5\n").await;
+    let (folder, jitsis, picker) = world("file:FOLDER/rooms", TTL).await;
     for name in ["algebra", "biology"] {
         assert_eq!(bind(&picker, name, "us"), "us-1");
     }
     // A drain names what is left; the focus keeps a room that nobody asks for, until it ends.
-    jitsis[2].change(|focus| focus.rooms = vec!["algebra@conference.x".to_owned()]);
+    let lists = |names: &[&str]| {
+        let rooms = names.iter().map(|name| format!("{name}@conference.x")).collect();
+        jitsis[2].change(|focus| focus.rooms = rooms);
+    };
+    lists(&["algebra", "biology"]);
     let ran = picker.shards(&["drain", "us-1", "--dry-run"]);
     assert!(ran.out.contains("2 rooms would go on") && ran.out.contains("\n  algebra\n  biology\n"), "{ran:?}");
     let ran = picker.shards(&["drain", "us-1", "--wait", "--deadline", "1"]);
@@ -129,9 +138,10 @@ async fn shards_drain_die_and_return() {
     assert_eq!(bind(&picker, "algebra", "eu"), "us-1", "it goes on");
     let ran = picker.shards(&["maint", "us-1"]);
     assert!(ran.code == 3 && ran.err.contains("--force"), "{ran:?}");
+    lists(&["algebra"]);
     let began = Instant::now();
     until("the room that ended is forgotten", || picker.shard("us-1")["rooms"] == 1).await;
-    while began.elapsed() < Duration::from_secs(7) {
+    while began.elapsed() < Duration::from_secs(14) {
         assert_eq!(picker.shard("us-1")["rooms"], 1, "the focus still lists it");
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
@@ -142,8 +152,8 @@ async fn shards_drain_die_and_return() {
     drop(killed);
     let picker = Picker::start(&config, 0);
     assert_eq!((&picker.shard("us-1")["state"], &picker.shard("us-1")["rooms"]), (&"drain".into(), &1.into()));
-    jitsis[2].change(|focus| focus.rooms.clear());
-    let ran = picker.shards(&["drain", "us-1", "--wait", "--deadline", "30"]);
+    lists(&[]);
+    let ran = picker.shards(&["drain", "us-1", "--wait", "--deadline", "60"]);
     assert_eq!((ran.code, ran.out.as_str()), (0, "OK\nus-1 has no rooms\n"), "{ran:?}");
     let ran = picker.shards(&["uncordon", "us-1"]);
     assert_eq!(ran.out, "OK\nus-1 takes new rooms\n");
@@ -161,6 +171,7 @@ async fn shards_drain_die_and_return() {
     jitsis[2].behave(Part::Bosh, Behaviour::Well);
     until("it is up again", || picker.shard("us-1")["health"] == "up").await;
     assert_eq!((bind(&picker, "dance", "us"), bind(&picker, "english", "us")), (moved, "us-1".to_owned()));
+    lists(&["english"]);
     assert_eq!(picker.shards(&["status"]).code, 0);
 
     // Taken out of the file: read anew, and what it had is let go of.
@@ -179,12 +190,15 @@ async fn shards_drain_die_and_return() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_split_room_is_named_until_its_second_shard_is_out_of_service() {
-    let (_folder, jitsis, picker) = world("memory", "ttl = 5\n").await;
+    let (_folder, jitsis, picker) = world("memory", TTL).await;
     assert_eq!(bind(&picker, "algebra", "us"), "us-1");
-    jitsis[0].change(|focus| focus.rooms = vec!["algebra@conference.x".to_owned()]);
-    until("it is seen", || picker.shards(&["status"]).code == 1).await;
+    for jitsi in [&jitsis[2], &jitsis[0]] {
+        jitsi.change(|focus| focus.rooms = vec!["algebra@conference.x".to_owned()]);
+    }
+    let words = "room algebra is on eu-1 too: people are apart";
+    until("it is seen", || picker.shards(&["status"]).out.contains(words)).await;
     let ran = picker.shards(&["status"]);
-    assert!(ran.out.contains("room algebra is on eu-1 too: people are apart"), "{ran:?}");
+    assert!(ran.code == 1 && ran.out.contains(words), "{ran:?}");
     let ran = picker.shards(&["maint", "eu-1"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     until("nobody is parted by it any more", || picker.shards(&["status"]).code == 0).await;

@@ -133,8 +133,9 @@ impl Focus {
         self.jvbs.remove(bridge).unwrap().die();
     }
 
-    /// The most loaded bridges nothing is known against.
-    pub(super) fn busiest(&mut self, count: usize) -> Vec<String> {
+    /// The most loaded bridges nothing is known against. On a busy machine all may be silent just now.
+    pub(super) async fn busiest(&mut self, count: usize) -> Vec<String> {
+        self.until("enough bridges are good", |focus| focus.ledger.good().count() >= count).await;
         let mut good: Vec<String> = self.ledger.good().cloned().collect();
         let people = |bridge: &String| self.jvbs[bridge].change(|figures| figures.participants());
         good.sort_by_cached_key(|bridge| std::cmp::Reverse(people(bridge)));
