@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::run::{Guard, Scratch, Tally, free_port, root, run, run_and_read, target, wait_for_port};
+use real_servers::free_port;
+
+use crate::run::{Guard, Scratch, Tally, root, run, run_and_read, target, wait_for_port};
 use crate::tools;
 
 /// Cases the suite must at least have passed: fewer means that it did not really run.
@@ -30,7 +32,7 @@ fn build() -> Result<(), String> {
 impl Balancer {
     fn start(store: &str) -> Result<Self, String> {
         let scratch = Scratch::new(store)?;
-        let port = free_port()?;
+        let port = free_port();
         let mut command = Command::new(binary());
         command.args(["serve", "--bind", &format!("127.0.0.1:{port}"), "--data-dir"]).arg(&scratch.0);
         let log = std::fs::File::create(scratch.0.join("log")).map_err(|e| format!("log: {e}"))?;
@@ -48,7 +50,7 @@ impl Balancer {
             .env("POLL_INTERVAL", "36000")
             .env("URL_HOST", "127.0.0.1");
         let redis = if store == "redis" {
-            let port = free_port()?;
+            let port = free_port();
             command.env("REDIS_URL", format!("redis://127.0.0.1:{port}"));
             Some(redis(port, &scratch)?)
         } else {

@@ -26,7 +26,7 @@ const REGIONS: [&str; 2] = ["eu", "us"];
 /// How often the bridges publish. A real one does it every five seconds.
 const PUBLISH: Duration = Duration::from_millis(250);
 /// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// The morning, in minutes after eight.
 const MINUTES: u32 = 180;
 const DEATH: u32 = 70;

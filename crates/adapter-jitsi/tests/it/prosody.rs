@@ -20,6 +20,8 @@ use super::vectors;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 pub(crate) const PASSWORD: &str = "s3cret, =1";
+/// How long anything is waited for.
+const PATIENCE: Duration = Duration::from_secs(120);
 pub(crate) const ROOM: &str = "JvbBrewery@internal.auth.meet.test";
 
 /// How a server is set up.
@@ -210,7 +212,7 @@ impl Observer {
             }
             panic!("the feed ended before {what}");
         };
-        match tokio::time::timeout(Duration::from_secs(60), found).await {
+        match tokio::time::timeout(PATIENCE, found).await {
             Ok(found) => found,
             Err(_) => panic!("{what} did not come"),
         }
@@ -242,7 +244,7 @@ impl Observer {
 
     pub(crate) async fn stop(mut self) {
         drop(self.stop.take());
-        tokio::time::timeout(Duration::from_secs(60), self.task).await.unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, self.task).await.unwrap().unwrap();
     }
 }
 
@@ -264,5 +266,5 @@ pub(crate) fn figures(stanza: &[u8]) -> BTreeMap<String, String> {
 
 /// Waits for something of a stand-in, with a deadline.
 pub(crate) async fn soon<T: Debug>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(60), what).await.unwrap()
+    tokio::time::timeout(PATIENCE, what).await.unwrap()
 }

@@ -19,7 +19,7 @@ const DOMAIN: &str = "auth.meet.demo";
 /// The brewery.
 pub(super) const ROOM: &str = "jvbbrewery@internal.auth.meet.demo";
 /// How long it may take to start.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(60);
 
 /// A running Prosody.
 pub(super) struct Prosody {
@@ -76,14 +76,15 @@ impl Prosody {
         std::thread::spawn(move || {
             let mut tell = Some(tell);
             for line in output.into_iter().flat_map(|out| BufReader::new(out).lines()).map_while(Result::ok) {
-                if line.contains("Activated service 'c2s' on [")
+                // Where the port is taken it goes on without one.
+                if line.contains("Activated service 'c2s' on ")
                     && let Some(tell) = tell.take()
                 {
-                    let _ = tell.send(());
+                    let _ = tell.send(line.contains("on ["));
                 }
             }
         });
-        let ready = matches!(tokio::time::timeout(START, ready).await, Ok(Ok(())));
+        let ready = matches!(tokio::time::timeout(START, ready).await, Ok(Ok(true)));
         if !ready {
             self.stop();
         }
