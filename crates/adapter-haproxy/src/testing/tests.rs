@@ -12,7 +12,7 @@ use crate::room::RoomRule;
 const ALGEBRA: &str = "/socket.io/?peerId=ann&roomId=algebra&transport=websocket";
 
 async fn until(what: &str, so: impl Fn() -> bool) {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + Duration::from_secs(60);
     while !so() {
         assert!(Instant::now() < end, "{what}");
         tokio::task::yield_now().await;
@@ -91,7 +91,7 @@ async fn it_drains_sickens_hangs_and_dies_on_command() {
     assert_eq!(waiting.await.unwrap().server, "mm1");
 
     server.die();
-    timeout(Duration::from_secs(10), ann.cut()).await.unwrap();
+    timeout(Duration::from_secs(60), ann.cut()).await.unwrap();
     let (address, lost) = (server.address(), ask(server.address(), ALGEBRA).await);
     assert!(lost.unwrap_err().to_string().starts_with(&format!("{address} does not answer {ALGEBRA}: ")));
     server.revive().await.unwrap();

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 use std::net::{IpAddr, TcpStream};
-use std::time::Duration;
 
+use crate::haproxy::MINUTE;
 use crate::responder::read_message;
 
 /// A client that keeps its connection while it is served.
@@ -48,7 +48,7 @@ impl Client {
 
     fn connect(&self) -> TcpStream {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(MINUTE)).unwrap();
         stream.set_nodelay(true).unwrap();
         if let Some(source) = self.source {
             let (family, to) = if source.is_ipv4() { ("TCP4", "127.0.0.1") } else { ("TCP6", "::1") };

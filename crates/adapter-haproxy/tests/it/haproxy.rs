@@ -26,12 +26,15 @@ pub(crate) fn binary() -> Option<(PathBuf, Version)> {
 
 pub(crate) use real_servers::free_port;
 
-/// Looks again and again until it is so, for at most this many seconds.
-pub(crate) fn until(what: &str, seconds: u64, mut so: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(seconds);
+/// How long anything may take that is waited for.
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+
+/// Looks again and again until it is so.
+pub(crate) fn until(what: &str, mut so: impl FnMut() -> bool) {
+    let end = Instant::now() + MINUTE;
     while !so() {
-        assert!(Instant::now() < end, "{what}: not within {seconds} s");
-        std::thread::yield_now();
+        assert!(Instant::now() < end, "{what}: not within a minute");
+        std::thread::park_timeout(Duration::from_millis(1));
     }
 }
 
@@ -111,14 +114,14 @@ impl Haproxy {
     }
 
     fn wait(&mut self, text: &str) {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + MINUTE;
         while !self.is_up() {
             if self.child.try_wait().unwrap().is_some() || Instant::now() > deadline {
                 let config = self.place.folder.join("haproxy.cfg");
                 let check = Command::new(&self.binary).args(["-c", "-f"]).arg(config).output().unwrap();
                 panic!("HAProxy does not start: {}\n{text}", String::from_utf8_lossy(&check.stderr));
             }
-            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(1));
         }
     }
 
@@ -136,7 +139,7 @@ impl Haproxy {
         let mut old = std::mem::replace(&mut self.child, new);
         self.client = Client::of(self.place.port);
         self.wait(text);
-        until("the old process ends", 20, || old.try_wait().unwrap().is_some());
+        until("the old process ends", || old.try_wait().unwrap().is_some());
     }
 
     /// How long it was ready to run and had no processor, since it began.

@@ -9,6 +9,7 @@ use adapter_haproxy::{
     jitsi_client_room, jitsi_room_key, nginx_listeners, quote_word, room_from_state,
 };
 
+use crate::alone::is_alone;
 use crate::dice::Dice;
 
 mod make;
@@ -140,6 +141,9 @@ impl Drop for Current {
 
 #[test]
 fn nothing_panics_and_memory_is_bounded() {
+    if !is_alone("inputs::nothing_panics_and_memory_is_bounded") {
+        return;
+    }
     let number = |name: &str| std::env::var(name).ok().and_then(|n| n.parse().ok());
     let inputs = number("HAPROXY_INPUTS").unwrap_or(INPUTS);
     let seed = number("HAPROXY_SEED").and_then(|seed| u64::try_from(seed).ok()).unwrap_or(1);

@@ -3,6 +3,7 @@
 
 #[cfg(all(feature = "agents", feature = "runtime"))]
 mod agent_check;
+mod alone;
 mod balance;
 #[path = "../../src/testing/base64.rs"]
 mod base64;

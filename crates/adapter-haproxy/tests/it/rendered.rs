@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use adapter_haproxy::balance::Version;
 use adapter_haproxy::render::{
@@ -12,7 +11,7 @@ use adapter_haproxy::render::{
 };
 
 use crate::client::Client;
-use crate::haproxy::{Haproxy, Place, binary, free_port, until};
+use crate::haproxy::{Haproxy, MINUTE, Place, binary, free_port, until};
 use crate::responder::{self, Responder};
 
 fn servers(ports: &[u16]) -> Vec<ServerLine> {
@@ -130,12 +129,12 @@ fn two_balancers_share_what_sticks_to_addresses() {
         homes.insert(source, home);
     }
     assert_eq!(first.entries(SHARED), sources.len());
-    until("the other balancer learns", 20, || second.entries(SHARED) == sources.len());
+    until("the other balancer learns", || second.entries(SHARED) == sources.len());
     let astray = |at: &Haproxy| sources.iter().filter(|s| from(at, s).get("/").served() != homes[s]).count();
     assert_eq!(astray(&second), 0);
     // Nor does a reload lose an entry.
     second.reload(&text);
-    until("the new process learns", 20, || second.entries(SHARED) == sources.len());
+    until("the new process learns", || second.entries(SHARED) == sources.len());
     println!("{} addresses on two balancers of {version} and over a reload: {} astray", sources.len(), astray(&second));
     assert_eq!((astray(&second), homes.values().collect::<BTreeSet<_>>().len()), (0, 3));
 }
@@ -208,7 +207,7 @@ fn plain_requests_are_sent_to_tls() {
 fn requests_are_logged() {
     let Some((path, version)) = binary() else { return };
     let log = UdpSocket::bind("127.0.0.1:0").unwrap();
-    log.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    log.set_read_timeout(Some(MINUTE)).unwrap();
     let to = log.local_addr().unwrap().to_string();
     let haproxy = run(&path, |place| {
         let mut config = in_turn(version, bind(place), web(1));

@@ -6,6 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use tokio::net::TcpSocket;
+
+use crate::haproxy::{free_port, until};
+
 /// The most bytes of a request.
 const MAX_REQUEST: usize = 65_536;
 
@@ -21,20 +25,29 @@ pub(crate) struct Responder {
     pub(crate) port: u16,
     stopping: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
+    /// Holds the port while nobody listens there, so that nobody else gets it.
+    held: Option<TcpSocket>,
 }
 
 impl Responder {
     pub(crate) fn start(name: &str) -> Self {
-        let mut server =
-            Self { name: name.to_owned(), port: 0, stopping: Arc::new(AtomicBool::new(false)), accepting: None };
-        server.listen();
-        server
+        let listener = (0..100).find_map(|_| TcpListener::bind(("127.0.0.1", free_port())).ok()).unwrap();
+        let (name, port, stopping) =
+            (name.to_owned(), listener.local_addr().unwrap().port(), Arc::new(AtomicBool::new(false)));
+        let accepting = Some(accept(listener, &name, &stopping));
+        Self { name, port, stopping, accepting, held: None }
     }
 
-    /// Listens, on the port it had before if it had one.
+    /// Listens again, where it did before.
     pub(crate) fn listen(&mut self) {
-        let listener = TcpListener::bind(("127.0.0.1", self.port)).unwrap();
-        self.port = listener.local_addr().unwrap().port();
+        let held = self.held.take().unwrap();
+        held.set_reuseaddr(true).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let entered = runtime.enter();
+        let listener = held.listen(1024).unwrap().into_std().unwrap();
+        drop(entered);
+        runtime.shutdown_background();
+        listener.set_nonblocking(false).unwrap();
         self.accepting = Some(accept(listener, &self.name, &self.stopping));
     }
 
@@ -52,7 +65,21 @@ impl Responder {
         let _ = TcpStream::connect(("127.0.0.1", self.port));
         self.accepting.take().unwrap().join().unwrap();
         self.stopping.store(false, Ordering::SeqCst);
+        until("the port is held", || {
+            self.held = hold(self.port);
+            self.held.is_some()
+        });
     }
+}
+
+/// A socket with this port at which nobody listens: who connects is refused. Connections of before do not matter.
+fn hold(port: u16) -> Option<TcpSocket> {
+    let socket = TcpSocket::new_v4().ok()?;
+    socket.set_reuseaddr(true).ok()?;
+    socket.bind(([127, 0, 0, 1], port).into()).ok()?;
+    // From now on nobody else can have it.
+    socket.set_reuseaddr(false).ok()?;
+    Some(socket)
 }
 
 fn accept(listener: TcpListener, name: &str, stopping: &Arc<AtomicBool>) -> JoinHandle<()> {

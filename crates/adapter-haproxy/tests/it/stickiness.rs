@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use adapter_haproxy::balance::{BackendSpec, Predictor, Request, ServerSpec, ServerState, Version};
 use adapter_haproxy::render::pin_key;
@@ -63,7 +64,8 @@ fn config(place: &Place, servers: &[Responder], shape: Shape) -> String {
         .iter()
         .zip(names(shape.servers))
         .map(|(server, name)| {
-            let check = "check inter 100 fall 1 rise 1 maxconn 1000 verify none";
+            // A check takes no longer than its interval: one that is slow has not failed.
+            let check = "check inter 5s downinter 100 fall 1 rise 1 maxconn 1000 verify none";
             format!(" server {name} 127.0.0.1:{} {check}\n", server.port)
         })
         .collect();
@@ -128,7 +130,7 @@ impl World {
     fn falls(&mut self, n: usize) {
         self.servers[n - 1].stop();
         let name = format!("edumeet{n}");
-        until("a server is found down", 10, || self.haproxy.status("letsmeet-room-backend", &name).starts_with("DOWN"));
+        until("a server is found down", || self.haproxy.status("letsmeet-room-backend", &name).starts_with("DOWN"));
         self.predictor.set_state(&name, ServerState::Maint).unwrap();
     }
 
@@ -136,7 +138,7 @@ impl World {
     fn rises(&mut self, n: usize) {
         self.servers[n - 1].listen();
         let name = format!("edumeet{n}");
-        until("a server is found up", 10, || self.haproxy.status("letsmeet-room-backend", &name) == "UP");
+        until("a server is found up", || self.haproxy.status("letsmeet-room-backend", &name) == "UP");
         self.predictor.set_state(&name, ServerState::Ready).unwrap();
     }
 
@@ -152,7 +154,7 @@ impl World {
 
     /// Waits until the table may be handed on: asked for and got from all peers, or nobody to ask.
     fn settles(&self) {
-        until("the peers settle", 20, || {
+        until("the peers settle", || {
             let told = self.haproxy.order("show peers");
             let flags = told.split_once("flags=0x").map(|(_, rest)| rest.split([' ', '\n']).next().unwrap_or("0"));
             flags.and_then(|flags| u32::from_str_radix(flags, 16).ok()).is_some_and(|flags| flags & 3 == 3)
@@ -337,6 +339,18 @@ fn play(id: &str, path: &Path, version: Version, recorded: &Value) -> (Value, Wo
     (result, world)
 }
 
+/// The same; again if a process was to be young and the host was too slow for that. One is settled after five seconds.
+fn play_in_time(id: &str, path: &Path, version: Version, recorded: &Value) -> (Value, World) {
+    for _ in 0..9 {
+        let began = Instant::now();
+        let played = play(id, path, version, recorded);
+        if !id.ends_with("early") || played.0 == *recorded || began.elapsed() < Duration::from_secs(4) {
+            return played;
+        }
+    }
+    play(id, path, version, recorded)
+}
+
 #[test]
 fn recorded_scenarios_come_out_as_recorded() {
     let Some((path, version)) = binary() else { return };
@@ -345,7 +359,7 @@ fn recorded_scenarios_come_out_as_recorded() {
     let scenarios = list(&file, "scenarios");
     for scenario in scenarios {
         let id = scenario["id"].as_str().unwrap();
-        let (result, world) = play(id, &path, version, &scenario["result"]);
+        let (result, world) = play_in_time(id, &path, version, &scenario["result"]);
         predicted += world.predicted;
         if result != scenario["result"] {
             wrong.push(format!("{id}: {result}, recorded {}", scenario["result"]));

@@ -142,7 +142,7 @@ async fn listeners_answer_by_name_and_by_port() {
     load(&pool, "a", 0);
     load(&pool, "b", 10);
     let agent = Arc::new(PoolAgent::new(Arc::clone(&pool), options()));
-    let mut server = AgentCheckServer::new(AgentCheckOptions::default(), agent);
+    let mut server = AgentCheckServer::new(AgentCheckOptions::default().within(Duration::from_secs(60)), agent);
     let local: ListenAddress = "127.0.0.1:0".parse().unwrap();
     let address = |address| match address {
         ListenAddress::Tcp(address) => address,

@@ -3,14 +3,17 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Notify, oneshot};
-use tokio::time::sleep;
 
 use super::*;
 use crate::spoe::{Argument, Event, FrameCutter, HaproxyHello, MAX_FRAME, Scope, Value};
 
-/// Answers with the room's name behind `on-`; `slow` rooms after 200 ms, `never` rooms never, `long` ones with too much.
+/// How long anything may take that is waited for.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Answers with the room's name behind `on-`; `slow` rooms when told to, `never` rooms never, `long` ones with too much.
 #[derive(Default)]
 struct Echo {
+    go: Notify,
     ended: AtomicU64,
     ending: Notify,
 }
@@ -20,7 +23,7 @@ impl Answer for Echo {
     async fn answer(self: Arc<Self>, query: Query) -> Vec<Action> {
         let room = query.messages[0].arg("room").and_then(Value::as_str).unwrap_or_default();
         match room {
-            "slow" => sleep(Duration::from_millis(200)).await,
+            "slow" => self.go.notified().await,
             "soon" => tokio::task::yield_now().await,
             "never" => std::future::pending().await,
             "long" => return vec![Action::set(Scope::Process, "x", Value::Binary(vec![0; 20_000]))],
@@ -103,7 +106,9 @@ struct Running {
 
 impl Running {
     async fn start(options: AgentServerOptions) -> Self {
-        Self::on(ListenSocket::bind(&"127.0.0.1:0".parse().unwrap(), false).await.unwrap(), options)
+        // A port that nobody else is given once it is free again.
+        let local = format!("127.0.0.1:{}", real_servers::free_port()).parse().unwrap();
+        Self::on(ListenSocket::bind(&local, false).await.unwrap(), options)
     }
 
     fn on(socket: ListenSocket, options: AgentServerOptions) -> Self {
@@ -128,9 +133,14 @@ impl Running {
     }
 }
 
+/// Those who are slow to greet are waited for.
+fn patient() -> AgentServerOptions {
+    AgentServerOptions::default().with_hello(MINUTE)
+}
+
 #[tokio::test]
 async fn queries_over_one_connection_are_answered_as_they_are_ready() {
-    let agent = Running::start(AgentServerOptions::default()).await;
+    let agent = Running::start(patient().with_processing(Duration::from_secs(5))).await;
     let mut haproxy = agent.greeted().await;
     haproxy.send(&[ask(1, "never"), ask(2, "a"), ask(3, "soon"), ask(4, "long")]).await;
     let mut seen = Vec::new();
@@ -156,19 +166,21 @@ async fn queries_over_one_connection_are_answered_as_they_are_ready() {
 
 #[tokio::test]
 async fn what_is_late_gets_no_opinion_and_is_ended_all_the_same() {
-    let agent = Running::start(AgentServerOptions::default().with_processing(Duration::from_millis(20))).await;
+    let options = patient().with_processing(Duration::from_millis(20)).with_longest_answer(MINUTE);
+    let agent = Running::start(options).await;
     let mut haproxy = agent.greeted().await;
     haproxy.send(&[ask(1, "slow")]).await;
     assert_eq!(haproxy.next().await, Some(nothing(1)));
     assert_eq!(agent.echo.ended.load(SeqCst), 0);
     drop(haproxy); // gone, and still
-    timeout(Duration::from_secs(10), agent.echo.ending.notified()).await.unwrap();
+    agent.echo.go.notify_one();
+    timeout(MINUTE, agent.echo.ending.notified()).await.unwrap();
     assert_eq!((agent.echo.ended.load(SeqCst), agent.counters.read().late), (1, 1));
 }
 
 #[tokio::test]
 async fn limits_hold() {
-    let options = AgentServerOptions::default().with_connections(1).with_running(1);
+    let options = patient().with_connections(1).with_running(1);
     let agent = Running::start(options.with_processing(Duration::from_millis(100))).await;
     let mut first = agent.greeted().await;
     assert_eq!(agent.connect().await.farewell().await, Some(Status::RESOURCES));
@@ -199,20 +211,22 @@ async fn limits_hold() {
 #[tokio::test]
 async fn silence_is_ended() {
     let within = Duration::from_millis(30);
-    let agent = Running::start(AgentServerOptions::default().with_hello(within).with_idle(within)).await;
-    assert_eq!(agent.connect().await.farewell().await, Some(Status::TIMEOUT));
+    let hasty = Running::start(AgentServerOptions::default().with_hello(within)).await;
+    assert_eq!(hasty.connect().await.farewell().await, Some(Status::TIMEOUT));
+    let agent = Running::start(patient().with_idle(within)).await;
     assert_eq!(agent.greeted().await.farewell().await, Some(Status::TIMEOUT));
-    assert_eq!(agent.counters.read().silent, 2);
+    assert_eq!((hasty.counters.read().silent, agent.counters.read().silent), (1, 1));
 }
 
 #[tokio::test]
 async fn an_agent_that_ends_answers_first_and_says_so() {
-    let agent = Running::start(AgentServerOptions::default().with_processing(Duration::from_secs(20))).await;
+    let agent = Running::start(patient().with_processing(Duration::from_secs(20))).await;
     let (mut quiet, mut busy) = (agent.greeted().await, agent.greeted().await);
     busy.send(&[ask(1, "slow"), ask(2, "a")]).await;
     assert_eq!(busy.next().await, Some(answered(2, "a")));
     agent.stop.send(()).unwrap();
     assert_eq!(quiet.farewell().await, Some(Status::NORMAL));
+    agent.echo.go.notify_one();
     assert_eq!(busy.next().await, Some(answered(1, "slow")));
     assert_eq!(busy.farewell().await, Some(Status::NORMAL));
     drop((quiet, busy));
@@ -223,7 +237,7 @@ async fn an_agent_that_ends_answers_first_and_says_so() {
 
 #[tokio::test]
 async fn who_calls_between_two_agents_of_a_socket_is_answered_by_the_second() {
-    let options = AgentServerOptions::default().with_processing(Duration::from_secs(20));
+    let options = patient().with_processing(Duration::from_secs(10));
     let socket = ListenSocket::bind(&"127.0.0.1:0".parse().unwrap(), false).await.unwrap();
     let first = Running::on(socket.clone(), options.clone());
     let mut haproxy = first.greeted().await;
@@ -244,8 +258,7 @@ async fn health_checks_and_unix_sockets() {
     let folder = crate::testing::Folder::new("spoe");
     let path = folder.join("spoe.sock");
     let address = ListenAddress::Unix(path.clone());
-    let options = AgentServerOptions::default();
-    let server = AgentServer::bind(&address, options, Arc::new(Echo::default())).await.unwrap();
+    let server = AgentServer::bind(&address, patient(), Arc::new(Echo::default())).await.unwrap();
     let counters = server.counters();
     let task = tokio::spawn(server.run(std::future::pending()));
     let mut check = Haproxy::new(UnixStream::connect(&path).await.unwrap());
@@ -262,7 +275,7 @@ async fn health_checks_and_unix_sockets() {
 
 #[tokio::test]
 async fn garbage_ends_a_connection_and_nothing_else() {
-    let agent = Running::start(AgentServerOptions::default()).await;
+    let agent = Running::start(patient()).await;
     let mut haproxy = agent.greeted().await;
     for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0; 64], &[0, 0, 0, 3, 1, 2, 3], &[255; 64]] {
         let mut other = agent.connect().await;

@@ -15,8 +15,10 @@ use crate::peers::{PeerNode, PeerNodeOptions, PeerStickStore, PeerTableOptions};
 use crate::spoe::{Action, AgentServer, AgentServerOptions, Answer, HaproxyHello, Query, Scope};
 use crate::{AgentCheckOptions, AgentCheckServer, AgentHealth, AgentSource, ListenAddress};
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(30), what).await.expect("within half a minute")
+    timeout(MINUTE, what).await.expect("within a minute")
 }
 
 /// What a trace says, in words, without a fault.
@@ -59,7 +61,7 @@ impl AgentSource for Fixed {
 #[tokio::test]
 async fn an_agent_is_recorded() {
     let (recorder, memory) = recorder();
-    let options = AgentServerOptions::default().with_recorder(recorder.clone());
+    let options = AgentServerOptions::default().with_hello(MINUTE).with_recorder(recorder.clone());
     let agent = AgentServer::bind(&"127.0.0.1:0".parse().unwrap(), options, Arc::new(Fixed)).await.unwrap();
     let address = agent.address().clone();
     let (stop, stopped) = oneshot::channel::<()>();
@@ -85,8 +87,8 @@ async fn an_agent_is_recorded() {
 #[tokio::test]
 async fn agent_checks_are_recorded() {
     let (recorder, memory) = recorder();
-    let mut server =
-        AgentCheckServer::new(AgentCheckOptions::default(), Arc::new(Fixed)).with_recorder(recorder.clone());
+    let options = AgentCheckOptions::default().within(MINUTE);
+    let mut server = AgentCheckServer::new(options, Arc::new(Fixed)).with_recorder(recorder.clone());
     let address = server.listen(&"127.0.0.1:0".parse().unwrap()).await.unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
     let running = tokio::spawn(server.run(async { drop(stopped.await) }));

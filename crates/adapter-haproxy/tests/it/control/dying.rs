@@ -207,7 +207,7 @@ async fn who_was_quicker_than_the_move_is_sent_after_the_others() {
         let site = Site::start_holding(&binary, 3, 2);
         let rooms = names(30);
         let running = site.control(Arc::new(MemoryStore::default()), |options| {
-            options.grace = std::time::Duration::from_secs(2);
+            options.grace = std::time::Duration::from_secs(15);
         });
         let before = site.homes(0, &rooms);
         running.pinned(30).await;
@@ -240,7 +240,7 @@ async fn who_was_quicker_than_the_move_is_sent_after_the_others() {
 /// A session that lasts: a request whose body is not all there yet, and longer than what HAProxy waits for.
 fn half_a_request(port: u16, room: &str) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(crate::haproxy::MINUTE)).unwrap();
     let head = format!("POST /socket.io/?roomId={room} HTTP/1.1\r\nHost: h\r\nContent-Length: 40000\r\n\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     stream.write_all(&[b'x'; 20_000]).unwrap();

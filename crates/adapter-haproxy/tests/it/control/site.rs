@@ -19,9 +19,12 @@ use crate::haproxy::{Haproxy, Place};
 use crate::reconcile::crowd::home;
 use crate::responder::Responder;
 
-/// How often HAProxy looks after a server, and how often it must fail and succeed.
+/// How often HAProxy looks after a server of which it is not sure or that is down, and how often it must fail and succeed.
 type Checks = (Duration, u16, u16);
 const QUICK: Checks = (Duration::from_millis(100), 3, 2);
+
+/// How often it looks after a server that is well. A check takes no longer than that: one that is slow has not failed.
+const CALM: Duration = Duration::from_secs(4);
 
 /// Short times, so that a second is long.
 pub(crate) fn options(place: &Place) -> ControlOptions {
@@ -82,7 +85,10 @@ impl Site {
         config.global.logs.clear();
         config.global.sockets.push(ControlSocket::admin(one.socket()));
         for backend in &mut config.backends {
-            backend.check_times = checks;
+            let (every, fall, rise) = checks;
+            backend.check_times = (CALM, fall, rise);
+            let every = every.as_millis();
+            backend.extra.push(format!("default-server fastinter {every}ms downinter {every}ms"));
             backend.redispatch = !hold;
             backend.pins.iter_mut().for_each(|pins| pins.hold = hold);
             backend.extra.push("http-reuse never".to_owned());
@@ -219,6 +225,7 @@ pub(crate) fn names(count: usize) -> Vec<String> {
 /// A store on a real Redis.
 pub(crate) fn store(redis: &RedisServer) -> Arc<dyn StickStore> {
     let options = RedisOptions::new("127.0.0.1").port(redis.port()).unwrap();
-    let options = options.response_timeout(Duration::from_millis(500)).connect_timeout(Duration::from_millis(300));
+    let patience = Duration::from_secs(20);
+    let options = options.response_timeout(patience).connect_timeout(patience);
     Arc::new(RedisStore::new(RedisLink::new(options).unwrap()))
 }

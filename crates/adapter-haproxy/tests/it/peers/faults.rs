@@ -8,15 +8,13 @@ use balancer_core::{RedisLink, RedisOptions, RedisStore};
 use real_servers::RedisServer;
 
 use super::mesh::{Lb, Member, Node, Pins, Plan, settled};
-use crate::haproxy::until;
+use crate::haproxy::{MINUTE, until};
 use crate::runtime::live::binaries;
-
-/// How long tables may take to be equal.
-const SETTLE: u64 = 40;
 
 /// What a node keeps its rooms in.
 pub(super) fn redis(port: u16) -> RedisStore {
     let options = RedisOptions::new("127.0.0.1").port(port).unwrap();
+    let options = options.response_timeout(MINUTE / 2).connect_timeout(MINUTE / 2);
     RedisStore::new(RedisLink::new(options).unwrap())
 }
 
@@ -39,7 +37,7 @@ impl Site<'_> {
         for node in &mut self.nodes {
             nodes.push(&mut **node);
         }
-        let pins = settled(&self.lbs, &mut nodes, self.rooms.len(), SETTLE);
+        let pins = settled(&self.lbs, &mut nodes, self.rooms.len());
         assert_eq!(pins, self.rooms, "{what}: rooms have moved");
         println!("  {what}: {} rooms equal everywhere after {:.1?}", pins.len(), began.elapsed());
     }
@@ -115,7 +113,7 @@ pub(super) fn storm(count: usize, store: &RedisServer, start: &dyn Fn(&Plan, usi
         site.nodes[0].rebind(&room, &server);
         site.rooms.insert(room, server);
     }
-    until("the stopped HAProxy is missed", 20, || !site.nodes[0].sees("lb3") && !site.nodes[1].sees("lb3"));
+    until("the stopped HAProxy is missed", || !site.nodes[0].sees("lb3") && !site.nodes[1].sees("lb3"));
     site.lbs[2].haproxy.signal("CONT");
     site.settle("a HAProxy stopped, and rooms moved meanwhile");
 

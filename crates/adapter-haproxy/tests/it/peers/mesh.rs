@@ -12,7 +12,7 @@ use balancer_core::{Binding, Claim, StickKey, StickStore, Token, Want};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use crate::haproxy::{Haproxy, Place, free_port};
+use crate::haproxy::{Haproxy, MINUTE, Place, free_port};
 use crate::responder;
 
 /// Which server each key is pinned to.
@@ -174,10 +174,10 @@ impl Node {
 
     /// Waits until it has heard everything from everybody, and everybody from it.
     pub(crate) fn connected(&self) {
-        let end = std::time::Instant::now() + Duration::from_secs(20);
+        let end = std::time::Instant::now() + MINUTE;
         while !self.status().peers.iter().all(|peer| peer.connected && peer.lessons_in > 0) {
             assert!(std::time::Instant::now() < end, "not connected: {:#?}", self.status());
-            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(1));
         }
     }
 
@@ -271,8 +271,8 @@ impl Member for Node {
 }
 
 /// Waits until everybody has the same, this many; returns it.
-pub(crate) fn settled(lbs: &[Lb], nodes: &mut [&mut dyn Member], rooms: usize, seconds: u64) -> Pins {
-    let end = std::time::Instant::now() + Duration::from_secs(seconds);
+pub(crate) fn settled(lbs: &[Lb], nodes: &mut [&mut dyn Member], rooms: usize) -> Pins {
+    let end = std::time::Instant::now() + 2 * MINUTE;
     loop {
         let all: Vec<Pins> = lbs.iter().map(Lb::pins).chain(nodes.iter_mut().map(|node| node.pins())).collect();
         let first = &all[0];
@@ -285,8 +285,8 @@ pub(crate) fn settled(lbs: &[Lb], nodes: &mut [&mut dyn Member], rooms: usize, s
                 let missing = first.keys().find(|room| !pins.contains_key(*room));
                 println!("member {at}: {} rooms, {other:?}, without {missing:?}", pins.len());
             }
-            panic!("the tables are not equal within {seconds} s");
+            panic!("the tables are not equal within two minutes");
         }
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(1));
     }
 }

@@ -51,7 +51,7 @@ fn conversations_with_haproxy_are_recorded_and_replay() {
             ("haproxy", "ack table=\"rooms\"", "update="),
         ] {
             let said = format!(" peers {side}: {frame}");
-            until(&format!("{said} {more}"), 20, || {
+            until(&format!("{said} {more}"), || {
                 told(&path).0.iter().any(|line| line.contains(&said) && line.contains(more))
             });
         }

@@ -31,7 +31,8 @@ where
     gate.reload(&good).await.unwrap_or_else(|e| panic!("{e}"));
     let crowd = Crowd::come(port, &rooms);
     crowd.wait(50);
-    let worker = farm.client().process().await.unwrap().pid;
+    let worker = async || farm.master().processes().await.unwrap().worker().unwrap().pid;
+    let before_bad = worker().await;
     let tried = bad(&good).await;
     crowd.wait(50);
     let met = crowd.go();
@@ -45,7 +46,7 @@ where
     );
     assert_eq!((read(&farm.file()), read(&gate.good_file())), (good.clone(), good));
     assert_eq!((met.failed, met.split(), elsewhere), (0, 0, 0));
-    assert_eq!(farm.client().process().await.unwrap().pid, worker);
+    assert_eq!(worker().await, before_bad);
     tried
 }
 

@@ -1,8 +1,9 @@
 //! Two HAProxies that tell each other of their rooms.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::haproxy::MINUTE;
 use crate::reconcile::crowd::{Crowd, homes, moved, rooms};
 use crate::reconcile::farm::Farm;
 use crate::runtime::live::binaries;
@@ -11,7 +12,7 @@ const ALL: [usize; 3] = [1, 2, 3];
 
 /// Waits until both know as many rooms.
 async fn together(farms: &[Farm; 2], rooms: usize) {
-    let end = Instant::now() + Duration::from_secs(10);
+    let end = Instant::now() + MINUTE;
     for farm in farms {
         let client = farm.client();
         loop {

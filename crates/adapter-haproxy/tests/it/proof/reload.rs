@@ -6,6 +6,7 @@ use std::time::Instant;
 use adapter_haproxy::reconcile::{ApplyOptions, Plan, plan};
 use adapter_haproxy::runtime::{AdminState, Client, Command};
 
+use crate::haproxy::MINUTE;
 use crate::reconcile::crowd::{Crowd, homes, moved, rooms};
 use crate::reconcile::farm::{Farm, name};
 use crate::runtime::live::binaries;
@@ -75,7 +76,7 @@ async fn run(binary: &Path, round: Round, gated: bool) -> Lost {
             }
             done.report
         } else {
-            farm.master().reload(std::time::Duration::from_secs(10)).await.unwrap()
+            farm.master().reload(MINUTE).await.unwrap()
         };
         assert!(report.success);
         old = old.max(report.old);
@@ -108,8 +109,17 @@ async fn run(binary: &Path, round: Round, gated: bool) -> Lost {
 async fn both(round: Round) {
     for binary in binaries() {
         assert_eq!(run(&binary, round, true).await, Lost { requests: 0, rooms: 0, maintenance: false });
-        let lost = run(&binary, round, false).await;
-        assert!(lost.rooms > round.rooms / 4 && lost.maintenance, "the gate is of no use: {lost:?}");
+        // On a slow host the first process may have its tables together before the first reload.
+        let mut tries = 0;
+        loop {
+            let lost = run(&binary, round, false).await;
+            assert!(lost.maintenance, "the gate is of no use: {lost:?}");
+            if lost.rooms > round.rooms / 4 {
+                break;
+            }
+            tries += 1;
+            assert!(tries < 10, "the gate is of no use: {lost:?}");
+        }
     }
 }
 

@@ -6,15 +6,14 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use crate::haproxy::until;
+use crate::haproxy::{MINUTE, until};
 use crate::responder::read_message;
 
 /// One request over a connection of its own; the server's name, or `None` unless it was answered with 200.
 pub(crate) fn fetch(port: u16, target: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    stream.set_read_timeout(Some(MINUTE)).ok()?;
     stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").as_bytes()).ok()?;
     let (head, body) = read_message(&mut stream)?;
     head.starts_with("HTTP/1.1 200").then(|| String::from_utf8_lossy(&body).into_owned())
@@ -45,7 +44,8 @@ pub(crate) fn moved(before: &BTreeMap<String, String>, after: &BTreeMap<String, 
 pub(crate) struct Crowd {
     threads: Vec<JoinHandle<BTreeMap<String, BTreeSet<String>>>>,
     end: Arc<AtomicBool>,
-    asked: Arc<AtomicU64>,
+    /// By each thread.
+    asked: Vec<Arc<AtomicU64>>,
     failed: Arc<AtomicU64>,
 }
 
@@ -72,32 +72,38 @@ impl Crowd {
 
     /// Each of them comes by one port after the other.
     pub(crate) fn come_by(ports: &[u16], rooms: &[String]) -> Self {
-        let (end, asked, failed) = <(Arc<AtomicBool>, Arc<AtomicU64>, Arc<AtomicU64>)>::default();
+        let (end, failed) = <(Arc<AtomicBool>, Arc<AtomicU64>)>::default();
         let threads = rooms.chunks(rooms.len().div_ceil(3)).map(|rooms| {
-            let (rooms, end, asked, failed) = (rooms.to_vec(), end.clone(), asked.clone(), failed.clone());
-            let ports = ports.to_vec();
-            std::thread::spawn(move || {
+            let (rooms, end, failed) = (rooms.to_vec(), end.clone(), failed.clone());
+            let (ports, asked) = (ports.to_vec(), Arc::new(AtomicU64::new(0)));
+            let count = asked.clone();
+            let thread = std::thread::spawn(move || {
                 let mut met = BTreeMap::<String, BTreeSet<String>>::new();
                 for (room, port) in rooms.iter().cycle().zip((0..).map(|n| ports[n / rooms.len() % ports.len()])) {
                     if end.load(Ordering::Relaxed) {
                         break;
                     }
-                    asked.fetch_add(1, Ordering::Relaxed);
+                    count.fetch_add(1, Ordering::Relaxed);
                     match home(port, room) {
                         Some(server) => drop(met.entry(room.clone()).or_default().insert(server)),
                         None => drop(failed.fetch_add(1, Ordering::Relaxed)),
                     }
                 }
                 met
-            })
+            });
+            (thread, asked)
         });
-        Self { threads: threads.collect(), end, asked, failed }
+        let (threads, asked) = threads.unzip();
+        Self { threads, end, asked, failed }
     }
 
-    /// Waits until that many more have come.
+    /// Waits until that many more have come, by each thread its share.
     pub(crate) fn wait(&self, more: u64) {
-        let until_then = self.asked.load(Ordering::Relaxed) + more;
-        until("people come", 30, || self.asked.load(Ordering::Relaxed) >= until_then);
+        let share = more.div_ceil(self.asked.len() as u64);
+        for asked in &self.asked {
+            let until_then = asked.load(Ordering::Relaxed) + share;
+            until("people come", || asked.load(Ordering::Relaxed) >= until_then);
+        }
     }
 
     pub(crate) fn go(self) -> Met {
@@ -108,6 +114,7 @@ impl Crowd {
                 servers.entry(room).or_default().extend(met);
             }
         }
-        Met { asked: self.asked.load(Ordering::Relaxed), failed: self.failed.load(Ordering::Relaxed), servers }
+        let asked = self.asked.iter().map(|asked| asked.load(Ordering::Relaxed)).sum();
+        Met { asked, failed: self.failed.load(Ordering::Relaxed), servers }
     }
 }

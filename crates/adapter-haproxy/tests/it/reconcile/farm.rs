@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
 use adapter_haproxy::HaproxyVersion;
 use adapter_haproxy::reconcile::{PinMap, ReloadGate, Wanted};
@@ -11,7 +12,7 @@ use adapter_haproxy::render::{
 use adapter_haproxy::runtime::{Client, ClientOptions, MasterClient, RuntimeAddress, ServerName};
 
 use super::crowd::fetch;
-use crate::haproxy::{Place, free_port, until};
+use crate::haproxy::{MINUTE, Place, free_port, until};
 use crate::responder;
 
 #[derive(Debug)]
@@ -61,7 +62,7 @@ impl Farm {
         let all: Vec<usize> = (1..=running).collect();
         std::fs::write(farm.file(), farm.text(&all)).unwrap();
         farm.child = Some(farm.launch(&[]));
-        until("HAProxy starts", 10, || fetch(farm.place.port, "/").is_some());
+        until("HAProxy starts", || fetch(farm.place.port, "/").is_some());
         farm
     }
 
@@ -77,7 +78,7 @@ impl Farm {
         let mut old = self.child.take().unwrap();
         let more = ["-x".to_owned(), self.place.socket(), "-sf".to_owned(), old.id().to_string()];
         self.child = Some(self.launch(&more));
-        until("the old master ends", 20, || old.try_wait().unwrap().is_some());
+        until("the old master ends", || old.try_wait().unwrap().is_some());
     }
 
     pub(crate) fn file(&self) -> PathBuf {
@@ -110,7 +111,7 @@ impl Farm {
         config.global.logs.clear();
         config.global.sockets.push(ControlSocket::admin(self.place.socket()));
         let state = format!("server-state-file {}", self.state_file().display());
-        config.global.extra = vec![state, "hard-stop-after 10s".to_owned()];
+        config.global.extra = vec![state, "hard-stop-after 30s".to_owned()];
         config.defaults.extra.push("load-server-state-from-file global".to_owned());
         config
     }
@@ -133,6 +134,15 @@ impl Farm {
         MasterClient::new(RuntimeAddress::unix(self.place.path("master")), ClientOptions::default())
     }
 
+    /// Lets a client meet the worker that is to answer now, once those of before are gone.
+    pub(crate) async fn renewed(&self, client: &Client) {
+        let end = Instant::now() + MINUTE;
+        client.renew().await;
+        while self.master().processes().await.unwrap().old_workers().count() > 0 {
+            assert!(Instant::now() < end, "somebody holds an old worker");
+        }
+    }
+
     /// A gate before the configuration, with the state file it names.
     pub(crate) fn gate(&self) -> ReloadGate {
         ReloadGate::new(self.master(), self.file())
@@ -144,7 +154,7 @@ impl Farm {
     fn stop(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         let _ = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status();
-        until("HAProxy ends", 15, || child.try_wait().unwrap().is_some());
+        until("HAProxy ends", || child.try_wait().unwrap().is_some());
     }
 }
 

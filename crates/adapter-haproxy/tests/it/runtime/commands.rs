@@ -12,6 +12,7 @@ use adapter_haproxy::runtime::{
 
 use super::live::{Live, binaries};
 use super::{name, raw, refused};
+use crate::haproxy::MINUTE;
 
 async fn questions(client: &Client, live: &Live) {
     let process = client.process().await.unwrap();
@@ -186,7 +187,7 @@ async fn a_server_with_connections_is_waited_for_or_shut_down() {
         let p1 = name("pipe/p1");
         let mut open = TcpStream::connect(("127.0.0.1", live.pipe)).unwrap();
         open.write_all(b"x").unwrap();
-        let deadline = std::time::Instant::now() + Duration::from_secs(5);
+        let deadline = std::time::Instant::now() + MINUTE;
         while !client.sessions().await.unwrap().iter().any(|s| s.server.as_deref() == Some("p1")) {
             assert!(std::time::Instant::now() < deadline);
         }

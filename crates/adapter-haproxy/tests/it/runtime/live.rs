@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use adapter_haproxy::HaproxyVersion;
 use adapter_haproxy::runtime::{Client, ClientOptions, RuntimeAddress};
 
+use crate::haproxy::MINUTE;
+
 /// The releases at hand: `HAPROXY`, or the system's and that of the Python packages. Under `CI=true` one must be there.
 pub(crate) fn binaries() -> Vec<PathBuf> {
     if let Some(named) = std::env::var_os("HAPROXY") {
@@ -83,7 +85,7 @@ impl Live {
              frontend f\n bind 127.0.0.1:{web}\n use_backend %[path,map_beg({f}/p.map,rooms)]\n\
              backend rooms\n balance leastconn\n stick-table type string len 64 size 2m expire 1h peers lb\n\
              \x20stick on url_param(roomId)\n\
-             \x20server mm1 127.0.0.1:{port} id 1 weight 100 check inter 2s\n\
+             \x20server mm1 127.0.0.1:{port} id 1 weight 100 check inter 1h\n\
              \x20server mm2 127.0.0.1:{port} id 2 weight 50 agent-check agent-port {agent} agent-inter 500ms\n\
              \x20server mm3 127.0.0.1:{port} id 77 disabled\n\
              backend addresses\n stick-table type ip size 1k expire 1h store gpc0,server_id\n\
@@ -114,7 +116,7 @@ impl Live {
 
     /// Whether it came up, rather than ended.
     fn await_start(&mut self, master: bool) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + MINUTE;
         loop {
             let up = UnixStream::connect(self.folder.join("admin")).is_ok()
                 && TcpStream::connect(("127.0.0.1", self.tcp)).is_ok()
@@ -123,7 +125,7 @@ impl Live {
             if up || ended || Instant::now() > deadline {
                 return up && !ended;
             }
-            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(1));
         }
     }
 
@@ -175,9 +177,9 @@ impl Drop for Live {
     fn drop(&mut self) {
         // A master that is told takes its workers with it; one that is killed does not.
         let _ = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status();
-        let deadline = Instant::now() + Duration::from_secs(3);
+        let deadline = Instant::now() + MINUTE;
         while self.child.try_wait().is_ok_and(|ended| ended.is_none()) && Instant::now() < deadline {
-            std::thread::yield_now();
+            std::thread::park_timeout(Duration::from_millis(1));
         }
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -43,7 +43,8 @@ async fn servers_are_reported_as_haproxy_sees_them() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+/// On one thread: all have asked before most of the answers are there.
+#[tokio::test]
 async fn many_probes_share_a_question() {
     for binary in binaries() {
         let live = Live::start(&binary);

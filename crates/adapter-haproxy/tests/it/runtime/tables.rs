@@ -11,6 +11,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::live::{Live, binaries};
 use super::refused;
+use crate::alone::is_alone;
 
 pub(super) async fn entries(client: &Client) {
     let key = |text: &str| TableKey::Text(text.to_owned());
@@ -101,6 +102,9 @@ async fn fill(client: &Client, rooms: std::ops::Range<u32>) {
 /// A million lines in the release at hand; `RUNTIME_ENTRIES` says another number.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_of_a_million_entries_takes_no_memory() {
+    if !is_alone("runtime::tables::a_table_of_a_million_entries_takes_no_memory") {
+        return;
+    }
     let wanted = std::env::var("RUNTIME_ENTRIES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000_u32);
     for binary in binaries().into_iter().take(1) {
         let live = Live::start(&binary);

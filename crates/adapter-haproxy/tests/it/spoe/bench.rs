@@ -55,7 +55,7 @@ impl Process {
 
     fn start(command: &mut Command, port: u16) -> Self {
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-        until("the agent listens", 10, || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
+        until("the agent listens", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { child, port }
     }
 

@@ -10,12 +10,9 @@ use std::time::{Duration, Instant};
 
 use adapter_haproxy::render::OnNoAnswer;
 
-use super::site::{Agent, PATIENCE, Site, rooms};
+use super::site::{Agent, BUSY, PATIENCE, Site, rooms};
 use crate::haproxy::until;
 use crate::runtime::live::binaries;
-
-/// What a busy host may add to one request.
-const BUSY: Duration = Duration::from_millis(850);
 
 /// Where rooms were seen, and what was lost.
 #[derive(Default)]
@@ -95,11 +92,17 @@ fn an_agent_that_fails_costs_time_and_no_request() {
         everybody_is_where_they_were(&mut site, &mut watch);
 
         // Slow: known rooms are answered at once, new ones cost what the agent allows itself, and are given back.
-        agent.store.slow.store(true, Ordering::SeqCst);
-        watch.lose(&mut site, "slow", &known_and_new(&known, "slow"), usual);
-        agent.store.slow.store(false, Ordering::SeqCst);
-        until("late claims are over", 10, || agent.store.claiming.load(Ordering::SeqCst) == 0);
-        everybody_is_where_they_were(&mut site, &mut watch);
+        let mut round = 0;
+        until("late claims are taken back", || {
+            // Once more if HAProxy has just held the agent for down and asked it nothing.
+            round += 1;
+            agent.store.slow.store(true, Ordering::SeqCst);
+            watch.lose(&mut site, "slow", &known_and_new(&known, &format!("slow{round}-")), usual);
+            agent.store.slow.store(false, Ordering::SeqCst);
+            until("late claims are over", || agent.store.claiming.load(Ordering::SeqCst) == 0);
+            everybody_is_where_they_were(&mut site, &mut watch);
+            agent.placer.counts().taken_back > 0
+        });
 
         // Nonsense, by whoever has the port now.
         agent.kill();
@@ -127,7 +130,7 @@ fn an_agent_that_fails_costs_time_and_no_request() {
             watch.astray
         );
         assert_eq!((watch.failed, watch.astray, counts.conflicts), (0, 0, 0));
-        assert!(counts.adopted > 0 && counts.taken_back > 0, "{counts:?}");
+        assert!(counts.adopted > 0, "{counts:?}");
     }
 }
 

@@ -91,7 +91,7 @@ fn play(site: &Site, day: &str, rooms: &[Room], mut report: impl FnMut(&[u64; SE
             loads[live.server - 1] += live.room.load_at(now);
             connections[live.server - 1] += live.people.len();
         }
-        until("HAProxy knows who has left", 20, || {
+        until("HAProxy knows who has left", || {
             (1..=SERVERS).all(|n| site.haproxy.sessions("rooms", &format!("web{n}")) == connections[n - 1].to_string())
         });
         report(&loads);
@@ -110,9 +110,7 @@ fn play(site: &Site, day: &str, rooms: &[Room], mut report: impl FnMut(&[u64; SE
     }
     played.uneven /= steps;
     drop(live);
-    until("everybody has left", 20, || {
-        (1..=SERVERS).all(|n| site.haproxy.sessions("rooms", &format!("web{n}")) == "0")
-    });
+    until("everybody has left", || (1..=SERVERS).all(|n| site.haproxy.sessions("rooms", &format!("web{n}")) == "0"));
     played
 }
 

@@ -54,13 +54,16 @@ pub(super) struct SlowStore {
 
 /// How long HAProxy waits for an agent where waiting is looked at; the agent allows itself less than half of it. On a
 /// busy host the 50 ms that are rendered would be too short to tell a failure from a crowd.
-pub(super) const PATIENCE: Duration = Duration::from_millis(150);
+pub(super) const PATIENCE: Duration = Duration::from_millis(400);
 
-/// Where it is not.
-pub(super) const PATIENT: Duration = Duration::from_secs(4);
+/// Where it is not: whoever stands still for a while is waited for.
+pub(super) const PATIENT: Duration = Duration::from_secs(30);
+
+/// What a busy host may add to one request.
+pub(super) const BUSY: Duration = Duration::from_secs(10);
 
 /// How long slow claims take: longer than HAProxy waits.
-const SLOW: Duration = Duration::from_millis(400);
+const SLOW: Duration = Duration::from_secs(1);
 
 #[async_trait]
 impl StickStore for SlowStore {
@@ -141,13 +144,13 @@ impl Agent {
     /// Ends as it should: answers, says so to everybody, and is gone.
     pub(super) fn leave(&mut self) {
         drop(self.leave.take());
-        until("the agent has left", 20, || self.task.is_finished());
+        until("the agent has left", || self.task.is_finished());
     }
 
     /// Ends at once: every connection is closed, nobody listens.
     pub(super) fn kill(&mut self) {
         self.task.abort();
-        until("the agent ends", 10, || self.task.is_finished());
+        until("the agent ends", || self.task.is_finished());
     }
 
     /// On the same port, with the same stick table.
@@ -172,6 +175,12 @@ impl Agent {
 
     pub(super) fn thaw(&mut self) {
         self.frozen = None;
+    }
+
+    /// Where its stick table has a room.
+    pub(super) fn home(&self, room: &str) -> Option<String> {
+        let found = self.runtime.block_on(self.store.get(&StickKey::new(room).unwrap(), None)).unwrap();
+        found.map(|binding| binding.backend.as_str().to_owned())
     }
 }
 
@@ -281,7 +290,7 @@ impl Site {
 
     /// Waits until HAProxy holds the agent for up or down.
     pub(super) fn until_agent(&self, status: &str) {
-        until(&format!("the agent is {status}"), 20, || self.haproxy.status("spoe-agents", "a1") == status);
+        until(&format!("the agent is {status}"), || self.haproxy.status("spoe-agents", "a1") == status);
     }
 
     pub(super) fn get(&mut self, target: &str) -> Answer {
