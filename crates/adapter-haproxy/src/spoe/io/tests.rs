@@ -220,15 +220,19 @@ async fn silence_is_ended() {
 
 #[tokio::test]
 async fn an_agent_that_ends_answers_first_and_says_so() {
-    let agent = Running::start(patient().with_processing(Duration::from_secs(20))).await;
+    let agent = Running::start(patient().with_processing(Duration::from_secs(10))).await;
     let (mut quiet, mut busy) = (agent.greeted().await, agent.greeted().await);
     busy.send(&[ask(1, "slow"), ask(2, "a")]).await;
     assert_eq!(busy.next().await, Some(answered(2, "a")));
     agent.stop.send(()).unwrap();
-    assert_eq!(quiet.farewell().await, Some(Status::NORMAL));
+    // Nobody new is let in: it is ending.
+    while TcpStream::connect(agent.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
     agent.echo.go.notify_one();
     assert_eq!(busy.next().await, Some(answered(1, "slow")));
     assert_eq!(busy.farewell().await, Some(Status::NORMAL));
+    assert_eq!(quiet.farewell().await, Some(Status::NORMAL));
     drop((quiet, busy));
     agent.task.await.unwrap();
     assert_eq!(agent.counters.read().open, 0);
