@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use crate::backend::{Backend, BackendId};
 use crate::decision::{Decision, Outcome};
@@ -18,6 +19,7 @@ use crate::state::{Admin, Health};
 use crate::stick::{Binding, Claim, StickError, StickErrorKind, StickKey, StickStore, Token, Want};
 
 mod chance;
+mod elsewhere;
 mod error;
 mod options;
 mod recent;
@@ -130,6 +132,11 @@ impl<B: Backend> fmt::Debug for Placed<B> {
     }
 }
 
+/// Whether it is later than that.
+fn is_over(until: Option<Instant>) -> bool {
+    until.is_some_and(|until| Instant::now() >= until)
+}
+
 /// The stamp of a binding that was made without the store.
 const UNSTORED: u64 = 0;
 
@@ -230,7 +237,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
             return Ok(None);
         }
         let want = Want { backend: b.backend.clone(), token: Token(random()) };
-        match self.claim(&ByStore(&*self.store), key, None, &want).await {
+        match self.claim(&ByStore(&*self.store), key, None, &want, None).await {
             Ok(Claim::Won(stored) | Claim::Held(stored)) => {
                 self.recent.put(key, &stored);
                 Ok(Some(stored))
@@ -300,8 +307,11 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
                 }
             };
             let lease = lease.ok_or(RouteError::NoCandidate)?;
+            if is_over(asked.until) {
+                return Err(RouteError::Late);
+            }
             let want = Want { backend: lease.backend().id().clone(), token };
-            match self.claim(claimer, asked.key, over, &want).await? {
+            match self.claim(claimer, asked.key, over, &want, asked.until).await? {
                 Claim::Held(b) if b.token != token => {
                     self.recent.put(ask.key, &b);
                     return Ok(Placed::Elsewhere(b));
@@ -334,6 +344,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
         key: &StickKey,
         over: Option<&Binding>,
         want: &Want,
+        until: Option<Instant>,
     ) -> Result<Claim, StickError> {
         let mut first = true;
         loop {
@@ -343,7 +354,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
                     self.ahead.store(i64::try_from(ahead).unwrap_or(0), Relaxed);
                     return Ok(Claim::Won(b));
                 }
-                Err(e) if first && e.kind() == StickErrorKind::Lost => first = false,
+                Err(e) if first && e.kind() == StickErrorKind::Lost && !is_over(until) => first = false,
                 other => return other,
             }
         }

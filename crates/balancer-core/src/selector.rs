@@ -78,6 +78,8 @@ pub struct Ask<'a, Q: ?Sized = ()> {
     /// The expected cost of the room, in the unit of the load model; the model's own size when absent. Its product with
     /// the number of processes is held at [`MAX_SIZE`](crate::MAX_SIZE).
     pub size: Option<u64>,
+    /// Whoever asks waits no longer than until then: nothing is bound afterwards.
+    pub until: Option<Instant>,
 }
 
 impl<Q: ?Sized> Clone for Ask<'_, Q> {
@@ -98,7 +100,7 @@ impl<'a> Ask<'a, ()> {
 impl<'a, Q: ?Sized> Ask<'a, Q> {
     /// Asks with a query for the adapter's own selector.
     pub fn with_query(key: &'a StickKey, query: &'a Q) -> Self {
-        Self { key, query, filter: None, exclude: &[], size: None }
+        Self { key, query, filter: None, exclude: &[], size: None, until: None }
     }
 
     /// Only where this filter allows.
@@ -119,6 +121,13 @@ impl<'a, Q: ?Sized> Ask<'a, Q> {
     #[must_use]
     pub fn size(mut self, size: u64) -> Self {
         self.size = Some(size);
+        self
+    }
+
+    /// For somebody who waits no longer than until then: a room is not bound afterwards, as nobody would hear of it.
+    #[must_use]
+    pub fn until(mut self, deadline: Instant) -> Self {
+        self.until = Some(deadline);
         self
     }
 }

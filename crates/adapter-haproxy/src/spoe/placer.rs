@@ -8,7 +8,6 @@ use std::time::Duration;
 use async_trait::async_trait;
 use balancer_core::{
     Admin, Ask, Backend, BackendId, Balancer, Binding, Claim, Decision, Filter, Health, Outcome, RouteError, StickKey,
-    Token, Want, random,
 };
 use tokio::time::Instant;
 
@@ -228,8 +227,11 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
 
     async fn route(&self, wish: &Wish, query: &Q, filter: Option<&Filter>, deadline: Instant) -> Placed {
         let mut ask = Ask::with_query(&wish.room, query);
-        ask.filter = filter;
-        let (routed, decision) = if self.options.decisions {
+        (ask.filter, ask.until) = (filter, Some(deadline));
+        let is_late = || Instant::now() >= deadline || wish.is_stale(&self.options);
+        let (routed, decision) = if is_late() {
+            (Err(RouteError::Late), None)
+        } else if self.options.decisions {
             let (routed, decision) = self.balancer.route_explained(&ask).await;
             (routed, Some(Box::new(decision)))
         } else {
@@ -238,12 +240,11 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         let mut placed = match routed {
             Ok(placement) => {
                 let (outcome, binding) = (placement.outcome(), placement.binding().clone());
-                let late = || Instant::now() >= deadline || wish.is_stale(&self.options);
-                if outcome == Outcome::New && late() {
+                if outcome == Outcome::New && is_late() {
                     // HAProxy waits no more and has placed the room elsewhere. Whoever comes next tells where.
                     drop(placement);
                     self.tally.taken_back.fetch_add(1, Relaxed);
-                    let _ = self.balancer.store().release(&wish.room, &binding).await;
+                    let _ = self.balancer.take_back(&wish.room, &binding).await;
                     return Placed::nowhere(Outcome::Refused, "placed too late for HAProxy; taken back");
                 }
                 match outcome {
@@ -319,9 +320,8 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
     /// Binds a room where HAProxy has put it instead.
     async fn follow(&self, wish: &Wish, bound: &Binding, home: Home<'_>) -> Option<Placed> {
         let id = self.server_at(home)?;
-        let want = Want { backend: id.clone(), token: Token(random()) };
-        let rebound = self.balancer.store().rebind(&wish.room, bound, &want, self.options.ttl).await;
-        matches!(rebound, Ok(Claim::Won(_))).then(|| {
+        let bound = self.balancer.adopt(&wish.room, Some(bound), &id).await;
+        matches!(bound, Ok(Claim::Won(_))).then(|| {
             self.tally.adopted.fetch_add(1, Relaxed);
             Placed::on(id, Outcome::Adopted)
         })
@@ -330,8 +330,7 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
     /// Binds a room where HAProxy has put it.
     async fn adopt(&self, wish: &Wish, home: Home<'_>) -> Option<Placed> {
         let id = self.server_at(home)?;
-        let want = Want { backend: id.clone(), token: Token(random()) };
-        match self.balancer.store().claim(&wish.room, &want, self.options.ttl).await {
+        match self.balancer.adopt(&wish.room, None, &id).await {
             Ok(Claim::Won(_)) => {
                 self.tally.adopted.fetch_add(1, Relaxed);
                 Some(Placed::on(id, Outcome::Adopted))

@@ -27,6 +27,9 @@ pub enum RouteError {
         /// The server.
         id: BackendId,
     },
+    /// Whoever asked [waits no longer](crate::Ask::until); nothing was bound.
+    #[error("whoever asked for the room waits no longer; it was not placed")]
+    Late,
     /// Others changed the binding at every attempt.
     #[error("the room's binding changed {attempts} times while it was being placed: try again")]
     Contended {
@@ -55,6 +58,7 @@ impl RouteError {
             Self::Store(e) => matches!(e.kind(), StickErrorKind::Lost),
             // A cap starts anew, and servers come back; one that no filter lets in is the price of saying so.
             Self::NoCandidate
+            | Self::Late
             | Self::Pinned { .. }
             | Self::Contended { .. }
             | Self::Unknown { .. }

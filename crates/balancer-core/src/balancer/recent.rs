@@ -91,6 +91,17 @@ impl Recent {
         }
     }
 
+    /// Forgets a room as it was bound so.
+    pub(crate) fn forget_binding(&self, key: &StickKey, b: &Binding) {
+        self.with(key, |s| {
+            for known in [&mut s.young, &mut s.old] {
+                if known.get(key).is_some_and(|seen| seen.binding == *b) {
+                    known.remove(key);
+                }
+            }
+        });
+    }
+
     pub(crate) fn forget(&self, key: &StickKey) {
         self.with(key, |s| {
             s.young.remove(key);

@@ -457,3 +457,46 @@ async fn a_removal_waits_for_what_is_on_its_way() {
     assert_eq!(removal.await.unwrap().unwrap(), 0);
     assert!(p.member("a").is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_bound_for_who_waits_no_longer() {
+    let store = Arc::new(Flaky::default());
+    let b = balancer(&pool(&["a"]), store.clone(), 0);
+    let room = key("r");
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(1);
+    // In time, an answer that was lost is asked for once more.
+    store.lose_answers.store(2, SeqCst);
+    assert!(matches!(b.route(&Ask::new(&room).until(tokio::time::Instant::now())).await, Err(RouteError::Late)));
+    assert_eq!(store.claims.load(SeqCst), 0);
+    assert!(b.route(&Ask::new(&room).until(deadline)).await.is_err());
+    assert_eq!(store.claims.load(SeqCst), 2);
+    tokio::time::advance(Duration::from_secs(2)).await;
+    let other = key("other");
+    assert!(matches!(b.route(&Ask::new(&other).until(deadline)).await, Err(RouteError::Late)));
+    assert_eq!((b.find(&other).await.unwrap(), b.pool().member("a").unwrap().in_flight()), (None, 0));
+    // A room that lives somewhere is found however late.
+    let found = b.route(&Ask::new(&room).until(deadline)).await.unwrap();
+    assert_eq!(found.outcome(), Outcome::Sticky);
+}
+
+#[tokio::test]
+async fn a_placement_that_is_taken_back_is_known_no_more() {
+    let store = Arc::new(Flaky::default());
+    let b = balancer(&pool(&["a", "b"]), store.clone(), 0);
+    let room = key("r");
+    let unheard = b.route(&Ask::new(&room)).await.unwrap();
+    assert!(b.take_back(&room, unheard.binding()).await.unwrap());
+    store.lost.store(true, SeqCst);
+    assert!(b.route(&Ask::new(&room)).await.is_err(), "nobody was told of it");
+    store.lost.store(false, SeqCst);
+    // Somebody else has put it elsewhere meanwhile: that stays, and is known.
+    let Claim::Won(bound) = b.adopt(&room, None, &"b".into()).await.unwrap() else { panic!() };
+    assert!(!b.take_back(&room, unheard.binding()).await.unwrap());
+    store.lost.store(true, SeqCst);
+    assert_eq!(b.route(&Ask::new(&room)).await.unwrap().backend().id().as_str(), "b");
+    store.lost.store(false, SeqCst);
+    assert!(matches!(b.adopt(&room, None, &"a".into()).await.unwrap(), Claim::Held(held) if held == bound));
+    store.lose_answers.store(1, SeqCst);
+    let moved = b.adopt(&room, Some(&bound), &"a".into()).await.unwrap();
+    assert!(matches!(moved, Claim::Won(now) if now.backend.as_str() == "a"));
+}

@@ -171,11 +171,8 @@ fn balancer(
 
 fn placer(settings: &Settings, rooms: &Rooms, balancer: Arc<Balancer<ControlledServer>>) -> Placer<ControlledServer> {
     let patience = settings.spoe.clone().unwrap_or_default().patience.get();
-    let options = PlacerOptions::default()
-        .with_message(rooms.message.as_str())
-        .with_patience(patience)
-        .with_ttl(rooms.ttl.get() + rooms.ttl.get() / 8)
-        .with_decisions(true);
+    let options =
+        PlacerOptions::default().with_message(rooms.message.as_str()).with_patience(patience).with_decisions(true);
     Placer::new(balancer, options).with_server_numbers(|server: &ControlledServer| Some(server.number()))
 }
 

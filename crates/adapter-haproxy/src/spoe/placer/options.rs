@@ -42,7 +42,6 @@ pub struct PlacerOptions {
     pub(super) why: String,
     pub(super) explanations: usize,
     pub(super) decisions: bool,
-    pub(super) ttl: Duration,
     pub(super) patience: Duration,
     pub(super) wall_ms: fn() -> u64,
 }
@@ -57,7 +56,6 @@ impl Default for PlacerOptions {
             why: "why".to_owned(),
             explanations: 4096,
             decisions: false,
-            ttl: Duration::from_secs(8 * 3600),
             patience: PATIENCE,
             wall_ms,
         }
@@ -104,14 +102,6 @@ impl PlacerOptions {
     #[must_use]
     pub fn with_decisions(mut self, decisions: bool) -> Self {
         self.decisions = decisions;
-        self
-    }
-
-    /// How long a room that HAProxy placed stays bound before it is first asked for again; default 8 h, as the
-    /// balancer's own.
-    #[must_use]
-    pub fn with_ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl;
         self
     }
 

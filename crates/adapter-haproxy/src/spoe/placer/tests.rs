@@ -1,5 +1,8 @@
+use std::sync::atomic::AtomicU64;
+
 use balancer_core::{
-    BalancerOptions, Candidates, LeastLoaded, MemoryStore, Plain, Pool, PoolOptions, Selector, Slot, Tag, Turn,
+    BalancerOptions, Candidates, LeastLoaded, MemoryStore, Plain, Pool, PoolOptions, Selector, Slot, Tag, Token, Turn,
+    Want,
 };
 
 use super::*;
@@ -210,7 +213,7 @@ async fn what_haproxy_waits_for_no_more_binds_nothing() {
     assert_eq!(placer.counts().stale, 1);
     assert!(told(&placer, message("young", &at(999_951))).await.is_some());
     assert!(told(&placer, message("ahead", &at(1_000_100))).await.is_some());
-    // Placed, and then found to be late.
+    // Heard of too late.
     let late = Query::new(vec![message("late", &[])], Instant::now());
     assert_eq!(Arc::clone(&placer).answer(late).await, []);
     let store = placer.balancer().store();
@@ -218,7 +221,7 @@ async fn what_haproxy_waits_for_no_more_binds_nothing() {
         let binding = store.get(&StickKey::new(room).unwrap(), None).await.unwrap();
         assert_eq!(binding.is_some(), bound, "{room}");
     }
-    assert_eq!((placer.counts().taken_back, placer.counts().placed), (1, 2));
+    assert_eq!((placer.counts().refused, placer.counts().placed), (1, 2));
     let in_flight: u32 = placer.balancer().pool().view(Instant::now()).iter().map(|server| server.in_flight).sum();
     assert_eq!(in_flight, 0);
 }
@@ -377,4 +380,20 @@ mod any {
             }
         }
     }
+}
+
+/// Whenever HAProxy's patience ends, what it is told is bound, and what it is not told is not.
+#[tokio::test]
+async fn a_room_is_bound_if_haproxy_hears_of_it() {
+    static NOW: AtomicU64 = AtomicU64::new(0);
+    let placer = placer(PlacerOptions::default().with_wall_clock(|| NOW.fetch_add(10, Relaxed)));
+    for asked in 0..20 {
+        let (room, at) = (format!("room-{asked}"), [("at", Value::Int64(asked * 5))]);
+        NOW.store(100, Relaxed);
+        let told = told(&placer, message(&room, &at)).await.map(|(server, _)| server);
+        let bound = placer.balancer().store().get(&StickKey::new(&*room).unwrap(), None).await.unwrap();
+        assert_eq!(bound.map(|bound| bound.backend.as_str().to_owned()), told, "{room}");
+    }
+    let counts = placer.counts();
+    assert!(counts.stale > 0 && counts.refused > 0 && counts.taken_back > 0 && counts.placed > 0, "{counts:?}");
 }
