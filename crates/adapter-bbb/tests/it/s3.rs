@@ -50,6 +50,11 @@ async fn objects(bucket: &RecordingBucket) -> BTreeMap<String, Vec<u8>> {
     all
 }
 
+/// Whether nobody may change what is in the bucket just now.
+async fn is_free(bucket: &RecordingBucket) -> bool {
+    bucket.objects().await.unwrap().get(".lock").is_some_and(|text| text == b"free\n")
+}
+
 fn in_tree(tree: &str, files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
     files.iter().map(|(path, content)| (format!("{tree}/{path}"), content.clone())).collect()
 }

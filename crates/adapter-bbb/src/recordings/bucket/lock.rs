@@ -1,8 +1,9 @@
 //! The right to change the trees in a bucket: one process at a time has it, whichever machine it runs on.
 //!
-//! It is an object that is written only where there is none, and taken over only as it was seen: by somebody who saw it
-//! unchanged for a whole lease. Its holder writes it anew several times in each lease, and removes nothing when that
-//! did not succeed in time.
+//! It is an object that is written only where there is none, and taken over only as it was seen: when it says that it is
+//! free, or by somebody who saw it unchanged for a whole lease. Its holder writes it anew several times in each lease, and
+//! removes nothing when that did not succeed in time. Given back it says that it is free, and stays where it is: an order
+//! to remove it could arrive when it is somebody else's.
 
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -16,6 +17,8 @@ use super::call::{Ask, Trouble};
 use super::{FilesError, RecordingBucket};
 
 const NAME: &str = ".lock";
+/// What nobody holds.
+const FREE: &str = "free\n";
 /// How often somebody else's lock is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -33,6 +36,21 @@ fn token() -> String {
     format!("{} {} {now} {}\n", host.trim(), std::process::id(), COUNT.fetch_add(1, Relaxed))
 }
 
+/// How the lock must be to be written.
+enum Expected {
+    Nothing,
+    Tag(String),
+}
+
+impl Expected {
+    fn header(&self) -> (&'static str, String) {
+        match self {
+            Self::Nothing => ("if-none-match", "*".to_owned()),
+            Self::Tag(etag) => ("if-match", format!("\"{etag}\"")),
+        }
+    }
+}
+
 enum Try {
     Ours(String),
     Others,
@@ -44,10 +62,15 @@ impl RecordingBucket {
         format!("{}{NAME}", self.0.options.prefix)
     }
 
+    /// Takes the lock, or takes it anew, if it is as expected.
+    async fn write_lock(&self, was: &Expected) -> Result<Try, FilesError> {
+        self.write_text(was, token()).await
+    }
+
     /// Writes the lock if it is as expected; the tag it has then.
-    async fn write_lock(&self, condition: (&str, &str)) -> Result<Try, FilesError> {
-        let (key, text) = (self.lock_key(), token());
-        let headers = [("content-type", "text/plain"), condition];
+    async fn write_text(&self, was: &Expected, text: String) -> Result<Try, FilesError> {
+        let (key, condition) = (self.lock_key(), was.header());
+        let headers = [("content-type", "text/plain"), (condition.0, &*condition.1)];
         let body = Bytes::from(text.clone().into_bytes());
         match self.ask(&Ask { method: "PUT", key: &key, headers: &headers, body, ..Ask::default() }).await {
             Ok(written) => Ok(Try::Ours(written.etag().to_owned())),
@@ -57,7 +80,7 @@ impl RecordingBucket {
                 _ => Ok(Try::Others),
             },
             // There was nothing to take over.
-            Err(e) if e.is(404) && condition.0 == "if-match" => Ok(Try::Others),
+            Err(e) if e.is(404) && matches!(was, Expected::Tag(_)) => Ok(Try::Others),
             Err(e) if e.is(501) => Ok(Try::NoConditions),
             Err(e) => Err(self.failed(&key, &e)),
         }
@@ -83,24 +106,32 @@ impl RecordingBucket {
         }
         let mut seen: Option<(String, Instant)> = None;
         let (etag, began) = loop {
-            let began = Instant::now();
-            match self.write_lock(("if-none-match", "*")).await? {
-                Try::Ours(etag) => break (etag, began),
-                Try::NoConditions => return self.without_conditions().map(|()| None),
-                Try::Others => {}
-            }
-            match (self.read_lock().await?, &seen) {
-                (Some((now, _)), Some((then, since))) if now == *then => {
-                    if since.elapsed() > self.0.options.lease {
-                        let began = Instant::now();
-                        if let Try::Ours(etag) = self.write_lock(("if-match", &format!("\"{now}\""))).await? {
-                            tracing::warn!("the right to change recordings is taken over from a process that ended");
-                            break (etag, began);
-                        }
+            let (was, ended) = match self.read_lock().await? {
+                None => (Some(Expected::Nothing), false),
+                Some((etag, text)) if *text == *FREE.as_bytes() => (Some(Expected::Tag(etag)), false),
+                Some((etag, _)) => match &seen {
+                    Some((then, since)) if *then == etag => {
+                        let ended = since.elapsed() > self.0.options.lease;
+                        (ended.then_some(Expected::Tag(etag)), ended)
                     }
+                    _ => {
+                        seen = Some((etag, Instant::now()));
+                        (None, false)
+                    }
+                },
+            };
+            if let Some(was) = was {
+                let began = Instant::now();
+                match self.write_lock(&was).await? {
+                    Try::Ours(etag) => {
+                        if ended {
+                            tracing::warn!("the right to change recordings is taken over from a process that ended");
+                        }
+                        break (etag, began);
+                    }
+                    Try::NoConditions => return self.without_conditions().map(|()| None),
+                    Try::Others => {}
                 }
-                (Some((now, _)), _) => seen = Some((now, Instant::now())),
-                (None, _) => seen = None,
             }
             if Instant::now() > deadline {
                 let why = "somebody else has been changing the recordings for too long; try again";
@@ -110,7 +141,7 @@ impl RecordingBucket {
         };
         self.hold_until(Some(began + self.0.options.lease));
         let asked = self.0.keeps_conditions.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if !asked && !matches!(self.write_lock(("if-none-match", "*")).await?, Try::Others) {
+        if !asked && !matches!(self.write_lock(&Expected::Nothing).await?, Try::Others) {
             return self.without_conditions().map(|()| None);
         }
         *self.0.keeps_conditions.lock().unwrap_or_else(PoisonError::into_inner) = Some(true);
@@ -134,12 +165,12 @@ impl RecordingBucket {
         *self.0.held.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
-    /// Writes the lock anew until it is dropped, and removes it then.
+    /// Writes the lock anew until it is dropped, and gives it back then.
     async fn keep_lock(self, mut etag: String, mut ended: oneshot::Receiver<()>) {
         let every = self.0.options.lease / 4;
         while timeout(every, &mut ended).await.is_err() {
             let began = Instant::now();
-            match self.write_lock(("if-match", &format!("\"{etag}\""))).await {
+            match self.write_lock(&Expected::Tag(etag.clone())).await {
                 Ok(Try::Ours(now)) => {
                     etag = now;
                     self.hold_until(Some(began + self.0.options.lease));
@@ -153,12 +184,8 @@ impl RecordingBucket {
         }
         let ours = self.still_held().is_ok();
         self.hold_until(None);
-        if ours {
-            let key = self.lock_key();
-            if let Err(e) = self.ask(&Ask { method: "DELETE", key: &key, ..Ask::default() }).await {
-                let e = self.failed(&key, &e);
-                tracing::warn!(error = %e, "the right to change recordings is not given back; it ends by itself");
-            }
+        if ours && let Err(e) = self.write_text(&Expected::Tag(etag), FREE.to_owned()).await {
+            tracing::warn!(error = %e, "the right to change recordings is not given back; it ends by itself");
         }
     }
 

@@ -7,6 +7,7 @@ use adapter_bbb::{RecordingFiles as _, RecordingKeeper};
 use super::wire::{Fault, Wire};
 use super::*;
 use crate::importing::packed;
+use crate::stage::until;
 
 /// The one and the other: each with a work folder of its own, as on two machines.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -44,6 +45,7 @@ async fn the_right_of_one_that_died_is_taken_over_after_its_lease() {
     assert!(began.elapsed() > o.lease, "{:?}", began.elapsed());
     assert_ne!(one.objects().await.unwrap()[".lock"], b"somebody who was killed");
     drop(held);
+    until("it is given back", async || is_free(&one).await).await;
     // Given back: nobody waits for a lease.
     let mut o = options(server);
     o.lease = Duration::from_secs(600);
@@ -78,4 +80,29 @@ async fn who_has_lost_the_right_removes_nothing() {
     drop((held, theirs));
     shelf.keeper.delete("rec-1").await.unwrap();
     assert!(objects(&other).await.is_empty());
+}
+
+/// A word of giving it back that was long on its way takes the right from nobody.
+#[tokio::test]
+async fn what_is_given_back_too_late_is_given_back_in_vain() {
+    let Some(server) = S3Server::shared() else { return };
+    let wire = Wire::to(server.port()).await;
+    let mut o = options(server);
+    o.lease = Duration::from_secs(1);
+    let other = bucket(&o);
+    o.endpoint = Some(format!("http://127.0.0.1:{}", wire.port));
+    (o.lease, o.response) = (Duration::from_secs(60), Duration::from_secs(3));
+    let folder = Folder::new("s3-other");
+    let held = RecordingTrees::in_bucket(bucket(&o), folder.join("cut off")).hold().await.unwrap();
+    wire.set(Fault::Silent);
+    drop(held);
+    let theirs = RecordingTrees::in_bucket(other.clone(), folder.join("work")).hold().await.unwrap();
+    wire.set(Fault::Nothing);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(5) {
+        assert!(!is_free(&other).await && other.objects().await.unwrap().contains_key(".lock"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(theirs);
+    until("it is given back", async || is_free(&other).await).await;
 }
