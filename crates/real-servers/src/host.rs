@@ -4,6 +4,10 @@ use std::net::TcpListener;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Longest wait for a server that starts again.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Below the ports that a system gives to outgoing connections, of which tests make many: one of these could take the
 /// port of a server that is about to start.

@@ -4,8 +4,9 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::host::PATIENCE;
 use crate::{Folder, free_port};
 
 /// A running server with the database `scalelite`; killed, and its folder removed, when dropped.
@@ -18,9 +19,6 @@ pub struct PostgresServer {
     /// Settings besides those that every server has, as `name=value`.
     settings: Vec<String>,
 }
-
-/// How long a server may take to start again.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The server that tests share while any of them uses it.
 static SHARED: Mutex<Weak<PostgresServer>> = Mutex::new(Weak::new());
@@ -198,6 +196,8 @@ impl PostgresServer {
     /// When it does not run.
     pub fn signal(&self, name: &str) {
         let pid = self.child.as_ref().expect("a running postgres").id().to_string();
+        // It makes no further process while those that it has are counted.
+        let _ = Command::new("kill").args(["-STOP", &pid]).status();
         let below = Command::new("ps").args(["-o", "pid=", "--ppid", &pid]).output().expect("ps");
         let below = String::from_utf8_lossy(&below.stdout).into_owned();
         let sent = Command::new("kill").arg(format!("-{name}")).arg(&pid).args(below.split_whitespace()).status();

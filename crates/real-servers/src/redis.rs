@@ -4,8 +4,10 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use crate::free_port;
+use crate::host::PATIENCE;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -110,7 +112,11 @@ impl RedisServer {
     ///
     /// When it does not start.
     pub fn resume(&mut self) {
-        assert!(self.run(), "redis-server does not start again");
+        // Somebody who looks for a free port may have it for a moment.
+        let deadline = Instant::now() + PATIENCE;
+        while !self.run() {
+            assert!(Instant::now() < deadline, "redis-server does not start again");
+        }
     }
 
     /// Sends a signal to the server: `STOP`, `CONT`.

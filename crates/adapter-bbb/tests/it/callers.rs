@@ -40,7 +40,7 @@ async fn who_calls_too_often_is_refused_and_told_how_long_to_wait() {
         assert!(text(&answer).contains("SUCCESS"), "there is no limit unless one is set");
     }
     let mut o = patient();
-    o.rate = Some(RateLimit { per_second: 0.1, burst: 3, per: RatePer::Address });
+    o.rate = Some(RateLimit { per_second: 0.001, burst: 3, per: RatePer::Address });
     let process = stage.process(o).await;
     let call = |caller: &'static str| ask(&process.service, "isMeetingRunning", "meetingID=m", SECRET, caller);
     for _ in 0..3 {
@@ -54,7 +54,7 @@ async fn who_calls_too_often_is_refused_and_told_how_long_to_wait() {
         "{body}"
     );
     let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
-    assert!((1..=10).contains(&wait), "{wait}");
+    assert!((1..=1000).contains(&wait), "{wait}");
     assert!(text(&call("10.0.0.2").await).contains("SUCCESS"), "others are not slowed down");
     // Wrong signatures count as well; health pages, figures and the operators' own address never.
     for _ in 0..3 {
@@ -94,7 +94,7 @@ async fn a_limit_for_each_secret() {
     let stage = Stage::memory(1).await;
     let mut o = patient();
     o.checksums = Checksums::new(["one".to_owned(), "two".to_owned()], Algorithms::default());
-    o.rate = Some(RateLimit { per_second: 0.1, burst: 2, per: RatePer::Secret });
+    o.rate = Some(RateLimit { per_second: 0.001, burst: 2, per: RatePer::Secret });
     let process = stage.process(o).await;
     let call = |secret: &'static str, from: &'static str| ask(&process.service, "getMeetings", "", secret, from);
     for from in ["10.0.0.1", "10.0.0.2"] {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use adapter_bbb::MeetingStore;
 use balancer_core::{RedisLink, RedisOptions, StickErrorKind, StickKey, StickStore};
 
-use crate::stage::{Process, Stage, link, options, patient, redis_store, until};
+use crate::stage::{ANSWER, Process, Stage, link, patient, redis_store, until};
 use real_servers::RedisServer;
 
 /// Lets the store forget a binding and everybody connect anew, as a failover does.
@@ -48,7 +48,7 @@ async fn a_claim_that_was_lost_during_a_create_splits_nothing() {
     held.arrived().await.unwrap();
     lose(&stage, "taken").await;
     stage.burden(0, 500);
-    let second = Process::start(options(), redis_store(stage.redis.as_ref().unwrap()), false).await;
+    let second = Process::start(patient(), redis_store(stage.redis.as_ref().unwrap()), false).await;
     second.poll().await;
     assert!(second.create("taken").await.ok());
     assert_eq!(second.home("taken").await.as_deref(), Some("s1"));
@@ -62,7 +62,8 @@ async fn a_claim_that_was_lost_during_a_create_splits_nothing() {
 async fn a_cluster_is_refused_by_its_settings() {
     let Some(server) = RedisServer::start(&["--cluster-enabled", "yes"]) else { return };
     link(&server).call(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]).await.unwrap();
-    let cluster = RedisLink::new(RedisOptions::cluster([("127.0.0.1", server.port())])).unwrap();
+    let options = RedisOptions::cluster([("127.0.0.1", server.port())]);
+    let cluster = RedisLink::new(options.connect_timeout(ANSWER).response_timeout(ANSWER)).unwrap();
     cluster.ping().await.unwrap();
     let store = adapter_bbb::RedisMeetings::new(cluster, "scalelite");
     let probed = store.probe().await.unwrap_err();

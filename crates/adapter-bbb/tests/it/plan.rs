@@ -4,7 +4,7 @@ use adapter_bbb::ServerState;
 use adapter_bbb::testing::MeetingSpec;
 use serde_json::{Value, json};
 
-use crate::stage::{Process, Stage, options, patient};
+use crate::stage::{Process, Stage, patient};
 
 async fn plan(process: &Process, body: Value) -> Value {
     let answer = process.post("plan", &body.to_string()).await;
@@ -107,7 +107,7 @@ async fn tags_are_kept() {
     let mut stage = Stage::memory(1).await;
     stage.add(1, Some("eu"), None).await;
     stage.add(2, Some("eu"), None).await;
-    let process = stage.process(options()).await;
+    let process = stage.process(patient()).await;
     assert!(process.call("create", "meetingID=m&meta_server-tag=eu&moderatorPW=a&attendeePW=b").await.ok());
     let home = process.home("m").await.unwrap();
     let other = if home == "s1" { "s2" } else { "s1" };
@@ -125,7 +125,7 @@ async fn tags_are_kept() {
 #[tokio::test]
 async fn wrong_plans_are_refused() {
     let stage = Stage::memory(1).await;
-    let process = stage.process(options()).await;
+    let process = stage.process(patient()).await;
     stage.fakes[0].put_meeting(MeetingSpec::new("m"));
     let url = stage.fakes[0].base();
     let many = json!({"steps": [], "meetings": vec!["m"; 20_001]});

@@ -11,7 +11,7 @@ use adapter_bbb::{
 use balancer_core::{BackendId, RedisLink, RedisOptions, RedisReply};
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use real_servers::RedisServer;
 
@@ -20,9 +20,11 @@ pub(crate) const SECRET: &str = "balancer-secret-Xq71";
 /// The host name that calls are made to.
 pub(crate) const HOST: &str = "bbb.example.com";
 /// Longest wait for anything that must happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for an answer of Redis.
+pub(crate) const ANSWER: Duration = Duration::from_secs(10);
 
-/// Options with short time-outs.
+/// Options with time-outs so short that a busy machine may exceed them.
 pub(crate) fn options() -> BbbOptions {
     let mut o = BbbOptions::new(Checksums::new([SECRET.to_owned()], Algorithms::default()));
     o.calls.connect = Duration::from_millis(300);
@@ -33,13 +35,22 @@ pub(crate) fn options() -> BbbOptions {
 /// Options with time-outs that no call reaches.
 pub(crate) fn patient() -> BbbOptions {
     let mut o = options();
-    o.calls.connect = Duration::from_secs(10);
-    o.calls.response = Duration::from_secs(20);
+    o.calls.connect = Duration::from_secs(20);
+    o.calls.response = Duration::from_secs(40);
+    o
+}
+
+/// Options for servers that hang: they are given up, and one that is only slow is not.
+pub(crate) fn hasty() -> BbbOptions {
+    let mut o = options();
+    o.calls.connect = Duration::from_secs(2);
+    o.calls.response = Duration::from_secs(5);
     o
 }
 
 pub(crate) fn link(server: &RedisServer) -> RedisLink {
-    RedisLink::new(RedisOptions::new("127.0.0.1").port(server.port()).unwrap()).unwrap()
+    let options = RedisOptions::new("127.0.0.1").port(server.port()).unwrap();
+    RedisLink::new(options.connect_timeout(ANSWER).response_timeout(ANSWER)).unwrap()
 }
 
 pub(crate) fn redis_store(server: &RedisServer) -> Arc<RedisMeetings> {
@@ -250,7 +261,11 @@ impl Stage {
     /// Starts a fake and adds it, enabled.
     pub(crate) async fn add(&mut self, n: usize, tag: Option<&str>, multiplier: Option<&str>) {
         let fake = FakeBbb::start(FakeOptions::new(format!("server-secret-{n}-Zk9")).name(format!("s{n}"))).await;
-        let fake = fake.unwrap();
+        self.put(n, fake.unwrap(), tag, multiplier).await;
+    }
+
+    /// Adds a fake that was started already, enabled.
+    pub(crate) async fn put(&mut self, n: usize, fake: FakeBbb, tag: Option<&str>, multiplier: Option<&str>) {
         let mut record = ServerRecord::new(format!("s{n}"), fake.base(), Secret::new(fake.secret()));
         record.tag = tag.map(str::to_owned);
         record.load_multiplier = multiplier.map(str::to_owned);
@@ -302,11 +317,11 @@ pub(crate) fn id(n: usize) -> BackendId {
     format!("s{n}").into()
 }
 
-/// Asks until something is so.
+/// Asks until something is so; now and then, since those who are to make it so need the processors too.
 pub(crate) async fn until(what: &str, mut so: impl AsyncFnMut() -> bool) {
     let asked = timeout(PATIENCE, async {
         while !so().await {
-            tokio::task::yield_now().await;
+            sleep(Duration::from_millis(1)).await;
         }
     });
     assert!(asked.await.is_ok(), "it did not come to this: {what}");

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use adapter_bbb::{BbbClient, CallError, HttpLimits, Upload};
+use adapter_bbb::{BbbClient, BbbOptions, CallError, HttpLimits, Upload};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 
 use super::{FORM, Served, exchange, post, read_reply, target};
-use crate::stage::{PATIENCE, options, patient};
+use crate::stage::{PATIENCE, patient};
 
 #[tokio::test]
 async fn bodies_are_limited() {
@@ -94,17 +94,25 @@ async fn documents_are_streamed_through() {
     assert!(reply.body.contains("checksumError"), "{reply:?}");
 }
 
+/// A call may take four and a half seconds.
+fn slow() -> BbbOptions {
+    let mut o = patient();
+    o.calls.connect = Duration::from_millis(500);
+    o.calls.response = Duration::from_secs(4);
+    o
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_document_may_come_slowly_but_not_stop() {
-    // A call may take a second; this document takes longer.
-    let served = Served::start(options(), HttpLimits::default()).await;
+    // This document takes longer than a call may.
+    let served = Served::start(slow(), HttpLimits::default()).await;
     assert!(served.process.create("m").await.ok());
     let insert = target("insertDocument", "meetingID=m");
     let document = pattern(60_000);
     let mut stream = served.connect().await;
     stream.write_all(post(&insert, "application/xml", document.len()).as_bytes()).await.unwrap();
     for piece in document.chunks(10_000) {
-        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::time::sleep(Duration::from_millis(800)).await;
         stream.write_all(piece).await.unwrap();
     }
     let reply = read_reply(&mut stream).await.unwrap();
@@ -120,11 +128,15 @@ async fn a_document_may_come_slowly_but_not_stop() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slides_may_take_long_to_send_but_not_stop() {
-    // A call may take a second; a server that reads slowly, but reads, takes longer.
-    let client = BbbClient::new(options().calls);
+    // A server that reads slowly, but reads, takes longer than a call may.
+    let client = BbbClient::new(slow().calls);
     let slides = Bytes::from(pattern(32 << 20));
     for stops in [false, true] {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        // Little is on its way: what was sent is read soon.
+        socket.set_recv_buffer_size(256 << 10).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(1).unwrap();
         let url = format!("http://{}/bigbluebutton/api/create", listener.local_addr().unwrap());
         let length = slides.len();
         let server = tokio::spawn(async move {
@@ -141,7 +153,7 @@ async fn slides_may_take_long_to_send_but_not_stop() {
             assert!(announced.contains(&format!("content-length: {length}\r\n")), "{announced}");
             let mut left = length - (got.len() - begin);
             while left > 0 && !stops {
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                tokio::time::sleep(Duration::from_millis(600)).await;
                 let now = left.min(piece.len());
                 stream.read_exact(&mut piece[..now]).await.unwrap();
                 left -= now;

@@ -7,11 +7,11 @@ use adapter_bbb::{Bind, HttpLimits, HttpServer};
 use tokio::net::TcpStream;
 
 use super::{Served, exchange, get};
-use crate::stage::{Stage, options};
+use crate::stage::{ANSWER, Stage, patient};
 
 #[tokio::test]
 async fn health_is_told_in_three_ways() {
-    let served = Served::start(options(), HttpLimits::default()).await;
+    let served = Served::start(patient(), HttpLimits::default()).await;
     for path in ["/livez", "/readyz", "/health_check"] {
         let reply = served.ask(&get(path)).await;
         assert_eq!((reply.status, reply.body.as_str()), (200, "success"), "{path}");
@@ -29,7 +29,7 @@ async fn health_is_told_in_three_ways() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_shared_store_takes_no_process_out() {
     let Some(mut stage) = Stage::redis(1).await else { return };
-    let process = stage.process(options()).await;
+    let process = stage.process(patient()).await;
     assert!(process.create("known").await.ok());
     let bind = Bind::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)));
     let server = HttpServer::bind(&bind, process.service.clone(), HttpLimits::default()).await.unwrap();
@@ -46,8 +46,8 @@ async fn a_lost_shared_store_takes_no_process_out() {
     let began = Instant::now();
     let ready = ask("/readyz").await;
     assert!(ready.status == 200 && ready.body.starts_with("success, but known meetings"), "{ready:?}");
-    // Those who ask wait for a second or two.
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    // Nobody waits as long as an answer of Redis may take.
+    assert!(began.elapsed() < ANSWER, "{:?}", began.elapsed());
     let health = ask("/health_check").await;
     assert!(health.status == 200 && health.body.starts_with("Health Check Failure: "), "{health:?}");
     // It does what it says: known meetings are joined, unknown ones refused with a reason, not guessed.

@@ -9,6 +9,7 @@ use adapter_bbb::{NoNews, PostgresOptions, PostgresRecordings, RecordingState};
 
 use super::*;
 use crate::recordings::world::{connect, fresh_database};
+use crate::stage::PATIENCE;
 
 pub(crate) const FOLDER: &str = "BALANCER_KILLED_FOLDER";
 const IDS: usize = 6;
@@ -21,7 +22,7 @@ async fn open(folder: &Path) -> Arc<dyn RecordingIndex> {
         return Arc::new(PostgresRecordings::new(PostgresOptions::from_url(&url).unwrap()).unwrap());
     }
     // The killed one's lock on the file ends with it, perhaps not at once.
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         match LocalRecordings::open(folder.join("index.redb")).await {
             Ok(index) => return Arc::new(index),
@@ -81,7 +82,7 @@ fn start(folder: &Path, point: &str, test: &str, more: &[(&str, &str)]) -> Kille
         .spawn()
         .unwrap();
     let child = Killed(child);
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + PATIENCE * 2;
     while !folder.join(point).exists() {
         assert!(Instant::now() < deadline, "the process does not come to this: {point}");
         std::thread::yield_now();
@@ -131,7 +132,7 @@ impl Random {
 async fn settled(server: &PostgresServer, database: &str) {
     let client = connect(server, "postgres").await;
     let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1";
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     while client.query_one(busy, &[&database]).await.unwrap().get::<_, i64>(0) > 0 {
         assert!(Instant::now() < deadline, "the database still works for one that is gone");
         tokio::task::yield_now().await;

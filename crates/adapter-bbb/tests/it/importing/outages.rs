@@ -13,7 +13,7 @@ const IDS: u64 = 6;
 /// A shelf whose index is in a database of this server.
 fn shelf_on(server: &PostgresServer) -> Shelf {
     let mut options = PostgresOptions::from_url(&server.url("scalelite")).unwrap();
-    options.timeout = Duration::from_secs(2);
+    options.timeout = crate::stage::PATIENCE;
     Shelf::with(Folder::new("shelf"), Arc::new(PostgresRecordings::new(options).unwrap()), |_| {})
 }
 

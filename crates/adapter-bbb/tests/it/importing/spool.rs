@@ -1,5 +1,6 @@
 //! What arrives comes in whole, once, and is told of.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use adapter_bbb::{
@@ -132,15 +133,19 @@ async fn an_order_to_stop_lets_the_current_archive_come_in() {
         }
         let held = shelf.news.gate.lock().await;
         let (stop, stopped) = oneshot::channel::<()>();
-        let run = tokio::spawn(shelf.importer.clone().run(async move {
+        let mut run = std::pin::pin!(shelf.importer.clone().run(async move {
             let _ = stopped.await;
         }));
-        until("the first is under way", async || shelf.index.get("rec-0").await.unwrap().is_some()).await;
+        tokio::select! {
+            () = &mut run => panic!("nobody stopped it"),
+            () = until("the first is under way", async || shelf.index.get("rec-0").await.unwrap().is_some()) => {}
+        }
         drop(stop);
-        tokio::task::yield_now().await;
-        assert!(!run.is_finished());
+        // It hears of the order before the archive has come in.
+        let over = std::future::poll_fn(|cx| Poll::Ready(run.as_mut().poll(cx).is_ready())).await;
+        assert!(!over);
         drop(held);
-        timeout(PATIENCE, run).await.unwrap().unwrap();
+        timeout(PATIENCE, run).await.unwrap();
         assert!(!shelf.spool("rec-0.tar").exists());
         assert_eq!(shelf.told(), ["rec-0"]);
         assert!(shelf.spool("rec-1.tar").exists(), "the next one waits");
@@ -246,9 +251,11 @@ async fn figures_tell_what_imports_came_to() {
         shelf.arrives("rec-2.tar", &packed(&both_formats("rec-2", 1)));
         *shelf.news.fails.lock().unwrap() = Some("nobody listens".to_owned());
         shelf.importer.import_now(false).await.unwrap();
+        // The page waits for the index for a second only.
+        let up = "balancer_recordings_index_up";
+        until("the index answers", async || value(&page().await, up) == Some(1.0)).await;
         let page = page().await;
         for (sample, want) in [
-            ("balancer_recordings_index_up", 1.0),
             ("balancer_recording_imports_total{result=\"done\"}", 1.0),
             ("balancer_recording_imports_total{result=\"refused\"}", 1.0),
             ("balancer_recording_imports_total{result=\"failed\"}", 1.0),

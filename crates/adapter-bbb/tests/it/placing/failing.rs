@@ -1,24 +1,32 @@
 //! Servers that fail while a meeting is created, and servers that die with meetings on them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use adapter_bbb::testing::{Meetings, Mode};
+use adapter_bbb::{BbbClient, CallError, Transport, Upload};
+use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 
-use crate::stage::{PATIENCE, Process, Stage, dump, link, options, patient, redis_store, until};
+use crate::stage::{PATIENCE, Process, Stage, dump, hasty, link, patient, redis_store, until};
 use real_servers::RedisServer;
+
+/// Long before a call is given up.
+const SOON: Duration = Duration::from_secs(15);
 
 /// Two servers, the first of which is preferred; it fails at once in this way.
 async fn tries_the_next(mode: Mode) {
     let stage = Stage::memory(2).await;
     stage.burden(1, 100);
-    let process = stage.process(if mode == Mode::Hang { options() } else { patient() }).await;
+    let process = stage.process(if mode == Mode::Hang { hasty() } else { patient() }).await;
     stage.fakes[0].set_mode(mode.clone()).await.unwrap();
     let began = Instant::now();
     let answer = process.create("m").await;
     assert!(answer.ok(), "{mode:?}: {answer:?}");
     if mode != Mode::Hang {
-        assert!(began.elapsed() < Duration::from_secs(5), "{mode:?}: at once, not after {:?}", began.elapsed());
+        assert!(began.elapsed() < SOON, "{mode:?}: at once, not after {:?}", began.elapsed());
     }
     assert_eq!(process.home("m").await.as_deref(), Some("s1"), "{mode:?}");
     assert!(stage.fakes[1].meeting("m").is_some(), "{mode:?}");
@@ -63,7 +71,7 @@ async fn empty() {
 async fn cut_everywhere_and_cleaned_up() {
     let stage = Stage::memory(2).await;
     stage.burden(1, 100);
-    let process = stage.process(options()).await;
+    let process = stage.process(patient()).await;
     // The first server makes the meeting, but no answer of it ever arrives whole.
     stage.fakes[0].set_mode(Mode::Cut).await.unwrap();
     assert!(process.create("m").await.ok());
@@ -77,7 +85,7 @@ async fn cut_everywhere_and_cleaned_up() {
 async fn a_create_that_was_cut_is_sent_again_where_the_server_answers() {
     let stage = Stage::memory(2).await;
     stage.burden(1, 100);
-    let process = stage.process(options()).await;
+    let process = stage.process(patient()).await;
     let mut held = stage.fakes[0].hold_answer("create");
     let (answer, ()) = tokio::join!(process.create("m"), async {
         held.arrived().await.unwrap();
@@ -89,16 +97,36 @@ async fn a_create_that_was_cut_is_sent_again_where_the_server_answers() {
     assert_eq!(process.home("m").await.as_deref(), Some("s0"));
 }
 
+/// A network in which the first answer to a `create` comes too late.
+struct Late {
+    rest: BbbClient,
+    late: AtomicBool,
+}
+
+#[async_trait]
+impl Transport for Late {
+    async fn call(&self, url: &str, upload: Option<Upload>) -> Result<Bytes, CallError> {
+        let answer = self.rest.call(url, upload, false).await;
+        if url.contains("/create?") && self.late.swap(false, Ordering::Relaxed) {
+            return Err(CallError::Timeout { host: "s0".into(), seconds: 1.0 });
+        }
+        answer
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_comes_too_late_makes_no_second_meeting() {
     let stage = Stage::memory(2).await;
     stage.burden(1, 100);
-    let process = stage.process(options()).await;
-    // Made, but the answer to the first create never comes.
-    let held = stage.fakes[0].hold_answer("create");
+    // Made, but the answer to the first create comes when nobody waits for it any more.
+    let network = Arc::new(Late { rest: BbbClient::new(patient().calls), late: AtomicBool::new(true) });
+    let client = BbbClient::with_transport(patient().calls, network.clone());
+    let process = Process::start_with(patient(), stage.store.clone(), client, false).await;
+    process.poll().await;
     let answer = process.create("m").await;
     assert!(answer.ok(), "{answer:?}");
-    drop(held);
+    assert!(!network.late.load(Ordering::Relaxed));
+    assert_eq!(stage.fakes[0].count("create"), 2);
     assert_eq!(stage.having("m"), [0]);
     assert_eq!(process.home("m").await.as_deref(), Some("s0"));
     assert_eq!(stage.fakes[1].count("create"), 0);
@@ -109,8 +137,8 @@ async fn an_answer_that_comes_too_late_makes_no_second_meeting() {
 async fn a_server_too_late_with_everything_loses_the_meeting_for_good() {
     let stage = Stage::memory(2).await;
     stage.burden(1, 100);
-    let process = stage.process(options()).await;
-    stage.fakes[0].set_late("create", Duration::from_secs(3));
+    let process = stage.process(hasty()).await;
+    stage.fakes[0].set_late("create", Duration::from_secs(600));
     stage.fakes[0].set_mode_for(&["getMeetingInfo"], Mode::Hang);
     let answer = process.create("m").await;
     assert!(answer.ok(), "{answer:?}");
@@ -122,7 +150,7 @@ async fn a_server_too_late_with_everything_loses_the_meeting_for_good() {
 #[tokio::test]
 async fn a_refusal_of_the_server_is_passed_on_and_nothing_stays_bound() {
     let stage = Stage::memory(1).await;
-    let process = stage.process(options()).await;
+    let process = stage.process(patient()).await;
     stage.fakes[0].set_mode_for(&["create"], Mode::failed("tooBusy", "come back later"));
     let answer = process.create("m").await;
     assert_eq!((answer.text("messageKey"), answer.text("message")), ("tooBusy", "come back later"));
@@ -135,7 +163,7 @@ async fn a_refusal_of_the_server_is_passed_on_and_nothing_stays_bound() {
 #[tokio::test]
 async fn no_server_left() {
     let stage = Stage::memory(2).await;
-    let process = stage.process(options()).await;
+    let process = stage.process(patient()).await;
     for fake in &stage.fakes {
         fake.stop().await;
     }
@@ -174,7 +202,7 @@ async fn a_killed_server_loses_its_meetings_once_and_for_all() {
     let began = Instant::now();
     let answer = a.create(&mine[0]).await;
     assert!(answer.ok(), "{answer:?}");
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < SOON, "{:?}", began.elapsed());
     let home = Stage::number(&a.home(&mine[0]).await.unwrap());
     assert!(home != 0 && stage.fakes[home].meeting(&mine[0]).is_some());
     assert!(stage.fakes[3 - home].meeting(&mine[0]).is_none());
@@ -217,7 +245,7 @@ async fn a_killed_server_loses_its_meetings_once_and_for_all() {
 
     // Removed while dead: no key stays.
     stage.fakes[0].stop().await;
-    let answer = timeout(Duration::from_secs(5), a.post("removeServer", r#"{"id":"s0","force":true}"#)).await.unwrap();
+    let answer = timeout(SOON, a.post("removeServer", r#"{"id":"s0","force":true}"#)).await.unwrap();
     assert_eq!(answer.status, 200, "{answer:?}");
     let left = dump(&link).await;
     let words = |line: &str| line.split([' ', ':']).any(|w| w == "s0");
@@ -248,7 +276,7 @@ async fn a_server_that_hangs_delays_no_call_to_others() {
         began.elapsed()
     };
     tokio::select! {
-        took = all => assert!(took < Duration::from_secs(5), "{took:?}"),
+        took = all => assert!(took < SOON, "{took:?}"),
         answer = stuck => assert!(stage.fakes[0].meeting("m0").is_none(), "{answer:?}"),
     }
 }
@@ -256,7 +284,7 @@ async fn a_server_that_hangs_delays_no_call_to_others() {
 #[tokio::test]
 async fn get_meetings_leaves_a_hung_server_out() {
     let stage = Stage::memory(3).await;
-    let process = stage.process(options()).await;
+    let process = stage.process(hasty()).await;
     for n in 0..3 {
         assert!(process.create(&format!("m{n}")).await.ok());
     }
@@ -266,7 +294,7 @@ async fn get_meetings_leaves_a_hung_server_out() {
     stage.fakes[1].set_mode(Mode::Hang).await.unwrap();
     let began = Instant::now();
     let answer = process.call("getMeetings", "").await;
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
     assert!(answer.ok(), "{answer:?}");
     assert_eq!(answer.missing.as_deref(), Some("s1"));
     assert_eq!(answer.body.matches("<meetingID>").count(), 2);
@@ -280,7 +308,7 @@ async fn get_meetings_leaves_a_hung_server_out() {
 async fn a_verdict_that_could_not_be_stored_is_stored_later() {
     let Some(mut server) = RedisServer::start(&["--appendonly", "yes", "--appendfsync", "always"]) else { return };
     let stage = Stage::on(redis_store(&server), 1).await;
-    let mut o = options();
+    let mut o = patient();
     o.poll_interval = Duration::from_millis(200);
     let process = Process::start(o, stage.store.clone(), true).await;
     let online = async || stage.store.servers().await.is_ok_and(|r| r.servers.iter().any(|s| s.online));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use adapter_bbb::VoiceBridges;
 use adapter_bbb::testing::MeetingSpec;
 
-use crate::stage::{Process, Stage, link, options, patient};
+use crate::stage::{Process, Stage, link, patient};
 
 #[tokio::test]
 async fn a_poll_costs_at_most_two_calls_per_server() {
@@ -103,7 +103,7 @@ async fn tags_are_preferred_required_or_none() {
 #[tokio::test]
 async fn new_meetings_per_interval_are_capped() {
     let stage = Stage::memory(2).await;
-    let mut o = options();
+    let mut o = patient();
     o.cap = Some((3, Duration::from_secs(600)));
     let process = stage.process(o).await;
     for n in 0..6 {

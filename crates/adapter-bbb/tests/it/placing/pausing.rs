@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapter_bbb::testing::{FakeState, Held, Mode};
-use adapter_bbb::{PollRecord, ServerState};
+use adapter_bbb::{LocalStore, PollRecord, ServerState};
+use balancer_core::WallClock;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::stage::{Answer, PATIENCE, Process, Stage, id, options, patient};
+use crate::stage::{Answer, PATIENCE, Process, Stage, hasty, id, patient};
 
 /// Two servers, the first preferred, and two processes, the first of which waits as long as it takes.
 async fn two() -> (Stage, Arc<Process>, Process) {
     let stage = Stage::memory(2).await;
     stage.burden(1, 100);
-    let (a, b) = (Arc::new(stage.process(patient()).await), stage.process(options()).await);
+    let (a, b) = (Arc::new(stage.process(patient()).await), stage.process(patient()).await);
     (stage, a, b)
 }
 
@@ -114,9 +115,10 @@ async fn its_server_was_removed() {
 
 #[tokio::test]
 async fn a_create_that_fails_in_the_end_cleans_up_too() {
-    let (stage, _, b) = two().await;
+    let (stage, ..) = two().await;
+    let b = stage.process(hasty()).await;
     // The first server makes the meeting and says nothing of it; the second one refuses.
-    stage.fakes[0].set_late("create", Duration::from_secs(3));
+    stage.fakes[0].set_late("create", Duration::from_secs(600));
     stage.fakes[0].set_mode_for(&["getMeetingInfo"], Mode::Hang);
     stage.fakes[1].set_mode_for(&["create"], Mode::failed("tooBusy", "come back later"));
     let answer = b.create("m").await;
@@ -124,31 +126,51 @@ async fn a_create_that_fails_in_the_end_cleans_up_too() {
     stage.fakes[0].wait_for(|s| s.created_total() > 0 && s.meeting("m").is_none(), PATIENCE).await.unwrap();
 }
 
-/// A create is on its way to a server that an order empties; another process is asked for the same meeting.
-async fn ordered(state: ServerState) -> (Stage, Arc<Process>, Process, Answer) {
-    let (stage, a, b) = two().await;
-    let (creating, held) = paused(&a, stage.fakes[0].hold("create")).await;
-    stage.state(0, state).await;
-    let (other, told) = tokio::join!(b.create("m"), async {
-        // The other one has found nothing there yet.
-        let asked = |s: &FakeState| s.count("getMeetingInfo") + s.count("end") > 0;
-        let _ = stage.fakes[0].wait_for(asked, Duration::from_millis(200)).await;
-        held.release();
-        timeout(PATIENCE, creating).await.unwrap().unwrap()
-    });
-    assert!(other.ok(), "{other:?}");
-    (stage, a, b, told)
-}
-
+/// A create is on its way to a server that an order empties; another process is asked for the same meeting, and waits
+/// for what may be on its way.
 #[tokio::test]
 async fn its_server_was_cordoned() {
-    let (stage, a, b, told) = ordered(ServerState::Cordoned).await;
+    // What was just bound stays so, however long this takes.
+    let now = WallClock::system().now_ms();
+    let clock = WallClock::from_fn(move || now);
+    let stage = Stage::on(Arc::new(LocalStore::memory().with_clock(clock.clone())), 2).await;
+    stage.burden(1, 100);
+    let with = || {
+        let mut o = patient();
+        o.clock = clock.clone();
+        o
+    };
+    let (a, b) = (Arc::new(stage.process(with()).await), stage.process(with()).await);
+    let (creating, held) = paused(&a, stage.fakes[0].hold("create")).await;
+    stage.state(0, ServerState::Cordoned).await;
+    let [mut first, mut second] = [(); 2].map(|()| stage.fakes[0].hold("getMeetingInfo"));
+    let (other, told) = tokio::join!(b.create("m"), async {
+        timeout(PATIENCE, first.arrived()).await.unwrap().unwrap();
+        // The other one finds nothing there yet.
+        first.release();
+        timeout(PATIENCE, second.arrived()).await.unwrap().unwrap();
+        held.release();
+        let told = timeout(PATIENCE, creating).await.unwrap().unwrap();
+        second.release();
+        told
+    });
+    assert!(other.ok(), "{other:?}");
     all_meet_on(&stage, [&a, &b], 0, &told).await;
 }
 
 #[tokio::test]
 async fn its_server_was_disabled() {
-    let (stage, a, b, _) = ordered(ServerState::Disabled).await;
+    let (stage, a, b) = two().await;
+    let (creating, held) = paused(&a, stage.fakes[0].hold("create")).await;
+    stage.state(0, ServerState::Disabled).await;
+    let (other, _) = tokio::join!(b.create("m"), async {
+        // It may have looked there before, or not: what arrives in the end is ended either way.
+        let ended = |s: &FakeState| s.count("end") > 0;
+        let _ = stage.fakes[0].wait_for(ended, Duration::from_millis(200)).await;
+        held.release();
+        timeout(PATIENCE, creating).await.unwrap().unwrap()
+    });
+    assert!(other.ok(), "{other:?}");
     let told = b.create("m").await;
     all_meet_on(&stage, [&a, &b], 1, &told).await;
 }

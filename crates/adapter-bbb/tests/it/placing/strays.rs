@@ -2,12 +2,12 @@
 
 use adapter_bbb::testing::MeetingSpec;
 
-use crate::stage::{Stage, link, options, until};
+use crate::stage::{Stage, link, patient, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_empty_stray_is_ended_and_one_with_people_is_left_alone() {
     let Some(stage) = Stage::redis(2).await else { return };
-    let process = stage.process(options()).await;
+    let process = stage.process(patient()).await;
     let link = link(stage.redis.as_ref().unwrap());
     for id in ["empty", "busy", "young", "scalelites"] {
         assert!(process.create(id).await.ok());

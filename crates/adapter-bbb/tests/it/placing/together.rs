@@ -7,7 +7,7 @@ use adapter_bbb::LocalStore;
 use adapter_bbb::testing::Mode;
 use tokio::task::JoinSet;
 
-use crate::stage::{PATIENCE, Process, Stage, options, patient};
+use crate::stage::{PATIENCE, Process, Stage, hasty, patient};
 
 /// Sends all creates at once, in turn through the processes.
 async fn create_all(processes: &[Arc<Process>], ids: &[String]) {
@@ -97,7 +97,8 @@ async fn many_meet_a_failing_server(mode: Mode) {
     let Some(stage) = Stage::redis(3).await else { return };
     stage.burden(1, 100);
     stage.burden(2, 100);
-    let processes = [Arc::new(stage.process(options()).await), Arc::new(stage.process(options()).await)];
+    let with = || if mode == Mode::Hang { hasty() } else { patient() };
+    let processes = [Arc::new(stage.process(with()).await), Arc::new(stage.process(with()).await)];
     stage.fakes[0].set_mode_for(&["create", "getMeetingInfo"], mode.clone());
     if mode == Mode::Down {
         stage.fakes[0].stop().await;
