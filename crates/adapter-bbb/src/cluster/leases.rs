@@ -173,6 +173,20 @@ impl Cluster {
         let _ = self.store.take_leases(self.process, &[], &release, Duration::ZERO, false).await;
     }
 
+    /// Gives a lease back that was taken over for a verdict alone: whoever polls the server needs it to publish that it
+    /// answers again.
+    pub(super) async fn give_verdicts_lease_back(&self, id: &BackendId) {
+        let kept = {
+            let share = lock(&self.share);
+            share.fences.contains_key(id) || share.duties.get(id) == Some(&Duty::Poll)
+        };
+        if self.store.is_shared() && !kept {
+            // What cannot be given back ends by itself.
+            let release = std::slice::from_ref(id);
+            let _ = self.store.take_leases(self.process, &[], release, Duration::ZERO, false).await;
+        }
+    }
+
     /// Works out what this process has to do, and takes in what others found.
     pub(super) fn follow_polls(&self, registry: &Registry) {
         if !self.store.is_shared() {

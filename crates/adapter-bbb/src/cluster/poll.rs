@@ -244,7 +244,9 @@ impl Cluster {
                 return Ok(());
             }
             (record.online, record.fence) = (Some(false), fence);
-            if !self.publish_verdict(id, &record, false).await? {
+            let published = self.publish_verdict(id, &record, false).await;
+            self.give_verdicts_lease_back(id).await;
+            if !published? {
                 return self.is_stale(id);
             }
             let host = host_of(outcome.backend.url());
