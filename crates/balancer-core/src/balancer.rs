@@ -237,7 +237,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
             return Ok(None);
         }
         let want = Want { backend: b.backend.clone(), token: Token(random()) };
-        match self.claim(&ByStore(&*self.store), key, None, &want, None).await {
+        match self.claim(&ByStore(&*self.store), key, None, &want).await {
             Ok(Claim::Won(stored) | Claim::Held(stored)) => {
                 self.recent.put(key, &stored);
                 Ok(Some(stored))
@@ -291,7 +291,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
         mut explain: Option<&mut Option<Decision>>,
     ) -> Result<Placed<B>, RouteError> {
         let mut closed: Vec<BackendId> = Vec::new();
-        let token = Token(random());
+        let token = asked.token.unwrap_or_else(|| Token(random()));
         // Comes round again only for a server that is closed: these are left out, as many as a pick can leave out.
         for _ in 0..=MAX_EXCLUDED {
             let mut ask = *asked;
@@ -311,7 +311,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
                 return Err(RouteError::Late);
             }
             let want = Want { backend: lease.backend().id().clone(), token };
-            match self.claim(claimer, asked.key, over, &want, asked.until).await? {
+            match self.claim(claimer, asked.key, over, &want).await? {
                 Claim::Held(b) if b.token != token => {
                     self.recent.put(ask.key, &b);
                     return Ok(Placed::Elsewhere(b));
@@ -344,7 +344,6 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
         key: &StickKey,
         over: Option<&Binding>,
         want: &Want,
-        until: Option<Instant>,
     ) -> Result<Claim, StickError> {
         let mut first = true;
         loop {
@@ -354,7 +353,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
                     self.ahead.store(i64::try_from(ahead).unwrap_or(0), Relaxed);
                     return Ok(Claim::Won(b));
                 }
-                Err(e) if first && e.kind() == StickErrorKind::Lost && !is_over(until) => first = false,
+                Err(e) if first && e.kind() == StickErrorKind::Lost => first = false,
                 other => return other,
             }
         }
@@ -454,6 +453,9 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
         let may = matches!(self.options.lost_store, LostStore::Hash(_)) && self.pool.by_key_alone();
         if !may || lost.kind() != StickErrorKind::Lost {
             return Err(lost.into());
+        }
+        if is_over(ask.until) {
+            return Err(RouteError::Late);
         }
         let lease = self.pool.place(ask, random()).ok_or(RouteError::NoCandidate)?;
         let binding = Binding { backend: lease.backend().id().clone(), token: Token(0), stamp: UNSTORED };

@@ -9,7 +9,7 @@ use crate::board::{Expect, Slot};
 use crate::filter::Filter;
 use crate::hash::mix;
 use crate::snapshot::{Candidates, Members};
-use crate::stick::StickKey;
+use crate::stick::{StickKey, Token};
 
 /// Makes a strategy of a selector without a state of its own.
 macro_rules! plain {
@@ -78,8 +78,10 @@ pub struct Ask<'a, Q: ?Sized = ()> {
     /// The expected cost of the room, in the unit of the load model; the model's own size when absent. Its product with
     /// the number of processes is held at [`MAX_SIZE`](crate::MAX_SIZE).
     pub size: Option<u64>,
-    /// Whoever asks waits no longer than until then: nothing is bound afterwards.
+    /// Whoever asks waits no longer than until then: no claim is made afterwards.
     pub until: Option<Instant>,
+    /// What a claim is known by; a number of its own when absent.
+    pub token: Option<Token>,
 }
 
 impl<Q: ?Sized> Clone for Ask<'_, Q> {
@@ -100,7 +102,7 @@ impl<'a> Ask<'a, ()> {
 impl<'a, Q: ?Sized> Ask<'a, Q> {
     /// Asks with a query for the adapter's own selector.
     pub fn with_query(key: &'a StickKey, query: &'a Q) -> Self {
-        Self { key, query, filter: None, exclude: &[], size: None, until: None }
+        Self { key, query, filter: None, exclude: &[], size: None, until: None, token: None }
     }
 
     /// Only where this filter allows.
@@ -124,10 +126,19 @@ impl<'a, Q: ?Sized> Ask<'a, Q> {
         self
     }
 
-    /// For somebody who waits no longer than until then: a room is not bound afterwards, as nobody would hear of it.
+    /// For somebody who waits no longer than until then: no claim is made afterwards, as nobody would hear of it. One that
+    /// was made before may be won later; [`take_back`](crate::Balancer::take_back) is for that.
     #[must_use]
     pub fn until(mut self, deadline: Instant) -> Self {
         self.until = Some(deadline);
+        self
+    }
+
+    /// Claims under this token, never used before, by which a binding can be known later: also one whose claim was
+    /// thought lost.
+    #[must_use]
+    pub fn token(mut self, token: Token) -> Self {
+        self.token = Some(token);
         self
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use balancer_core::{
     Admin, Ask, Backend, BackendId, Balancer, Binding, Claim, Decision, Filter, Health, Outcome, RouteError, StickKey,
+    Token, random,
 };
 use tokio::time::Instant;
 
@@ -43,15 +44,17 @@ struct Placed {
     outcome: Outcome,
     refusal: Option<String>,
     decision: Option<Box<Decision>>,
+    /// A claim of which nobody knows whether it went through.
+    claim: Option<Token>,
 }
 
 impl Placed {
     fn on(server: BackendId, outcome: Outcome) -> Self {
-        Self { server: Some(server), outcome, refusal: None, decision: None }
+        Self { server: Some(server), outcome, refusal: None, decision: None, claim: None }
     }
 
     fn nowhere(outcome: Outcome, refusal: impl Into<String>) -> Self {
-        Self { server: None, outcome, refusal: Some(refusal.into()), decision: None }
+        Self { server: None, outcome, refusal: Some(refusal.into()), decision: None, claim: None }
     }
 }
 
@@ -75,7 +78,7 @@ impl Placed {
 /// Where `home` and the stick table disagree, the stick table wins, and a conflict is counted. But where one answer for a
 /// new room is all that was ever said of it, and `home` is elsewhere, that answer was not heard (HAProxy had just cut
 /// off an agent that it found down) or not followed (`option redispatch`); where there was no opinion at all, a claim
-/// went through that was thought lost. The first person is at `home`, so the room is bound there. Explanations are how
+/// of ours went through that was thought lost. The first person is at `home`, so the room is bound there. Explanations are how
 /// that is known; an agent that keeps none lets the stick table win.
 ///
 /// ```
@@ -227,7 +230,8 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
 
     async fn route(&self, wish: &Wish, query: &Q, filter: Option<&Filter>, deadline: Instant) -> Placed {
         let mut ask = Ask::with_query(&wish.room, query);
-        (ask.filter, ask.until) = (filter, Some(deadline));
+        let token = Token(random());
+        (ask.filter, ask.until, ask.token) = (filter, Some(deadline), Some(token));
         let is_late = || Instant::now() >= deadline || wish.is_stale(&self.options);
         let (routed, decision) = if is_late() {
             (Err(RouteError::Late), None)
@@ -244,8 +248,9 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
                     // HAProxy waits no more and has placed the room elsewhere. Whoever comes next tells where.
                     drop(placement);
                     self.tally.taken_back.fetch_add(1, Relaxed);
-                    let _ = self.balancer.take_back(&wish.room, &binding).await;
-                    return Placed::nowhere(Outcome::Refused, "placed too late for HAProxy; taken back");
+                    let taken = self.balancer.take_back(&wish.room, &binding).await;
+                    let placed = Placed::nowhere(Outcome::Refused, "placed too late for HAProxy; taken back");
+                    return Placed { claim: taken.is_err().then_some(token), ..placed };
                 }
                 match outcome {
                     Outcome::New => &self.tally.placed,
@@ -261,7 +266,9 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
             Err(error) => {
                 self.tally.refused.fetch_add(1, Relaxed);
                 let nobody = matches!(error, RouteError::NoCandidate);
-                Placed::nowhere(if nobody { Outcome::NoCandidate } else { Outcome::Refused }, error.to_string())
+                let lost = matches!(error, RouteError::Store(_)).then_some(token);
+                let outcome = if nobody { Outcome::NoCandidate } else { Outcome::Refused };
+                Placed { claim: lost, ..Placed::nowhere(outcome, error.to_string()) }
             }
         };
         placed.decision = decision;
@@ -287,7 +294,7 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
     async fn keep(&self, wish: &Wish, bound: Binding, home: Option<Home<'_>>) -> Option<Placed> {
         if self.is_elsewhere(&bound.backend, home)? {
             if let Some(home) = home
-                && self.was_not_heard(&wish.room, &bound.backend)
+                && self.was_not_heard(&wish.room, &bound)
                 && let Some(placed) = Box::pin(self.follow(wish, &bound, home)).await
             {
                 return Some(placed);
@@ -298,12 +305,16 @@ impl<B: Backend, Q: Send + Sync + 'static> Placer<B, Q> {
         Some(Placed::on(bound.backend, Outcome::Sticky))
     }
 
-    /// Whether nobody can have been sent to a room's server by what was said: at most once, when it was new.
-    fn was_not_heard(&self, room: &StickKey, server: &BackendId) -> bool {
-        let all = self.explanations(room);
-        let mut told = all.iter().filter(|said| said.server.is_some());
-        let once = told.next().is_none_or(|said| said.outcome == Outcome::New && said.server.as_ref() == Some(server));
-        !all.is_empty() && once && told.next().is_none()
+    /// Whether all that was ever said of a room is that it is new, and there; or nothing, and it is bound by a claim of
+    /// ours that was thought lost.
+    fn was_not_heard(&self, room: &StickKey, bound: &Binding) -> bool {
+        match &*self.explanations(room) {
+            [only] if only.outcome == Outcome::New => only.server.as_ref() == Some(&bound.backend),
+            all => {
+                let ours = all.iter().any(|said| said.claim == Some(bound.token));
+                ours && all.iter().all(|said| said.server.is_none())
+            }
+        }
     }
 
     /// The server that HAProxy has a room on, if it may be there.

@@ -18,7 +18,7 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
     /// Dropping the future may leave the room bound there; the next request for it meets that.
     pub async fn adopt(&self, key: &StickKey, over: Option<&Binding>, id: &BackendId) -> Result<Claim, StickError> {
         let want = Want { backend: id.clone(), token: Token(random()) };
-        let claim = self.claim(&ByStore(&*self.store), key, over, &want, None).await?;
+        let claim = self.claim(&ByStore(&*self.store), key, over, &want).await?;
         // Held under our own token: an earlier attempt, whose answer was lost, had won.
         let claim = match claim {
             Claim::Held(b) if b.token == want.token => Claim::Won(b),
@@ -31,7 +31,8 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
     }
 
     /// Takes a placement back that nobody heard of, as it came too late for whoever had asked: the room lives nowhere
-    /// again, unless it was bound otherwise meanwhile. Whether it was taken back.
+    /// again, unless it was bound otherwise meanwhile. Whether it was taken back. Somebody else may have found the room
+    /// there before it was.
     ///
     /// # Errors
     ///
@@ -41,7 +42,8 @@ impl<B: Backend, Q: ?Sized + Sync + 'static> Balancer<B, Q> {
     ///
     /// Dropping the future may leave the room bound.
     pub async fn take_back(&self, key: &StickKey, binding: &Binding) -> Result<bool, StickError> {
+        let released = self.store.release(key, binding).await;
         self.recent.forget_binding(key, binding);
-        self.store.release(key, binding).await
+        released
     }
 }

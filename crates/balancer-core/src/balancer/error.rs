@@ -27,7 +27,7 @@ pub enum RouteError {
         /// The server.
         id: BackendId,
     },
-    /// Whoever asked [waits no longer](crate::Ask::until); nothing was bound.
+    /// Whoever asked [waits no longer](crate::Ask::until); no claim was made.
     #[error("whoever asked for the room waits no longer; it was not placed")]
     Late,
     /// Others changed the binding at every attempt.

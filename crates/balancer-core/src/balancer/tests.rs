@@ -474,6 +474,11 @@ async fn nothing_is_bound_for_who_waits_no_longer() {
     let other = key("other");
     assert!(matches!(b.route(&Ask::new(&other).until(deadline)).await, Err(RouteError::Late)));
     assert_eq!((b.find(&other).await.unwrap(), b.pool().member("a").unwrap().in_flight()), (None, 0));
+    // What was claimed in time is known by its token.
+    let soon = tokio::time::Instant::now() + Duration::from_secs(1);
+    let named = b.route(&Ask::new(&key("named")).until(soon).token(Token(7))).await.unwrap();
+    assert_eq!(named.binding().token, Token(7));
+    drop(named);
     // A room that lives somewhere is found however late.
     let found = b.route(&Ask::new(&room).until(deadline)).await.unwrap();
     assert_eq!(found.outcome(), Outcome::Sticky);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use balancer_core::{BackendId, Decision, Outcome, StickKey};
+use balancer_core::{BackendId, Decision, Outcome, StickKey, Token};
 
 use super::Placed;
 
@@ -22,6 +22,8 @@ pub struct Explanation {
     pub refusal: Option<String>,
     /// Every candidate, where [`PlacerOptions::with_decisions`](super::PlacerOptions::with_decisions) is on.
     pub decision: Option<Decision>,
+    /// A claim of which nobody knows whether it went through.
+    pub(super) claim: Option<Token>,
 }
 
 impl fmt::Display for Explanation {
@@ -37,8 +39,13 @@ impl fmt::Display for Explanation {
     }
 }
 
-/// Why there was no opinion, and every candidate.
-type Reasons = (Option<String>, Option<Box<Decision>>);
+/// What few have: why there was no opinion, every candidate, and a claim of which nobody knows.
+#[derive(Clone, Debug, Default)]
+struct Reasons {
+    refusal: Option<String>,
+    decision: Option<Box<Decision>>,
+    claim: Option<Token>,
+}
 
 /// The longest name of a room that is kept where it is remembered, in bytes.
 const SHORT: usize = 62;
@@ -94,8 +101,8 @@ pub(super) struct Explained {
 impl Explained {
     /// Remembers one more, `most` at most, which is always the same; its number.
     pub(super) fn push(&mut self, most: usize, room: &StickKey, placed: Placed) -> u64 {
-        let Placed { server, outcome, refusal, decision } = placed;
-        let more = (refusal.is_some() || decision.is_some()).then(|| Box::new((refusal, decision)));
+        let Placed { server, outcome, refusal, decision, claim } = placed;
+        let more = (refusal.is_some() || decision.is_some()).then(|| Box::new(Reasons { refusal, decision, claim }));
         self.keep(most, Kept { room: Room::new(room.as_str()), server, outcome, more })
     }
 
@@ -140,9 +147,9 @@ impl Explained {
 
 impl Kept {
     fn explanation(&self, id: u64) -> Option<Explanation> {
-        let (refusal, decision) = self.more.as_deref().cloned().unwrap_or_default();
+        let Reasons { refusal, decision, claim } = self.more.as_deref().cloned().unwrap_or_default();
         let (room, server, outcome) = (StickKey::new(self.room.as_str()).ok()?, self.server.clone(), self.outcome);
-        Some(Explanation { id, room, server, outcome, refusal, decision: decision.map(|decision| *decision) })
+        Some(Explanation { id, room, server, outcome, refusal, decision: decision.map(|decision| *decision), claim })
     }
 }
 
