@@ -241,6 +241,7 @@ impl Cluster {
             let ttl = self.options.poll_interval * 2 + self.options.call_time();
             let Doubt::Agreed(fence) = self.store.doubt(id, self.process, ttl).await? else { return Ok(()) };
             if failing.published && self.processes() > 1 {
+                self.give_verdicts_lease_back(id).await;
                 return Ok(());
             }
             (record.online, record.fence) = (Some(false), fence);
