@@ -141,8 +141,12 @@ impl RecordingBucket {
         };
         self.hold_until(Some(began + self.0.options.lease));
         let asked = self.0.keeps_conditions.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if !asked && !matches!(self.write_lock(&Expected::Nothing).await?, Try::Others) {
-            return self.without_conditions().map(|()| None);
+        if !asked {
+            for never in [Expected::Nothing, Expected::Tag("0".repeat(32))] {
+                if !matches!(self.write_lock(&never).await?, Try::Others) {
+                    return self.without_conditions().map(|()| None);
+                }
+            }
         }
         *self.0.keeps_conditions.lock().unwrap_or_else(PoisonError::into_inner) = Some(true);
         let (dropped, ended) = oneshot::channel();
@@ -153,7 +157,7 @@ impl RecordingBucket {
     fn without_conditions(&self) -> Result<(), FilesError> {
         tracing::warn!(
             bucket = self.describe(),
-            "this server keeps no conditions (If-None-Match): only processes that share the work folder know of one \
+            "this server keeps no conditions (If-None-Match, If-Match): only processes that share the work folder know of one \
              another; let no others change recordings in this bucket"
         );
         *self.0.keeps_conditions.lock().unwrap_or_else(PoisonError::into_inner) = Some(false);
@@ -184,8 +188,13 @@ impl RecordingBucket {
         }
         let ours = self.still_held().is_ok();
         self.hold_until(None);
-        if ours && let Err(e) = self.write_text(&Expected::Tag(etag), FREE.to_owned()).await {
-            tracing::warn!(error = %e, "the right to change recordings is not given back; it ends by itself");
+        if ours {
+            let reason = match self.write_text(&Expected::Tag(etag), FREE.to_owned()).await {
+                Ok(Try::Ours(_)) => return,
+                Ok(_) => "it was written meanwhile".to_owned(),
+                Err(e) => e.to_string(),
+            };
+            tracing::warn!(reason, "the right to change recordings is not given back; it ends by itself");
         }
     }
 
