@@ -201,7 +201,8 @@ impl PostgresRecordings {
                 Ok(Ok(())) => {
                     self.ready.store(true, SeqCst);
                     if self.options.indexes && !self.indexed.swap(true, SeqCst) {
-                        tokio::spawn(indexes::add(self.pool.clone()));
+                        let config = self.options.config.clone();
+                        tokio::spawn(indexes::add(self.pool.clone(), self.way.clone(), config));
                     }
                 }
                 Ok(Err(why)) => {

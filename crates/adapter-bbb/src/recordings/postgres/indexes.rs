@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::Pool;
+use deadpool_postgres::{Connect as _, Pool};
 use tokio::time::sleep;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Config, Error};
+
+use super::trouble;
+use super::way::Way;
 
 /// So many characters of a value are indexed: whole ones may be longer than an index takes.
 pub(super) const BEGINNING: usize = 64;
 
 /// We give up sooner than the database looks for deadlocks (`deadlock_timeout`, one second unless changed).
-const PATIENCE: &str = "SET lock_timeout = '500ms'";
+const PATIENCE: &str = "-c lock_timeout=500ms";
 /// The first pause before another try; each further one is twice as long.
 const PAUSE: Duration = Duration::from_secs(1);
 /// An index that was begun and given up costs each write something.
@@ -27,17 +30,23 @@ const OURS: [(&str, &str, &str); 3] = [
     ("balancer_metadata_value", "metadata", "(key, \"left\"(value, 64))"),
 ];
 
-/// Adds what is missing of them, over a connection of its own, while everything else goes on.
+/// Adds what is missing of them, over a connection of its own, while everything else goes on; until that is done, or
+/// `pool` is closed.
 ///
 /// Whoever else is at work on the tables has the right of way: a migration that waits for one of them, while we wait for
 /// its end, would be ended by the database.
-pub(super) async fn add(pool: Pool) {
+pub(super) async fn add(pool: Pool, way: Way, mut config: Config) {
+    // Said as the connection begins: what is said later stays behind for others where a pooler is in between. One that
+    // takes no such word gets no indexes.
+    let said = config.get_options().map(|said| format!("{said} ")).unwrap_or_default();
+    config.options(format!("{said}{PATIENCE}"));
     let mut pause = PAUSE;
-    loop {
-        let Ok(object) = pool.get().await else { return };
-        // It counts no longer among those that calls share.
-        let client = deadpool_postgres::Object::take(object);
-        let e = match add_missing(&client).await {
+    while !pool.is_closed() {
+        let done = match way.connect(&config).await {
+            Ok((client, _)) => add_missing(&client).await,
+            Err(e) => Err(e),
+        };
+        let e = match done {
             Ok(0) => return,
             Ok(added) => {
                 tracing::info!(added, "indexes were added to the tables of recordings: long lists are quicker");
@@ -45,14 +54,17 @@ pub(super) async fn add(pool: Pool) {
             }
             Err(e) => e,
         };
-        drop(client);
         let in_the_way = [SqlState::LOCK_NOT_AVAILABLE, SqlState::T_R_DEADLOCK_DETECTED];
-        if !e.code().is_some_and(|code| in_the_way.contains(code)) {
-            let why = e.as_db_error().map_or_else(|| e.to_string(), |e| e.message().to_owned());
-            tracing::info!(reason = why, "the tables of recordings get no indexes of ours: long lists are slower");
+        // A server that goes down and comes again breaks the connection, or says so (class 57).
+        let later = e.code().is_none_or(|code| in_the_way.contains(code) || code.code().starts_with("57"));
+        let reason = trouble::words(&e);
+        if !later {
+            tracing::info!(reason, "the tables of recordings get no indexes of ours: long lists are slower");
             return;
         }
-        tracing::debug!(?pause, "indexes of ours wait for others who are at work on the tables of recordings");
+        if pause == LONGEST_PAUSE {
+            tracing::info!(reason, "indexes of ours wait for others who are at work on the tables of recordings");
+        }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
@@ -64,7 +76,6 @@ async fn add_missing(client: &Client) -> Result<usize, Error> {
     if !turn.try_get::<_, bool>(0)? {
         return Ok(0);
     }
-    client.batch_execute(PATIENCE).await?;
     let mut added = 0;
     for (name, table, columns) in OURS {
         let known = format!(
