@@ -77,6 +77,12 @@ async fn log_alone(args: &WatchArgs, path: &Path) -> Result<Exit, Failure> {
     let mut drawn = 0;
     loop {
         let reading = tokio::select! {
+            biased;
+            () = &mut signal => break,
+            _ = ticks.tick() => {
+                let fresh = std::mem::replace(&mut drawn, told.lines) != told.lines;
+                !fresh || screen.draw_log(&told, path)
+            }
             it = next(&mut news) => {
                 if matches!(it, News::Read) {
                     end = args.seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
@@ -88,12 +94,7 @@ async fn log_alone(args: &WatchArgs, path: &Path) -> Result<Exit, Failure> {
                 }
                 reading
             }
-            _ = ticks.tick() => {
-                let fresh = std::mem::replace(&mut drawn, told.lines) != told.lines;
-                !fresh || screen.draw_log(&told, path)
-            }
             () = async { match end { Some(end) => sleep_until(end).await, None => std::future::pending().await } } => break,
-            () = &mut signal => break,
         };
         if !reading {
             return Ok(Exit::Done);

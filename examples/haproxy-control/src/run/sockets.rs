@@ -15,6 +15,16 @@ struct Held {
     socket: ListenSocket,
 }
 
+impl Held {
+    /// Whether HAProxy can still find it: somebody may have removed its file.
+    fn is_there(&self) -> bool {
+        match &self.wanted.address {
+            ListenAddress::Unix(path) => path.exists(),
+            _ => true,
+        }
+    }
+}
+
 #[derive(Clone, PartialEq)]
 struct Wanted {
     address: ListenAddress,
@@ -61,7 +71,7 @@ impl Sockets {
     /// What is no address.
     pub(super) fn wanted(&self, settings: &Settings) -> Result<Self, Failure> {
         let same = |held: &Option<Held>, wanted: Option<Wanted>| {
-            held.clone().filter(|held| wanted.is_some_and(|wanted| wanted == held.wanted))
+            held.clone().filter(|held| held.is_there() && wanted.is_some_and(|wanted| wanted == held.wanted))
         };
         Ok(Self { spoe: same(&self.spoe, Wanted::spoe(settings)?), agent: same(&self.agent, Wanted::agent(settings)?) })
     }
