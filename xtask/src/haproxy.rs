@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::run::{Tally, root, run, run_and_read, target};
+use crate::run::{Tally, root, run, run_and_read, target, tests_at_once};
 use crate::tools;
 
 /// Random backends on each branch, of 60 requests each: more than 10,000 placements.
@@ -35,6 +35,7 @@ fn tests(args: &[&str], program: &Path) -> Command {
     command.args(["test", "--quiet"]).args(args).args(["--", "--nocapture"]);
     // What is missing must not look like a run without faults.
     command.env("CI", "true").env("HAPROXY", program).env("HAPROXY_CASES", CASES);
+    command.env("RUST_TEST_THREADS", tests_at_once());
     command
 }
 

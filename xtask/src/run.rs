@@ -17,6 +17,12 @@ pub(crate) fn target() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
+/// How many tests run at once, unless `RUST_TEST_THREADS` says it: most wait for servers more than they compute.
+pub(crate) fn tests_at_once() -> String {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    std::env::var("RUST_TEST_THREADS").unwrap_or_else(|_| (cores * 3).to_string())
+}
+
 /// Runs a command in the root to its end.
 pub(crate) fn run(title: &str, command: &mut Command) -> Result<(), String> {
     println!("\n== {title}");

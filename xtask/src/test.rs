@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Instant;
 
-use crate::run::{Tally, run as run_command, run_and_read, target};
+use crate::run::{Tally, run as run_command, run_and_read, target, tests_at_once};
 use crate::{haproxy, suites, tools};
 
 type Step = (&'static str, fn(&mut Tally) -> Result<(), String>);
@@ -94,7 +94,10 @@ fn unit(tally: &mut Tally) -> Result<(), String> {
     // A server that speaks S3 is one of its packages.
     tools::python()?;
     let mut all = cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
-    let all = run_and_read("tests of all crates", all.env("HAPROXY_CASES", haproxy::CASES))?;
+    let all = run_and_read(
+        "tests of all crates",
+        all.env("HAPROXY_CASES", haproxy::CASES).env("RUST_TEST_THREADS", tests_at_once()),
+    )?;
     tally.all_crates = true;
     count(tally, &all)
 }
