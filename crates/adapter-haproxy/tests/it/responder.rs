@@ -1,6 +1,6 @@
 //! HTTP servers in this process that answer with their own names.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,7 +123,11 @@ pub(crate) fn read_message(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> 
                 return Some((head, bytes[end + 4..want].to_vec()));
             }
         }
-        let n = stream.read(&mut buffer).ok().filter(|n| *n > 0)?;
+        let n = match stream.read(&mut buffer) {
+            // With a time limit that is what stopping and going on again comes to.
+            Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+            read => read.ok().filter(|n| *n > 0)?,
+        };
         bytes.extend_from_slice(&buffer[..n]);
         if bytes.len() > MAX_REQUEST {
             return None;
