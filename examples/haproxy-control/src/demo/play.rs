@@ -306,18 +306,18 @@ impl Play {
 
     /// Rooms that the control loop finds on two servers at the end. A look may fall between a change and what HAProxy
     /// tells of it, so it is taken again for a while.
-    async fn splits(&self) -> usize {
+    async fn splits(&self) -> Vec<String> {
         let end = Instant::now() + SETTLING;
         loop {
             let found = self.splits_now().await;
-            if found == 0 || Instant::now() >= end {
+            if found.is_empty() || Instant::now() >= end {
                 return found;
             }
             tokio::time::sleep(self.step).await;
         }
     }
 
-    async fn splits_now(&self) -> usize {
+    async fn splits_now(&self) -> Vec<String> {
         let rooms = (0..self.members.len()).flat_map(|at| {
             let name = self.members[at].server.name().to_owned();
             self.live_rooms(at).into_iter().map(move |room| (name.clone(), room))
@@ -330,7 +330,7 @@ impl Play {
         self.steward.splits(rooms.map(|(name, room)| (name, key(room))).collect()).await
     }
 
-    fn report(&self, haproxy: String, took: Duration, splits: usize) -> Report {
+    fn report(&self, haproxy: String, took: Duration, splits: Vec<String>) -> Report {
         let ledger = self.stage.ledger();
         let row = |member: &Member| {
             let rooms = member.server.rooms();
@@ -351,8 +351,8 @@ impl Play {
             servers: self.members.iter().map(row).collect(),
             totals: ledger.totals(),
             known: self.steward.rooms(),
-            splits,
-            wrong: ledger.words().to_vec(),
+            splits: splits.len(),
+            wrong: ledger.words().iter().cloned().chain(splits).collect(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use adapter_haproxy::control::{Control, ControlEvent, ControlOptions, ControlledProcess, Order};
+use adapter_haproxy::control::{Control, ControlEvent, ControlOptions, ControlledProcess, Order, Sighting, SplitRoom};
 use balancer_core::MemoryStore;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
@@ -90,9 +90,17 @@ impl Steward {
     }
 
     /// Rooms on two servers, by HAProxy's table and map, the store and the servers: server and key of each of theirs.
-    pub(super) async fn splits(&self, rooms: Vec<(String, String)>) -> usize {
+    pub(super) async fn splits(&self, rooms: Vec<(String, String)>) -> Vec<String> {
         let told: Vec<_> = rooms.into_iter().map(|(server, room)| (server, room, None)).collect();
-        self.control.splits(&told).await.rooms.len()
+        let seen = |one: &Sighting| {
+            let used = one.used_ms_ago.map(|ms| format!(" {ms} ms ago")).unwrap_or_default();
+            format!("{} by {}{used}", one.server, one.by)
+        };
+        let words = |split: &SplitRoom| {
+            let all: Vec<String> = split.seen.iter().map(seen).collect();
+            format!("{} is at {}", split.room, all.join(", "))
+        };
+        self.control.splits(&told).await.rooms.iter().map(words).collect()
     }
 
     /// Rooms it knows.
