@@ -314,7 +314,7 @@ impl Control {
         for (room, known) in state.book.rooms() {
             gathering.add(room, sighting(known.server(), "store".to_owned()));
         }
-        for (room, known) in state.split_rooms() {
+        for (room, known) in state.split_rooms(Instant::now(), now) {
             for (process, stray) in &known.strays {
                 let name = state.processes.get(*process).map(|watched| watched.name.as_str()).unwrap_or_default();
                 let by = format!("table of {name}");

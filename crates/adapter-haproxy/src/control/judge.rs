@@ -86,11 +86,13 @@ pub(super) struct Life {
     looks: u32,
     /// Its rooms are to move, until it is up again.
     pub(super) dead: bool,
+    /// When it was last found down, and up again.
+    down: Option<(Instant, Option<Instant>)>,
 }
 
 impl Life {
     pub(super) fn new(now: Instant) -> Self {
-        Self { verdict: Verdict::Unknown, since: now, looks: 0, dead: false }
+        Self { verdict: Verdict::Unknown, since: now, looks: 0, dead: false, down: None }
     }
 
     /// One more verdict; whether something changed.
@@ -98,6 +100,11 @@ impl Life {
         let before = (self.verdict, self.dead);
         if verdict != self.verdict {
             (self.verdict, self.since, self.looks) = (verdict, now, 0);
+            match (verdict, &mut self.down) {
+                (Verdict::Down, None | Some((_, Some(_)))) => self.down = Some((now, None)),
+                (Verdict::Up, Some((_, until @ None))) => *until = Some(now),
+                _ => {}
+            }
         }
         self.looks = self.looks.saturating_add(1);
         match verdict {
@@ -108,6 +115,11 @@ impl Life {
             Verdict::Unknown | Verdict::Doubtful => {}
         }
         before != (self.verdict, self.dead)
+    }
+
+    /// Whether nobody can have come to it then: it was down when it was last found so.
+    pub(super) fn was_down(&self, then: Instant) -> bool {
+        self.down.is_some_and(|(from, until)| from <= then && until.is_none_or(|until| then < until))
     }
 }
 
@@ -162,5 +174,30 @@ mod tests {
         assert!(!life.dead);
         life.observe(Verdict::Out, start + 8 * second, Duration::ZERO);
         assert!(life.dead);
+    }
+
+    #[test]
+    fn it_is_known_when_a_server_was_down_last() {
+        let begin = Instant::now();
+        let mut life = Life::new(begin);
+        let second = |n: u64| begin + Duration::from_secs(n);
+        for (n, verdict) in [
+            (1, Verdict::Up),
+            (10, Verdict::Down),
+            (12, Verdict::Doubtful),
+            (13, Verdict::Down),
+            (20, Verdict::Up),
+            (30, Verdict::Down),
+        ] {
+            life.observe(verdict, second(n), Duration::ZERO);
+            let down: Vec<u64> = (1..35).filter(|n| life.was_down(second(*n))).collect();
+            let expected: Vec<u64> = match n {
+                1 => vec![],
+                10..20 => (10..35).collect(),
+                20 => (10..20).collect(),
+                _ => (30..35).collect(),
+            };
+            assert_eq!(down, expected, "after {n}");
+        }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::time::Instant;
 
-use super::book::Room;
+use super::book::{Room, Stray};
 use super::state::State;
 
 /// A place where a room was seen.
@@ -65,11 +67,18 @@ impl Gathering {
 }
 
 impl State {
-    /// Rooms that tables show in use at another server than their own.
-    pub(super) fn split_rooms(&self) -> impl Iterator<Item = (&Arc<str>, &Room)> {
-        let split = |known: &Room| {
+    /// Rooms that tables show in use at another server than their own. Who asked for a server that was down, on the way to
+    /// where its rooms went, has met nobody there.
+    pub(super) fn split_rooms(&self, now: Instant, now_ms: u64) -> impl Iterator<Item = (&Arc<str>, &Room)> {
+        let was_down = move |stray: &Stray| {
+            let ago = Duration::from_millis(now_ms.saturating_sub(stray.used_ms));
+            let life = self.servers.get(&*stray.server);
+            now.checked_sub(ago).is_some_and(|then| life.is_some_and(|life| life.was_down(then)))
+        };
+        let split = move |known: &Room| {
             let home_lives = self.servers.get(known.server()).is_some_and(|life| !life.dead);
-            home_lives && known.strays.values().any(|stray| stray.used_ms > known.binding.stamp)
+            let lives_on = |stray: &Stray| stray.used_ms > known.binding.stamp && !was_down(stray);
+            home_lives && known.strays.values().any(lives_on)
         };
         self.book.rooms().iter().filter(move |(_, known)| split(known))
     }

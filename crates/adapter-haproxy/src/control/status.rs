@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::book::Why;
+use super::cycle::wall_ms;
 use super::durations::Durations;
 use super::judge::Verdict;
 use super::mode::Mode;
@@ -221,7 +222,7 @@ impl State {
             store_up: self.store.lost.is_none() && self.store.synced,
             store_trouble: self.store.lost.as_ref().map(|(_, why)| why.clone()),
             stranded: self.stranded,
-            splits: self.split_rooms().count(),
+            splits: self.split_rooms(now, wall_ms()).count(),
             decisions: self.decisions.iter().map(|((what, why), n)| (format!("{what} {why}"), *n)).collect(),
             took: self.took.clone(),
             conflicts: self.store.conflicts,
